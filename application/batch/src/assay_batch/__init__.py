@@ -1,0 +1,1 @@
+"""The batch service of Assay: one run over files, then exit."""

@@ -1,0 +1,123 @@
+"""Composes the batch service: the one place that names its adapters."""
+
+from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from importlib.metadata import version
+from typing import Any, TypeVar
+
+from pydantic import Field
+from sqlalchemy import Engine
+
+from assay.domain.errors import Fatal
+from assay.ports.objects import Objects
+from assay_adapters.clock.system import SystemClock
+from assay_adapters.compression.decompress import decompress
+from assay_adapters.console.run import complain, last_line, run
+from assay_adapters.environment.settings import Settings, load
+from assay_adapters.files.objects import LocalObjects
+from assay_adapters.http.classifier import HttpClassifier
+from assay_adapters.http.config import ApiConfig
+from assay_adapters.letter_objects.publisher import LetterObjects
+from assay_adapters.log.config import LogConfig
+from assay_adapters.log.configure import configure
+from assay_adapters.postgres.config import PostgresConfig
+from assay_adapters.postgres.connection import engine_for
+from assay_adapters.postgres.letters import PostgresLetters
+from assay_adapters.postgres.migrate import check
+from assay_adapters.postgres.runs import end_run, start_run
+from assay_adapters.postgres.store import PostgresStore
+from assay_adapters.prometheus.meter import PrometheusMeter
+from assay_adapters.s3.config import S3Config, s3_client
+from assay_adapters.s3.objects import S3Objects
+from assay_batch.config import BatchConfig
+from assay_batch.places import is_s3
+from assay_batch.run import Services
+
+__all__ = ["complain", "decompress", "last_line", "run"]
+
+_RELAY = "batch"
+"""All batch runs share one relay's name: what one has left behind the next takes up at once, and
+when two do so together they write the same objects."""
+
+
+class ReadSettings(Settings):
+    """What a dry run reads from the environment."""
+
+    s3: S3Config = Field(default_factory=S3Config)
+    batch: BatchConfig = Field(default_factory=BatchConfig)
+    log: LogConfig = Field(default_factory=LogConfig)
+
+
+class BatchSettings(ReadSettings):
+    """What the batch service reads from the environment."""
+
+    postgres: PostgresConfig
+    api: ApiConfig
+
+
+AnySettings = TypeVar("AnySettings", bound=ReadSettings)
+
+
+def read(kind: type[AnySettings]) -> AnySettings:
+    """Reads the settings, once, and sets up the log."""
+    settings = load(kind)
+    configure(settings.log.level)
+    return settings
+
+
+def objects_for(uris: Sequence[str], settings: ReadSettings) -> Objects:
+    """Where these files are.
+
+    Raises:
+        Fatal: they are partly in S3 and partly here.
+    """
+    kinds = {is_s3(each) for each in uris}
+    if kinds == {True, False}:
+        raise Fatal("a run's files are all in S3 or all on this machine: run once for each")
+    return S3Objects(s3_client(settings.s3)) if kinds == {True} else LocalObjects()
+
+
+class PostgresRuns:
+    """The notes of runs, in the table `runs`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def check(self) -> None:
+        """Raises `Fatal` where the tables are missing or of another version."""
+        check(self._engine)
+
+    def start(self, run_id: str, source: str) -> None:
+        """A run has begun."""
+        start_run(self._engine, run_id, kind="batch", source=source, version=version("assay"))
+
+    def end(self, run_id: str, status: str, summary: dict[str, Any]) -> None:
+        """It has ended like this."""
+        end_run(self._engine, run_id, status=status, summary=summary)
+
+
+@contextmanager
+def services(uris: Sequence[str], settings: BatchSettings) -> Generator[Services]:
+    """All that a run is composed of, closed at the end of the block."""
+    with ExitStack() as stack:
+        engine = engine_for(settings.postgres)
+        stack.callback(engine.dispose)
+        classifier = HttpClassifier(settings.api)
+        stack.callback(classifier.close)
+        executor = ThreadPoolExecutor(settings.batch.workers, thread_name_prefix="worker")
+        # What is still under way when a run fails is not waited for before it begins.
+        stack.callback(executor.shutdown, wait=True, cancel_futures=True)
+        objects = objects_for(uris, settings)
+        yield Services(
+            objects=objects,
+            decompress=decompress,
+            classifier=classifier,
+            store=PostgresStore(engine, processing_type="batch"),
+            letters=PostgresLetters(engine, _RELAY),
+            publisher=LetterObjects(objects),
+            runs=PostgresRuns(engine),
+            executor=executor,
+            clock=SystemClock(),
+            meter=PrometheusMeter(),
+        )

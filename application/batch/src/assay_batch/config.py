@@ -1,0 +1,19 @@
+"""Settings of the batch service."""
+
+from pydantic import BaseModel, Field
+
+
+class BatchConfig(BaseModel, frozen=True):
+    """The section `batch`.
+
+    Attributes:
+        chunk_records: records that are classified and committed together, at most.
+        window_chunks: chunks that are read and not committed yet, at most.
+        window_mib: the same in MiB of records.
+        workers: chunks that are worked on at the same time.
+    """
+
+    chunk_records: int = Field(default=20_000, ge=1, le=1_000_000)
+    window_chunks: int = Field(default=6, ge=1)
+    window_mib: int = Field(default=64, ge=1)
+    workers: int = Field(default=4, ge=2)

@@ -1,0 +1,298 @@
+"""One batch run: find the files, pump them through, publish the rejects, move what is finished."""
+
+import signal
+import time
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from types import FrameType
+from typing import Any, Protocol, TypeVar
+
+import structlog
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay
+
+from assay.contract.contract import Contract
+from assay.domain.errors import (
+    DATA,
+    DONE,
+    NOTHING_TO_DO,
+    TEMPORARY,
+    AssayError,
+    Unavailable,
+)
+from assay.domain.outcome import Outcome
+from assay.domain.position import Partition, Positions
+from assay.domain.tally import Tally
+from assay.pipeline.files import Decompress, FileSource, decode
+from assay.pipeline.pump import Policy, Pump
+from assay.pipeline.relay import relay
+from assay.pipeline.retry import FULL_JITTER
+from assay.ports.classifier import Classifier
+from assay.ports.clock import Clock
+from assay.ports.letters import Letters
+from assay.ports.meter import Meter
+from assay.ports.objects import Object, Objects
+from assay.ports.publisher import Publisher
+from assay.ports.store import Store
+from assay_batch.places import Places, find
+
+T = TypeVar("T")
+_log = structlog.get_logger(__name__)
+
+
+class Progress(Protocol):
+    """Shows people how far a run has come."""
+
+    def begin(self, files: int, size: int) -> None:
+        """So many files are to be done, of so many bytes together."""
+        ...
+
+    def committed(self, tally: Tally, read: int) -> None:
+        """So many records in all are committed, and so many bytes of the files are read."""
+        ...
+
+
+class Runs(Protocol):
+    """Keeps a note of each run for those who look at the tables later."""
+
+    def check(self) -> None:
+        """Raises `Fatal` where the tables are missing or of another version."""
+        ...
+
+    def start(self, run_id: str, source: str) -> None:
+        """A run has begun."""
+        ...
+
+    def end(self, run_id: str, status: str, summary: dict[str, Any]) -> None:
+        """It has ended like this."""
+        ...
+
+
+@dataclass(frozen=True)
+class Services:
+    """What a run is composed of."""
+
+    objects: Objects
+    decompress: Decompress
+    classifier: Classifier
+    store: Store
+    letters: Letters
+    publisher: Publisher
+    runs: Runs
+    executor: Executor
+    clock: Clock
+    meter: Meter
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a run.
+
+    Attributes:
+        run_id: its name.
+        uris: files, folders or patterns.
+        places: where rejects and finished files go.
+        contract: how the files are written.
+        policy: patience, limits, window.
+        limit: records that are read at most; None reads all.
+        archive: whether finished files are moved.
+        chunk_records: records of a chunk, at most.
+    """
+
+    run_id: str
+    uris: Sequence[str]
+    places: Places
+    contract: Contract
+    policy: Policy
+    limit: int | None = None
+    archive: bool = False
+    chunk_records: int = 20_000
+
+    @property
+    def source(self) -> str:
+        """Under which positions and ledger are kept: the contract's files."""
+        return f"files/{self.contract.id}"
+
+
+@dataclass
+class Result:
+    """What a run has done so far.
+
+    Attributes:
+        status: `done`, `nothing_to_do`, `incomplete` (some files failed), `interrupted`, `failed`.
+        problems: what went wrong, by file, or by the run itself under no name.
+    """
+
+    run_id: str
+    status: str = "done"
+    exit_code: int = DONE
+    files: int = 0
+    archived: int = 0
+    published: list[str] = field(default_factory=list[str])
+    tally: Tally = field(default_factory=Tally)
+    model_version: str | None = None
+    problems: dict[str, AssayError] = field(default_factory=dict[str, AssayError])
+    began: float = field(default_factory=time.monotonic)
+
+    def summary(self) -> dict[str, Any]:
+        """The counts, as the last line of the run's output."""
+        return {
+            "run_id": self.run_id,
+            "status": self.status,
+            "files": self.files,
+            "read": self.tally.read,
+            "classified": self.tally.classified,
+            "rejected": self.tally.rejected,
+            "duplicate": self.tally.duplicate,
+            "needs_review": self.tally.needs_review,
+            "seconds": round(time.monotonic() - self.began, 3),
+            "model_version": self.model_version,
+        }
+
+
+def run(request: Request, services: Services, result: Result, progress: Progress) -> None:
+    """Does a run, and notes in `result` what it has done as it goes.
+
+    Running the same again does what is left: finished files are passed over, one that was read in
+    part is resumed, rejects that were not published are, files that were not moved are moved.
+
+    Raises:
+        AssayError: what stopped the run as a whole; files that failed alone stand in `result`.
+    """
+    patience = request.policy.patience
+    store = services.store
+    _patiently(patience, services.runs.check)
+    found = _patiently(patience, partial(find, services.objects, request.uris, request.places))
+    stand = _patiently(
+        patience, partial(store.positions, request.source, [each.partition for each in found])
+    )
+    waiting = [each for each in found if not _has_ended(stand, each.partition)]
+    if waiting:
+        _patiently(patience, partial(services.runs.start, request.run_id, request.source))
+        progress.begin(len(waiting), sum(each.size for each in waiting))
+        try:
+            _pump(waiting, request, services, result, progress)
+        except AssayError:
+            with suppress(AssayError):  # what stopped the run is what is to be told
+                _publish(request, services, result)
+            raise
+    else:
+        result.status, result.exit_code = "nothing_to_do", NOTHING_TO_DO
+    _patiently(patience, partial(_publish, request, services, result))
+    if request.archive:
+        stand = _patiently(
+            patience, partial(store.positions, request.source, [each.partition for each in found])
+        )
+        finished = [each for each in found if _is_finished(stand, each.partition)]
+        _patiently(patience, partial(_archive, finished, request.places, services.objects, result))
+
+
+def _patiently(patience: float | None, call: Callable[[], T]) -> T:
+    """The answer of a call that may find its dependency away for a while."""
+    retrying = Retrying(
+        retry=retry_if_exception_type(Unavailable),
+        wait=FULL_JITTER,
+        stop=stop_after_delay(patience or 0),
+        reraise=True,
+    )
+    return retrying(call)
+
+
+def _has_ended(stand: Positions, partition: Partition) -> bool:
+    return partition in stand and stand[partition].end is not None
+
+
+def _is_finished(stand: Positions, partition: Partition) -> bool:
+    return partition in stand and stand[partition].end == "finished"
+
+
+def _pump(
+    items: Sequence[Object],
+    request: Request,
+    services: Services,
+    result: Result,
+    progress: Progress,
+) -> None:
+    source = FileSource(
+        services.objects,
+        items,
+        request.contract,
+        services.decompress,
+        chunk_records=request.chunk_records,
+        limit=request.limit,
+    )
+
+    def committed(outcome: Outcome, tally: Tally) -> None:
+        result.tally += tally
+        result.files += sum(each.end == "finished" for each in outcome.ranges)
+        if outcome.classified.height:
+            result.model_version = outcome.classified["model_version"][-1]
+        progress.committed(result.tally, source.bytes_read)
+
+    pump = Pump(
+        run_id=request.run_id,
+        source_name=request.source,
+        destination=f"{request.places.errors}{request.run_id}/",
+        pipeline="batch",
+        source=source,
+        decode=partial(decode, contract=request.contract),
+        classifier=services.classifier,
+        store=services.store,
+        executor=services.executor,
+        clock=services.clock,
+        meter=services.meter,
+        policy=request.policy,
+        committed=committed,
+    )
+    with _stopping(pump) as signals:
+        pump.run()
+    result.problems |= source.failed | pump.report.given_up
+    codes = {error.exit_code for error in result.problems.values()}
+    if signals:
+        result.status, result.exit_code = "interrupted", TEMPORARY
+    elif codes:
+        # What may succeed later is to be tried again; the rest fails again then.
+        result.status, result.exit_code = "incomplete", TEMPORARY if TEMPORARY in codes else DATA
+
+
+@contextmanager
+def _stopping(pump: Pump) -> Generator[list[int]]:
+    """The first Ctrl-C or SIGTERM drains the pump, the next ends the process as usual."""
+    received: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def stop(number: int, _: FrameType | None) -> None:
+        received.append(number)
+        pump.stop()
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _publish(request: Request, services: Services, result: Result) -> None:
+    """Publishes this run's rejects, and those that an earlier run has left behind."""
+    for destination in services.letters.destinations(request.places.errors):
+        for published in relay(services.letters, services.publisher, destination):
+            result.published.append(destination)
+            _log.info("rejects published", destination=destination, letters=published)
+
+
+def _archive(finished: Sequence[Object], places: Places, objects: Objects, result: Result) -> None:
+    for item in finished:
+        try:
+            objects.move(item, places.archived(item))
+        except Unavailable:
+            raise
+        except AssayError as error:
+            result.problems[item.partition] = error
+        else:
+            result.archived += 1

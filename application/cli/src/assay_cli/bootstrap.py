@@ -1,0 +1,254 @@
+"""Composes what the commands need: the one place that names adapters."""
+
+# ruff: noqa: PLC0415 - a command waits for the libraries that it uses, and for no others
+
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
+
+from assay.domain.errors import Fatal, Unreadable
+from assay_adapters.console.run import complain, run
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from assay_adapters.environment.settings import Row
+    from assay_adapters.http.config import ApiConfig
+    from assay_adapters.log.config import LogConfig
+    from assay_adapters.postgres.config import PostgresConfig
+    from assay_adapters.postgres.reconcile import Report
+    from assay_adapters.s3.config import S3Config
+
+__all__ = ["Report", "Row", "complain", "run"]
+
+Config = TypeVar("Config")
+
+_CONNECT: Final = 3  # seconds that a probe waits for a connection
+_ANSWER: Final = 5  # and for an answer
+_NAMED: Final = 5  # buckets, at most
+
+
+class Answer(NamedTuple):
+    """What a probe found out.
+
+    Attributes:
+        text: for people.
+        doubt: what should be looked at although nothing failed, and what to do; else None.
+    """
+
+    text: str
+    doubt: str | None = None
+
+
+class Section(NamedTuple, Generic[Config]):
+    """A section of settings.
+
+    Attributes:
+        config: what was read.
+        rows: the same as it is shown to people.
+    """
+
+    config: Config
+    rows: "list[Row]"
+
+
+def _postgres() -> "Section[PostgresConfig]":
+    from assay_adapters.environment.settings import Settings, describe, load
+    from assay_adapters.postgres.config import PostgresConfig
+
+    class PostgresSettings(Settings):
+        postgres: PostgresConfig
+
+    found = load(PostgresSettings)
+    return Section(found.postgres, describe(found))
+
+
+def _s3() -> "Section[S3Config]":
+    from assay_adapters.environment.settings import Settings, describe, load
+    from assay_adapters.s3.config import S3Config
+
+    class S3Settings(Settings):
+        s3: S3Config = S3Config()
+
+    found = load(S3Settings)
+    return Section(found.s3, describe(found))
+
+
+def _api() -> "Section[ApiConfig]":
+    from assay_adapters.environment.settings import Settings, describe, load
+    from assay_adapters.http.config import ApiConfig
+
+    class ApiSettings(Settings):
+        api: ApiConfig
+
+    found = load(ApiSettings)
+    return Section(found.api, describe(found))
+
+
+def _log() -> "Section[LogConfig]":
+    from assay_adapters.environment.settings import Settings, describe, load
+    from assay_adapters.log.config import LogConfig
+
+    class LogSettings(Settings):
+        log: LogConfig = LogConfig()
+
+    found = load(LogSettings)
+    return Section(found.log, describe(found))
+
+
+def sections() -> Mapping[str, "Callable[[], Section[Any]]"]:
+    """Reads the sections that services share; each raises `Fatal` where its settings are wrong."""
+    return {"postgres": _postgres, "s3": _s3, "api": _api, "log": _log}
+
+
+@contextmanager
+def postgres() -> "Generator[Engine]":
+    """PostgreSQL with tables of this version, for as long as the block lasts.
+
+    Its errors inside the block leave it as those of Assay.
+
+    Raises:
+        Unavailable: it is away.
+        Fatal: the settings are wrong, or `assay migrate` has not been run.
+    """
+    from assay_adapters.postgres.connection import engine_for, translated
+    from assay_adapters.postgres.migrate import check
+
+    engine = engine_for(_postgres().config)
+    try:
+        check(engine)
+        with translated():
+            yield engine
+    finally:
+        engine.dispose()
+
+
+def migrate() -> list[str]:
+    """Brings the tables to this version: see `assay_adapters.postgres.migrate`."""
+    from assay_adapters.postgres import migrate as migrations
+
+    return migrations.migrate(_postgres().config)
+
+
+def reconcile() -> "Report":
+    """Proves the books: see `assay_adapters.postgres.reconcile`."""
+    from assay_adapters.postgres import reconcile as books
+
+    with postgres() as engine:
+        return books.reconcile(engine)
+
+
+def blocks(uri: str) -> Iterator[bytes]:
+    """The content of a file here or in S3 from its beginning, unpacked by its name's suffix.
+
+    Raises:
+        Unavailable: S3 is away.
+        Unreadable: there is no such file, it may not be read, or it is damaged.
+        Fatal: the settings or rights of S3 are wrong.
+    """
+    from assay_adapters.compression.decompress import decompress
+
+    return decompress(uri, _s3_blocks(uri) if uri.startswith("s3://") else _file_blocks(uri))
+
+
+def _s3_blocks(uri: str) -> Iterator[bytes]:
+    from assay_adapters.s3.config import s3_client
+    from assay_adapters.s3.objects import S3Objects
+
+    objects = S3Objects(s3_client(_s3().config))
+    item = next(iter(objects.list(uri)), None)
+    if item is None:
+        raise Unreadable(f"{uri} does not exist")
+    yield from objects.read(item)
+
+
+def _file_blocks(uri: str) -> Iterator[bytes]:
+    from assay_adapters.files.location import path_of
+
+    # Not through LocalObjects, which reads a file to its end for its version.
+    try:
+        with path_of(uri).open("rb") as file:
+            while block := file.read(1 << 20):
+                yield block
+    except OSError as error:
+        raise Unreadable(f"{uri} cannot be read: {error.strerror}") from None
+
+
+def probes(bucket: str | None) -> Mapping[str, list[tuple[str, Callable[[], Answer]]]]:
+    """What can be asked about each section of settings, in an order in which it makes sense.
+
+    A probe raises `Unavailable` where something is away, within seconds, and other errors of
+    Assay where something is misconfigured.
+
+    Args:
+        bucket: to look at; None: which there are.
+    """
+    return {
+        "postgres": [("postgres", _ask_postgres), ("migrations", _ask_tables)],
+        "s3": [("s3", lambda: _ask_s3(bucket))],
+        "api": [("model", _ask_model)],
+    }
+
+
+@contextmanager
+def _hasty_engine() -> "Generator[Engine]":
+    from assay_adapters.postgres.connection import engine_for
+
+    hasty = {"connect_timeout": _CONNECT, "statement_timeout": _ANSWER, "pool_size": 1}
+    engine = engine_for(_postgres().config.model_copy(update=hasty))
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def _ask_postgres() -> Answer:
+    from sqlalchemy import text
+
+    from assay_adapters.postgres.connection import translated
+
+    with _hasty_engine() as engine, translated(), engine.connect() as connection:
+        return Answer(f"PostgreSQL {connection.scalar(text('SHOW server_version'))}")
+
+
+def _ask_tables() -> Answer:
+    from assay_adapters.postgres.migrate import check
+
+    with _hasty_engine() as engine:
+        check(engine)
+    return Answer("the tables are of this version")
+
+
+def _ask_s3(bucket: str | None) -> Answer:
+    from assay_adapters.s3.config import s3_client
+    from assay_adapters.s3.errors import translated
+    from assay_adapters.s3.objects import S3Objects
+
+    hasty = {"connect_timeout": float(_CONNECT), "read_timeout": float(_ANSWER)}
+    client = s3_client(_s3().config.model_copy(update=hasty))
+    if bucket is not None:
+        found = next(iter(S3Objects(client).list(f"s3://{bucket}/")), None)
+        return Answer(f"bucket {bucket} can be listed" + ("" if found else "; it is empty"))
+    name_one = "name one to check: assay doctor --bucket NAME"
+    try:
+        with translated("s3://"):
+            names = [each.get("Name", "") for each in client.list_buckets().get("Buckets", ())]
+    except Fatal as error:
+        if "AccessDenied" not in str(error):
+            raise
+        # Good keys are often for one bucket only.
+        return Answer("S3 answers; its buckets may not be listed with these keys", name_one)
+    some = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
+    return Answer(f"S3 answers; {len(names)} buckets{': ' if names else ''}{some}", name_one)
+
+
+def _ask_model() -> Answer:
+    from assay_adapters.http.classifier import HttpClassifier
+
+    hasty = {"connect_timeout": float(_CONNECT), "timeout": float(_ANSWER)}
+    classifier = HttpClassifier(_api().config.model_copy(update=hasty))
+    try:
+        name, version = classifier.model()
+    finally:
+        classifier.close()
+    return Answer(f"{name} {version}")

@@ -1,0 +1,233 @@
+"""The commands `assay dead-letters list`, `show` and `export`."""
+
+import re
+from base64 import b64encode
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import typer
+
+from assay.domain.errors import DATA, Fatal
+from assay_cli import letters, review
+from assay_cli.bootstrap import postgres
+from assay_cli.letters import Filter
+from assay_cli.output import Json, add, decoded, plain, print_json, say, show, table
+
+app = typer.Typer(help="Look at the records that were rejected, and why.", no_args_is_help=True)
+
+_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+def _moment(text: str) -> datetime:
+    """A moment as people write it: so long ago, or a date with or without a time, in UTC."""
+    ago = re.fullmatch(r"(\d{1,6})([mhd])", text)
+    if ago is not None:
+        return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text} is neither a time such as 2024-05-01T08:30 nor how long ago: 30m, 2h, 7d"
+        ) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+Code = Annotated[
+    list[str] | None, typer.Option(metavar="CODE", help="Why it was rejected. May be repeated.")
+]
+
+
+class StageName(StrEnum):
+    """Where a record is rejected."""
+
+    DECODE = "decode"
+    VALIDATE = "validate"
+    CLASSIFY = "classify"
+    COMMIT = "commit"
+
+
+class StateName(StrEnum):
+    """What became of a letter."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+    DISCARDED = "discarded"
+
+
+Stage = Annotated[
+    list[StageName] | None, typer.Option(help="Where it was rejected. May be repeated.")
+]
+State = Annotated[list[StateName] | None, typer.Option(help="What became of it. May be repeated.")]
+Run = Annotated[str | None, typer.Option(metavar="RUN_ID", help="The run that rejected it.")]
+Source = Annotated[str | None, typer.Option(help="What it was read from.")]
+Since = Annotated[
+    datetime | None,
+    typer.Option(
+        metavar="TIME",
+        parser=_moment,
+        help="Rejected at that time or later: 2024-05-01, 2024-05-01T08:30, or 30m, 2h, 7d ago.",
+    ),
+]
+Until = Annotated[
+    datetime | None, typer.Option(metavar="TIME", parser=_moment, help="Rejected before it.")
+]
+
+
+@app.command("list")
+def list_(
+    *,
+    code: Code = None,
+    stage: Stage = None,
+    state: State = None,
+    run: Run = None,
+    source: Source = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Annotated[int, typer.Option(min=0, help="How many of the latest are shown.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Count dead letters by code, and list the latest; no content is shown.
+
+      assay dead-letters list --since 2h
+      assay dead-letters list --code invalid_amount --state open --limit 5
+
+    Exit codes: 0 done, also where there are none; 75 PostgreSQL is away, 78
+    settings are wrong or `assay migrate` is due.
+    """
+    chosen = Filter(code or (), stage or (), state or (), run, source, since, until)
+    with postgres() as engine:
+        counts = letters.counts(engine, chosen)
+        latest = letters.latest(engine, chosen, limit)
+    total = sum(each["letters"] for each in counts)
+    if as_json:
+        print_json({"total": total, "counts": counts, "letters": [_facts(row) for row in latest]})
+        return
+    if not total:
+        say("No dead letters.")
+        return
+    summed = table("letters", "code", "field", "stage", "state", numbers=("letters",))
+    for each in counts:
+        add(summed, *(each[name] for name in ("letters", "code", "field", "stage", "state")))
+    show(summed)
+    if latest:
+        say(f"\nThe latest {len(latest):,} of {total:,}:\n")
+        rows = table("id", "rejected at (UTC)", "code", "record", numbers=("id",))
+        for row in latest:
+            add(rows, str(row["id"]), _minute(row["created_at"]), row["code"], _place(row))
+        show(rows)
+        say("\nassay dead-letters show ID prints one with its content.")
+
+
+@app.command("show")
+def show_(
+    letter: Annotated[int, typer.Argument(metavar="ID", help="As `list` shows it.")],
+    *,
+    as_json: Json = False,
+) -> None:
+    r"""Show one dead letter with the record's own bytes.
+
+    Control characters are escaped, and bytes that are no UTF-8 stand as \\xff.
+    In JSON the latter are in `raw_base64` in place of `raw`.
+
+    Exit codes: 0 done, 65 there is no such letter, 75 PostgreSQL is away, 78
+    settings are wrong or `assay migrate` is due.
+    """
+    with postgres() as engine:
+        found = letters.one(engine, letter)
+    if found is None:
+        raise NoSuchLetter(f"there is no dead letter {letter}")
+    contents = {name: found.pop(name) for name in ("key", "header", "raw")}
+    facts = _facts(found)
+    if as_json:
+        for name, content in contents.items():
+            facts |= _in_json(name, content)
+        print_json(facts)
+        return
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        if value is not None:
+            say(f"[bold]{name:<{width}}[/]  {plain(value)}")
+    for name, content in contents.items():
+        if content is not None:
+            cut = name == "raw" and found["length"] > len(content)
+            of = f" (the first {len(content):,} of {found['length']:,} bytes)" if cut else ""
+            say(f"\n[bold]{name}[/]{of}")
+            typer.echo(decoded(content))
+
+
+@app.command()
+def export(
+    *,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The CSV file to write.")],
+    code: Code = None,
+    stage: Stage = None,
+    state: State = None,
+    run: Run = None,
+    source: Source = None,
+    since: Since = None,
+    until: Until = None,
+    delimiter: Annotated[
+        Literal[",", ";"],
+        typer.Option(help="Between cells; where decimals have a comma, Excel expects ;."),
+    ] = ",",
+    force: Annotated[bool, typer.Option("--force", help="Replace that file.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write dead letters as CSV, for people who review them in a spreadsheet.
+
+    The file holds the records' content, and only you may read it. It is UTF-8
+    with a byte order mark. A cell that a spreadsheet would take for a formula
+    gets an apostrophe in front, and one that it could not hold is cut.
+
+      assay dead-letters export --out review.csv --state open --since 7d
+
+    Exit codes: 0 done, 75 PostgreSQL is away, 78 the file exists, settings are
+    wrong or `assay migrate` is due.
+    """
+    chosen = Filter(code or (), stage or (), state or (), run, source, since, until)
+    with postgres() as engine:
+        written = review.write(
+            out, letters.every(engine, chosen), delimiter=delimiter, replace=force
+        )
+    if as_json:
+        print_json({"file": str(out), "letters": written})
+    else:
+        say(f"Wrote {written:,} dead letters to {plain(out)}.")
+
+
+class NoSuchLetter(Fatal):
+    """No dead letter has the id that was given."""
+
+    exit_code = DATA
+
+
+def _facts(row: dict[str, Any]) -> dict[str, Any]:
+    """A letter's facts in JSON's types."""
+    return {name: _in_words(value) for name, value in row.items()}
+
+
+def _in_words(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="seconds")
+    return value.hex() if isinstance(value, bytes) else value
+
+
+def _in_json(name: str, content: bytes | None) -> dict[str, str | None]:
+    if content is None:
+        return {name: None}
+    try:
+        return {name: content.decode()}
+    except UnicodeDecodeError:
+        return {f"{name}_base64": b64encode(content).decode()}
+
+
+def _minute(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def _place(row: dict[str, Any]) -> str:
+    """File and number of a record, as short as people call it."""
+    file = row["partition"].partition("#")[0].rpartition("/")[2] or row["partition"]
+    return f"{file} @ {row['position']}"

@@ -1,0 +1,83 @@
+"""What commands print: tables for people, one JSON document for programs."""
+
+import json
+import sys
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+
+_COLOURS: Final = {"ok": "green", "warn": "yellow", "fail": "red"}
+
+
+def print_json(document: Any) -> None:
+    """Prints one JSON document in one line, in ASCII."""
+    sys.stdout.write(json.dumps(document, default=str) + "\n")
+
+
+def say(text: str = "") -> None:
+    """Prints text, with markup of rich; wrapped on a terminal only, for `grep` sees lines."""
+    console = Console(highlight=False)
+    console.print(text, soft_wrap=not console.is_terminal)
+
+
+def plain(value: object) -> str:
+    """A value as text to be printed with markup: no terminal obeys it, and no markup is in it."""
+    return escape(printable(value))
+
+
+def printable(value: object) -> str:
+    """A value as text in which nothing but printable characters stands; None is empty."""
+    text = "" if value is None else str(value)
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode("ascii")
+        for each in text
+    )
+
+
+def decoded(raw: bytes) -> str:
+    r"""Bytes as printable text: what is no UTF-8 as `\xff`, control characters escaped."""
+    return printable(raw.decode("utf-8", "backslashreplace"))
+
+
+def table(*headings: str, title: str | None = None, numbers: tuple[str, ...] = ()) -> Table:
+    """A table without borders.
+
+    Args:
+        headings: of its columns.
+        title: above it.
+        numbers: the columns that are aligned to the right, and are not wrapped.
+    """
+    made = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left")
+    for heading in headings:
+        if heading in numbers:
+            made.add_column(heading, justify="right", no_wrap=True)
+        else:
+            made.add_column(heading, overflow="fold")
+    return made
+
+
+def add(rows: Table, *cells: object) -> None:
+    """Adds a row; numbers get separators, states their colour."""
+    rows.add_row(
+        *(
+            Text(f"{cell:,}" if isinstance(cell, int) else printable(cell), _style(cell))
+            for cell in cells
+        )
+    )
+
+
+def _style(cell: object) -> str:
+    return _COLOURS.get(cell, "") if isinstance(cell, str) else ""
+
+
+def show(rows: Table) -> None:
+    """Prints a table."""
+    Console(highlight=False).print(rows)

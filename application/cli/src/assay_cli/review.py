@@ -1,0 +1,86 @@
+"""Dead letters as CSV for spreadsheets."""
+
+import csv
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from assay.domain.errors import Fatal
+from assay_cli.output import decoded, printable
+
+COLUMNS: Final = (
+    "id",
+    "state",
+    "stage",
+    "code",
+    "field",
+    "message",
+    "transaction_id",
+    "source",
+    "partition",
+    "position",
+    "run_id",
+    "retriable",
+    "attempt",
+    "model_version",
+    "created_at",
+    "length",
+    "header",
+    "raw",
+)
+_LONGEST: Final = 32_767  # characters of a cell that Excel takes; it breaks the row beyond
+_FORMULA: Final = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
+
+
+def write(out: Path, letters: Iterable[Mapping[str, Any]], *, delimiter: str, replace: bool) -> int:
+    """Writes letters to a file, all of them or none; only its owner may read it.
+
+    It begins with a byte order mark, without which Excel takes UTF-8 for a local encoding. No
+    cell is taken for a formula: see `cell`.
+
+    Args:
+        out: where to.
+        letters: with the columns `COLUMNS`.
+        delimiter: between cells.
+        replace: whether a file of this name may be replaced.
+
+    Returns:
+        How many.
+
+    Raises:
+        Fatal: the file exists or cannot be written.
+    """
+    if out.exists() and not replace:
+        raise Fatal(f"{out} exists; --force replaces it")
+    part = out.with_name(f".{out.name}.part")
+    try:
+        part.unlink(missing_ok=True)
+        part.touch(mode=0o600, exist_ok=False)
+        with part.open("w", encoding="utf-8-sig", newline="") as file:
+            written = _write(csv.writer(file, delimiter=delimiter), letters)
+        part.replace(out)
+    except OSError as error:
+        raise Fatal(f"{out} cannot be written: {error.strerror}") from None
+    finally:
+        part.unlink(missing_ok=True)
+    return written
+
+
+def _write(rows: Any, letters: Iterable[Mapping[str, Any]]) -> int:
+    written = 0
+    rows.writerow(COLUMNS)
+    for written, letter in enumerate(letters, start=1):  # noqa: B007 - it is returned
+        rows.writerow([cell(letter[name]) for name in COLUMNS])
+    return written
+
+
+def cell(value: object) -> str:
+    """A value as text that a spreadsheet shows as it is, control characters escaped.
+
+    A text that it would take for a formula gets an apostrophe in front, as OWASP advises:
+    https://owasp.org/www-community/attacks/CSV_Injection
+    """
+    text = decoded(value) if isinstance(value, bytes) else printable(value)
+    if isinstance(value, str | bytes) and text.lstrip().startswith(_FORMULA):
+        text = f"'{text}"
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

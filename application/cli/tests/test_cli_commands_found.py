@@ -1,0 +1,141 @@
+"""Which commands there are, how they are found, and how soon."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer
+from typer.main import get_group
+
+from assay_cli import registry
+from assay_cli.main import application
+
+Assay = Callable[..., subprocess.CompletedProcess[str]]
+
+_OWN = {"config", "contract", "dead-letters", "doctor", "migrate", "reconcile", "version"}
+
+
+def _distribution(folder: Path, name: str, entry: str, source: str) -> None:
+    """Installs an invented package in a folder."""
+    (folder / f"{name}.py").write_text(source)
+    metadata = folder / f"{name}-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(f"[assay.commands]\n{entry}\n")
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that packages can be installed in."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
+    return folder
+
+
+def test_the_list_shows_the_commands_of_all_packages(assay: Assay) -> None:
+    """Our own and those of other packages stand in one list, each with its help."""
+    ended = assay("--help")
+    assert ended.returncode == 0
+    names = {line.split()[1] for line in ended.stdout.splitlines() if line.startswith("│ ")}
+    assert names >= _OWN
+    assert "Prove from the tables" in ended.stdout
+    assert all(len(line) <= 80 for line in ended.stdout.splitlines())
+
+
+def test_the_list_says_what_the_commands_say_of_themselves() -> None:
+    """The help that is read from the source is that of the command when it is imported."""
+    entries = registry.installed()
+    assert entries
+    listed = get_group(application(set())).commands
+    loaded = get_group(application({entry.name for entry in entries})).commands
+    assert {name: listed[name].help for name in listed} == {
+        name: loaded[name].help for name in loaded
+    }
+
+
+def test_a_command_without_its_libraries_breaks_no_other(assay: Assay, site: Path) -> None:
+    """It says what to install, in the list and when it is run with whatever options."""
+    source = "import not_installed_here\n\ndef lonely() -> None:\n    ...\n"
+    _distribution(site, "assay_lonely", "lonely = assay_lonely:lonely", source)
+    listed = assay("--help")
+    assert listed.returncode == 0
+    assert "not available" in listed.stdout
+    for words in (["lonely"], ["lonely", "sub", "--option", "3"]):
+        ended = assay(*words)
+        assert ended.returncode == 78
+        assert "not_installed_here" in ended.stderr
+        assert "pip install 'assay_lonely'" in ended.stderr
+    assert assay("version").returncode == 0
+
+
+def test_a_library_that_is_missed_deep_inside_is_named_too(assay: Assay, site: Path) -> None:
+    """What the list cannot see without importing is said when the command is run."""
+    (site / "assay_inner.py").write_text("import not_installed_here\n")
+    source = "import assay_inner\n\ndef deep() -> None:\n    '''Dig.'''\n"
+    _distribution(site, "assay_deep", "deep = assay_deep:deep", source)
+    assert "Dig." in assay("--help").stdout
+    ended = assay("deep")
+    assert ended.returncode == 78
+    assert "not_installed_here" in ended.stderr
+
+
+def test_help_that_is_computed_is_shown_too(assay: Assay, site: Path) -> None:
+    """A command whose help is not in its source is imported for the list."""
+    source = "import typer\nTEXT = 'Com' + 'puted.'\napp = typer.Typer(help=TEXT)\n"
+    source += "@app.command()\ndef one() -> None:\n    ...\n"
+    _distribution(site, "assay_made", "made = assay_made:app", source)
+    assert "Computed." in assay("--help").stdout
+
+
+def test_an_unknown_command_is_guessed(assay: Assay) -> None:
+    """A typing error is answered with what was meant."""
+    ended = assay("reconcil")
+    assert ended.returncode == 2
+    assert "reconcile" in ended.stderr
+
+
+def test_the_list_imports_nothing_heavy() -> None:
+    """`assay --help` and completion wait for no driver, data frame or settings."""
+    code = (
+        "import sys; sys.argv = ['assay', '--help']\n"
+        "from assay_cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'polars', 'sqlalchemy', 'psycopg', 'boto3', 'httpx', 'pydantic', 'alembic'}\n"
+        "print('heavy:', sorted(heavy & sys.modules.keys()))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "heavy: []"
+
+
+def test_a_shell_completes_names_and_options() -> None:
+    """Completion knows the commands of a group, which is imported for that, and all names."""
+
+    def completed(words: str) -> set[str]:
+        environment = {
+            **os.environ,
+            "_ASSAY_COMPLETE": "complete_bash",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(len(words.split(" ")) - 1),
+        }
+        done = subprocess.run(
+            [Path(sys.executable).with_name("assay")],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return set(done.stdout.split())
+
+    assert completed("assay rec") == {"reconcile"}
+    assert completed("assay dead-letters ") == {"list", "show", "export"}
+
+
+def test_colours_are_for_terminals_only(assay: Assay) -> None:
+    """What goes into a pipe or a file has no escape sequences."""
+    assert "\x1b" not in assay("doctor").stdout
+    assert isinstance(application(set()), typer.Typer)

@@ -1,0 +1,1 @@
+"""What `poe demo` shows."""

@@ -1,0 +1,35 @@
+"""What can go wrong with a local server, sorted by what the caller may do about it."""
+
+from pathlib import Path
+
+
+class LocalError(Exception):
+    """A local server cannot be had; the message says why and what to do."""
+
+    exit_code = 75
+
+
+class SetupError(LocalError):
+    """The folder, the account or the settings do not allow it: mend them, then try again."""
+
+    exit_code = 78
+
+
+class ServerError(LocalError):
+    """A server did not come up.
+
+    Attributes:
+        name: The service.
+        log: The file with everything that the server wrote.
+        tail: The last lines that it wrote since this start.
+    """
+
+    def __init__(self, name: str, reason: str, log: Path, tail: str) -> None:
+        super().__init__(f"{name} {reason}")
+        self.name = name
+        self.log = log
+        self.tail = tail
+
+
+class PortTakenError(ServerError):
+    """Another program listens on the port that the server was to have."""

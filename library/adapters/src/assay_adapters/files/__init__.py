@@ -1,0 +1,1 @@
+"""Objects in local folders."""

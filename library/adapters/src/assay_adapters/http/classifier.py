@@ -1,0 +1,154 @@
+"""The model API as a classifier."""
+
+import ssl
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, Final, Literal, cast
+
+import httpx
+import polars as pl
+
+from assay.domain.errors import Fatal, Unavailable
+from assay.domain.taxonomy import DEFAULT, Taxonomy
+from assay.wire import arrow, json
+from assay_adapters.http.answers import read_json, verdicts
+from assay_adapters.http.config import ApiConfig
+from assay_adapters.http.statuses import error_of
+
+JSON: Final = "application/json"
+
+_CONTENT_TYPES: Final = {"arrow": arrow.CONTENT_TYPE, "json": JSON}
+_WRITERS: Final[dict[str, Callable[[pl.DataFrame], bytes]]] = {
+    "arrow": arrow.write_transactions,
+    "json": json.write_transactions,
+}
+_READERS: Final[dict[str, Callable[[bytes], pl.DataFrame]]] = {
+    arrow.CONTENT_TYPE: arrow.read_verdicts,
+    JSON: read_json,
+}
+_OTHER_FORMAT_PLEASE: Final = {406, 415}
+
+
+class HttpClassifier:
+    """Asks the model API, one call an attempt, over connections that are kept.
+
+    Safe to use from several threads. Proxies and credentials of the environment do not count.
+    """
+
+    def __init__(self, config: ApiConfig, taxonomy: Taxonomy = DEFAULT) -> None:
+        self._config = config
+        self._taxonomy = taxonomy
+        self._format: Literal["arrow", "json"] = config.format
+        self._url = str(config.url).rstrip("/")
+        self._where = httpx.URL(self._url).copy_with(username=None, password=None)
+        key = config.api_key
+        self._client = httpx.Client(
+            headers={
+                # A short answer that unpacks to a long one would get around the limit.
+                "accept-encoding": "identity",
+                **({"authorization": f"Bearer {key.get_secret_value()}"} if key else {}),
+            },
+            limits=httpx.Limits(
+                max_connections=config.connections, max_keepalive_connections=config.connections
+            ),
+            timeout=httpx.Timeout(config.timeout, connect=config.connect_timeout),
+            trust_env=False,
+            verify=ssl.create_default_context(),
+        )
+
+    def classify(self, transactions: pl.DataFrame) -> pl.DataFrame:
+        """A verdict for each transaction, in the same order: see `assay.ports.classifier`.
+
+        Raises:
+            Unavailable: refused, timed out, 408, 425, 429, 5xx, or what answered was no model API
+                or broke off.
+            Refused: 400, 413, 422, 500 while the API says that it is ready, or answers to other
+                questions.
+            Fatal: 401, 403, 404, another 4xx, a redirection.
+        """
+        spoken = self._format
+        response = self._ask(spoken, transactions)
+        if response.status_code in _OTHER_FORMAT_PLEASE and spoken == "arrow":
+            self._format = "json"
+            response = self._ask("json", transactions)
+        return verdicts(self._read(response), transactions, self._taxonomy)
+
+    def model(self) -> tuple[str, str]:
+        """Name and version of the model that answers.
+
+        Raises:
+            Unavailable: it is away, or something else answers there.
+            Fatal: as `classify`, or its taxonomy is another one.
+        """
+        response = self._send("GET", "/model", {"accept": JSON}, b"")
+        self._raise_for(response)
+        try:
+            about = cast(dict[str, Any], json.loads(response.content))
+            found = str(about["name"]), str(about["version"])
+            categories = set(about["taxonomy"]["categories"])
+        except (ValueError, LookupError, TypeError):
+            raise self._something_else() from None
+        if categories != set(self._taxonomy.categories):
+            raise Fatal(f"the model at {self._where} speaks another taxonomy than this service")
+        return found
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._client.close()
+
+    def _ask(self, spoken: Literal["arrow", "json"], transactions: pl.DataFrame) -> httpx.Response:
+        content_type = _CONTENT_TYPES[spoken]
+        headers = {"content-type": content_type, "accept": content_type}
+        return self._send("POST", "/predict", headers, _WRITERS[spoken](transactions))
+
+    def _send(
+        self, method: str, path: str, headers: dict[str, str], content: bytes
+    ) -> httpx.Response:
+        """The answer, read whole."""
+        deadline = time.monotonic() + self._config.timeout
+        try:
+            with self._client.stream(
+                method, self._url + path, headers=headers, content=content
+            ) as response:
+                body = bytearray()
+                for part in response.iter_bytes():
+                    body += part
+                    if len(body) > self._config.answer_limit:
+                        raise Unavailable(
+                            f"the answer of {self._where} is longer than ASSAY_API__ANSWER_LIMIT"
+                        )
+                    if time.monotonic() > deadline:
+                        raise httpx.ReadTimeout("the answer takes too long")
+        except httpx.TimeoutException:
+            raise Unavailable(
+                f"the model API at {self._where} did not answer within {self._config.timeout:g} s"
+            ) from None
+        except httpx.RequestError as error:
+            raise Unavailable(
+                f"the model API at {self._where} is away ({type(error).__name__})"
+            ) from None
+        return httpx.Response(response.status_code, headers=response.headers, content=bytes(body))
+
+    def _read(self, response: httpx.Response) -> pl.DataFrame:
+        self._raise_for(response)
+        content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if content_type not in _READERS:
+            raise self._something_else()
+        try:
+            return _READERS[content_type](response.content)
+        except ValueError as error:
+            raise Unavailable(f"the answer of {self._where} cannot be read: {error}") from None
+
+    def _raise_for(self, response: httpx.Response) -> None:
+        if response.status_code != HTTPStatus.OK:
+            raise error_of(response.status_code, response.headers, str(self._where), self._healthy)
+
+    def _healthy(self) -> bool:
+        try:
+            return self._send("GET", "/health/ready", {}, b"").status_code == HTTPStatus.OK
+        except Unavailable:
+            return False
+
+    def _something_else(self) -> Unavailable:
+        return Unavailable(f"no model API answers at {self._where}, but something else does")

@@ -1,0 +1,1 @@
+"""Dead letters as objects: files of JSON lines beside the data."""

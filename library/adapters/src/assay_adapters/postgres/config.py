@@ -1,0 +1,41 @@
+"""What must be known to reach PostgreSQL."""
+
+from typing import Annotated
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+
+
+def _is_url(url: SecretStr) -> SecretStr:
+    text = url.get_secret_value()
+    try:
+        known = text.startswith(("postgresql://", "postgres://")) and conninfo_to_dict(text)
+    except psycopg.Error:
+        known = False  # What was wrong may stand inside the password.
+    if not known:
+        raise ValueError("no URL of the form postgresql://user:password@host:port/name")
+    return url
+
+
+class PostgresConfig(BaseModel):
+    """How PostgreSQL is reached. Times are seconds.
+
+    Attributes:
+        url: as libpq reads it, its parameters (`?sslmode=…`) and several hosts included.
+        application_name: what PostgreSQL shows in `pg_stat_activity`.
+        connect_timeout: until a server that does not answer counts as away, and until a caller
+            who finds all connections in use gives up.
+        statement_timeout: until the server gives up one statement; a commit has several.
+        lock_timeout: until the server gives up waiting for another commit.
+        pool_size: connections at the same time, at most.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    url: Annotated[SecretStr, AfterValidator(_is_url)]
+    application_name: str = "assay"
+    connect_timeout: int = Field(default=5, ge=1)
+    statement_timeout: float = Field(default=300, gt=0)
+    lock_timeout: float = Field(default=60, gt=0)
+    pool_size: int = Field(default=5, ge=1)

@@ -1,0 +1,125 @@
+"""Connections to PostgreSQL, and its errors as those of the core."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from functools import partial
+from typing import Final
+
+import psycopg
+from sqlalchemy import Engine, create_engine, exc
+
+from assay.domain.errors import AssayError, Fatal, Unavailable
+from assay_adapters.postgres.config import PostgresConfig
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html, by class or whole code.
+_AWAY: Final = (
+    "08",  # connection exceptions
+    "25006",  # read-only: the primary has moved
+    "25P03",  # idle in a transaction for too long
+    "25P04",  # transaction took too long
+    "40",  # deadlock, serialisation
+    "53",  # out of memory, disk or connections
+    "55P03",  # lock timeout
+    "57014",  # statement timeout
+    "57P01",  # shutdown by an administrator
+    "57P02",  # shutdown after a crash
+    "57P03",  # starting up
+    "57P05",  # idle for too long
+    "58",  # input/output errors
+)
+_MIGRATE: Final = "the tables are missing or of another version: run `assay migrate`"
+_DENIED: Final = "the role may not do this: GRANT it the rights, or name another role"
+_MENDABLE: Final = {
+    "28": "the login was refused: check user and password in ASSAY_POSTGRES__URL",
+    "3D000": "there is no such database: create it, or check ASSAY_POSTGRES__URL",
+    "3F000": _MIGRATE,
+    "42501": _DENIED,
+    "42703": _MIGRATE,
+    "42P01": _MIGRATE,
+}
+# While a connection is made, libpq passes on the server's words and no code.
+_REFUSED_LOGIN: Final = {
+    "authentication failed": "28",
+    "no password supplied": "28",
+    "pg_hba.conf": "28",
+    'role "': "28",
+    "permission denied": "42501",
+    'database "': "3D000",
+}
+
+
+def engine_for(config: PostgresConfig) -> Engine:
+    """A pool of connections, made when they are needed; one that has died is replaced in silence.
+
+    Safe to use from several threads. Whoever made it ends it with `dispose()`.
+    """
+    options = {
+        "statement_timeout": f"{config.statement_timeout * 1000:.0f}",
+        "lock_timeout": f"{config.lock_timeout * 1000:.0f}",
+        "timezone": "UTC",
+    }
+    connect = partial(
+        psycopg.connect,
+        config.url.get_secret_value(),
+        application_name=config.application_name,
+        connect_timeout=config.connect_timeout,
+        options=" ".join(f"-c {name}={value}" for name, value in options.items()),
+        # A network that swallows packets is noticed within a minute.
+        keepalives_idle=20,
+        keepalives_interval=10,
+        keepalives_count=4,
+        tcp_user_timeout=60_000,
+    )
+    return create_engine(
+        "postgresql+psycopg://",
+        creator=connect,
+        pool_size=config.pool_size,
+        max_overflow=0,
+        pool_timeout=config.connect_timeout,
+        pool_pre_ping=True,
+        # What a commit relies on: each statement sees what others have committed before it.
+        isolation_level="READ COMMITTED",
+        hide_parameters=True,
+    )
+
+
+@contextmanager
+def translated() -> Generator[None]:
+    """Errors of PostgreSQL inside this block leave it as `Unavailable` or `Fatal`.
+
+    The original is cut off: its message and details hold values.
+    """
+    try:
+        yield
+    except exc.TimeoutError:
+        raise Unavailable("all connections to PostgreSQL are in use") from None
+    except exc.DBAPIError as error:
+        raise _translate(error.orig) from None
+    except psycopg.Error as error:
+        raise _translate(error) from None
+
+
+def _translate(error: BaseException | None) -> AssayError:
+    kind = type(error).__name__
+    code = error.sqlstate if isinstance(error, psycopg.Error) else None
+    if code is None and isinstance(error, psycopg.OperationalError):
+        words = " ".join(str(error).split())
+        code = next((code for part, code in _REFUSED_LOGIN.items() if part in words), "08")
+        kind = words  # of libpq or of the login, where there are no values
+    if code is None:
+        return Fatal(f"PostgreSQL cannot be used like this ({kind})")
+    if code.startswith(_AWAY):
+        return Unavailable(f"PostgreSQL is away ({code}: {kind})")
+    for mendable, advice in _MENDABLE.items():
+        if code.startswith(mendable):
+            return Fatal(f"PostgreSQL ({code}): {advice}")
+    names = _names(error)
+    return Fatal(f"PostgreSQL refused a statement ({code}: {kind}{names}); its log says more")
+
+
+def _names(error: BaseException | None) -> str:
+    """Table, column and constraint that an error is about."""
+    if not isinstance(error, psycopg.Error):
+        return ""
+    about = (error.diag.table_name, error.diag.column_name, error.diag.constraint_name)
+    return "".join(f", {name}" for name in about if name)

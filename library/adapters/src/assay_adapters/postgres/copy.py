@@ -1,0 +1,33 @@
+"""Frames into tables by `COPY`."""
+
+from typing import Final, cast
+
+import polars as pl
+import polars.selectors as cs
+import psycopg
+from psycopg import sql
+from sqlalchemy import Connection, Table
+
+_SLICE: Final = 5_000
+
+
+def copy_into(connection: Connection, table: Table, frame: pl.DataFrame) -> None:
+    """Appends a frame's rows to a table, columns by their names, in the connection's transaction.
+
+    Text must hold no NUL.
+
+    Raises:
+        psycopg.Error: as PostgreSQL says; nothing was appended then.
+    """
+    if frame.is_empty():
+        return
+    hexadecimal = (pl.lit("\\x") + cs.binary().bin.encode("hex")).name.keep()
+    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(
+        sql.Identifier(table.name), sql.SQL(", ").join(map(sql.Identifier, frame.columns))
+    )
+    driver = cast("psycopg.Connection", connection.connection.driver_connection)
+    with driver.cursor() as cursor, cursor.copy(statement) as copy:
+        # PostgreSQL reads one slice while the next one is written. In CSV only an empty field
+        # without quotes is null, and that is how polars writes it.
+        for rows in frame.iter_slices(_SLICE):
+            copy.write(rows.with_columns(hexadecimal).write_csv(include_header=False))

@@ -1,0 +1,105 @@
+"""Dead letters: handed out to relays, and shown to people."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, Final
+from uuid import uuid4
+
+import polars as pl
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Connection,
+    Engine,
+    Select,
+    any_,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
+
+from assay.domain.reject import LETTERS
+from assay.ports.letters import Claim
+from assay_adapters.postgres.connection import translated
+from assay_adapters.postgres.tables import dead_letters
+
+_c: Final = dead_letters.c
+_ORIGIN: Final = (_c.source, _c.partition, _c.position)
+_LETTER: Final = tuple(dead_letters.c[name] for name in LETTERS)
+_WAITS: Final = _c.published_at.is_(None)
+
+
+class PostgresLetters:
+    """The port `assay.ports.letters.Letters` on PostgreSQL, whose clock the leases go by."""
+
+    def __init__(
+        self, engine: Engine, relay: str, *, lease: timedelta = timedelta(minutes=5)
+    ) -> None:
+        """The letters as one relay sees them.
+
+        Args:
+            engine: from `engine_for`.
+            relay: a name that the relay keeps when it is started again and shares with no other.
+            lease: how long a claim is left alone by other relays.
+        """
+        self._engine = engine
+        self._relay = relay
+        self._lease = lease
+
+    @translated()
+    def destinations(self, prefix: str) -> Sequence[str]:
+        """Where letters wait to be published, of the destinations that begin so, in order."""
+        waiting = select(_c.destination).where(_WAITS, func.starts_with(_c.destination, prefix))
+        with self._engine.connect() as connection:
+            return connection.scalars(waiting.distinct().order_by(_c.destination)).all()
+
+    @translated()
+    def claim(self, destination: str, limit: int) -> Claim | None:
+        """The next letters for a destination, at most `limit`; None where none wait.
+
+        A claim that was never stamped is handed out again, with the same name and letters: at
+        once to the same relay, to others after its lease has run out.
+        """
+        waiting = (_c.destination == destination, _WAITS)
+        free = or_(_c.relay == self._relay, _c.leased_until <= func.clock_timestamp())
+        with self._engine.begin() as connection:
+            unstamped = select(_c.claim).where(*waiting, _c.claim.is_not(None), free)
+            for name in connection.scalars(unstamped.distinct().order_by(_c.claim)).all():
+                # Another relay may take it at the same time; then it is no longer free.
+                taken = select(_c.id).where(*waiting, _c.claim == name, free).order_by(*_ORIGIN)
+                if claim := self._take(connection, taken.with_for_update(), name):
+                    return claim
+            fresh = select(_c.id).where(*waiting, _c.claim.is_(None)).order_by(*_ORIGIN)
+            return self._take(
+                connection, fresh.limit(limit).with_for_update(skip_locked=True), uuid4().hex
+            )
+
+    @translated()
+    def stamp(self, claim: Claim, place: str) -> None:
+        """These letters are published, and where."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                update(dead_letters)
+                .where(_c.claim == claim.name, _WAITS)
+                .values(published_at=func.now(), place=place)
+            )
+
+    def _take(self, connection: Connection, ids: Select[Any], name: str) -> Claim | None:
+        """Leases these letters to this relay under a name."""
+        held = connection.scalars(ids).all()
+        if not held:
+            return None
+        rows = connection.execute(
+            update(dead_letters)
+            .where(_c.id == any_(literal(held, ARRAY(BigInteger))))
+            .values(
+                claim=name,
+                relay=self._relay,
+                leased_until=func.clock_timestamp() + self._lease,
+            )
+            .returning(*_LETTER)
+        )
+        letters = pl.DataFrame(rows.all(), schema=LETTERS, orient="row")
+        return Claim(name, letters.sort("source", "partition", "position"))

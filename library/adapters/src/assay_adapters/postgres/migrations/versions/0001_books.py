@@ -1,0 +1,478 @@
+# noqa: INP001 - Alembic loads it by its path
+"""The books: transactions, predictions, runs, ledger, positions, dead letters, and views."""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "0001"
+down_revision = None
+
+_VIEWS = {
+    "unprocessed_transactions": (
+        "Transactions without any prediction",
+        """
+        SELECT transactions.*
+        FROM transactions
+        WHERE NOT EXISTS (
+            SELECT FROM predictions
+            WHERE predictions.transaction_id = transactions.transaction_id
+        )
+        """,
+    ),
+    "transactions_with_predictions": (
+        "Each transaction beside each of its predictions",
+        """
+        SELECT
+            transaction_id, description, amount, currency, timestamp, merchant, operation_type,
+            side, mcc, category, confidence, needs_review, model_name, model_version,
+            processing_type, predictions.run_id, source, partition, position,
+            predictions.created_at
+        FROM transactions
+        JOIN predictions USING (transaction_id)
+        """,
+    ),
+    "transaction_stats": (
+        "Numbers and sums by category and model",
+        """
+        SELECT
+            category, model_name, model_version, currency, side,
+            count(*) AS transactions,
+            sum(amount) AS amount,
+            round(avg(confidence), 4) AS confidence,
+            count(*) FILTER (WHERE needs_review) AS needs_review,
+            min(timestamp) AS earliest,
+            max(timestamp) AS latest
+        FROM transactions
+        JOIN predictions USING (transaction_id)
+        GROUP BY category, model_name, model_version, currency, side
+        """,
+    ),
+    "reconciliation": (
+        "The books beside the rows; equal: classified, transactions and predicted; 0: misplaced",
+        """
+        -- misplaced: begins elsewhere than the one before ended (files begin at 0), or after an end
+        WITH entries AS (
+            SELECT *,
+                lag(next) OVER ranges AS previous_next,
+                lag(end_state) OVER ranges AS previous_end
+            FROM ledger
+            WINDOW ranges AS (PARTITION BY source, partition ORDER BY first, next)
+        ), books AS (
+            SELECT
+                source, partition, run_id,
+                count(*) AS ranges,
+                min(first) AS first,
+                max(next) AS next,
+                max(end_state) AS end_state,
+                sum(read)::bigint AS read,
+                sum(classified)::bigint AS classified,
+                sum(rejected)::bigint AS rejected,
+                sum(duplicate)::bigint AS duplicate,
+                sum(needs_review)::bigint AS needs_review,
+                count(*) FILTER (WHERE
+                    previous_end IS NOT NULL
+                    OR first <> coalesce(
+                        previous_next, CASE WHEN partition LIKE '%://%' THEN 0 ELSE first END
+                    )
+                ) AS misplaced,
+                count(*) FILTER (WHERE read <> classified + rejected + duplicate) AS unbalanced
+            FROM entries
+            GROUP BY source, partition, run_id
+        ), kept AS (
+            SELECT source, partition, run_id, count(*) AS transactions
+            FROM transactions
+            GROUP BY source, partition, run_id
+        ), judged AS (
+            SELECT source, partition, run_id, count(*) AS predicted
+            FROM transactions
+            WHERE EXISTS (
+                SELECT FROM predictions
+                WHERE predictions.transaction_id = transactions.transaction_id
+                    AND predictions.run_id = transactions.run_id
+            )
+            GROUP BY source, partition, run_id
+        )
+        SELECT
+            source, partition, run_id, first, next, end_state,
+            coalesce(ranges, 0) AS ranges,
+            coalesce(read, 0) AS read,
+            coalesce(classified, 0) AS classified,
+            coalesce(rejected, 0) AS rejected,
+            coalesce(duplicate, 0) AS duplicate,
+            coalesce(needs_review, 0) AS needs_review,
+            coalesce(misplaced, 0) AS misplaced,
+            coalesce(unbalanced, 0) AS unbalanced,
+            coalesce(transactions, 0) AS transactions,
+            coalesce(predicted, 0) AS predicted
+        FROM books
+        FULL JOIN kept USING (source, partition, run_id)
+        LEFT JOIN judged USING (source, partition, run_id)
+        """,
+    ),
+}
+
+
+def upgrade() -> None:
+    """Makes all tables and views."""
+    op.create_table(
+        "dead_letters",
+        sa.Column(
+            "id", sa.BigInteger(), sa.Identity(always=True), nullable=False, comment="A short name"
+        ),
+        sa.Column("source", sa.Text(collation="C"), nullable=False, comment="Origin: source,"),
+        sa.Column("partition", sa.Text(collation="C"), nullable=False, comment="partition"),
+        sa.Column("position", sa.BigInteger(), nullable=False, comment="and position"),
+        sa.Column("key", sa.LargeBinary(), nullable=True, comment="The message's own key"),
+        sa.Column(
+            "raw",
+            sa.LargeBinary(),
+            nullable=True,
+            comment="The record's bytes; beyond 1 MiB its head",
+        ),
+        sa.Column("length", sa.BigInteger(), nullable=False, comment="Bytes of the whole record"),
+        sa.Column(
+            "sha256",
+            sa.LargeBinary(),
+            nullable=True,
+            comment="Of the whole record where raw is cut",
+        ),
+        sa.Column(
+            "header", sa.LargeBinary(), nullable=True, comment="The file's raw header record"
+        ),
+        sa.Column("transaction_id", sa.Text(), nullable=True, comment="As far as it is known"),
+        sa.Column(
+            "stage", sa.Text(), nullable=False, comment="decode, validate, classify or commit"
+        ),
+        sa.Column("code", sa.Text(), nullable=False, comment="Why it was rejected"),
+        sa.Column(
+            "field",
+            sa.Text(),
+            nullable=True,
+            comment="The column at fault; null where it is the whole record",
+        ),
+        sa.Column(
+            "message", sa.Text(), nullable=True, comment="The same for people, without content"
+        ),
+        sa.Column(
+            "retriable",
+            sa.Boolean(),
+            nullable=False,
+            comment="Whether the same bytes may succeed later",
+        ),
+        sa.Column(
+            "attempt", sa.SmallInteger(), nullable=False, comment="How often it has been tried"
+        ),
+        sa.Column(
+            "model_version", sa.Text(), nullable=True, comment="Of the model that rejected it"
+        ),
+        sa.Column(
+            "run_id", sa.Text(collation="C"), nullable=False, comment="The run that committed it"
+        ),
+        sa.Column(
+            "destination", sa.Text(collation="C"), nullable=False, comment="Where relays publish it"
+        ),
+        sa.Column(
+            "state",
+            sa.Text(),
+            server_default="open",
+            nullable=False,
+            comment="open, closed (it succeeded later) or discarded (by a person)",
+        ),
+        sa.Column(
+            "claim",
+            sa.Text(collation="C"),
+            nullable=True,
+            comment="The name under which a relay publishes it",
+        ),
+        sa.Column("relay", sa.Text(), nullable=True, comment="The relay that holds the claim"),
+        sa.Column(
+            "leased_until",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="Until when other relays leave the claim alone",
+        ),
+        sa.Column(
+            "published_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="When it was published; null while it waits",
+        ),
+        sa.Column("place", sa.Text(), nullable=True, comment="Where it was published"),
+        sa.Column(
+            "created_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+            comment="When it was committed",
+        ),
+        sa.CheckConstraint("state IN ('open', 'closed', 'discarded')", name="dead_letters_state"),
+        sa.PrimaryKeyConstraint("id", name="dead_letters_pkey"),
+        sa.UniqueConstraint("source", "partition", "position", name="dead_letters_origin"),
+        comment="Every record that was rejected, once",
+    )
+    op.create_index(
+        "dead_letters_waiting",
+        "dead_letters",
+        ["destination", "claim", "source", "partition", "position"],
+        unique=False,
+        postgresql_where=sa.text("published_at IS NULL"),
+    )
+    op.create_table(
+        "ledger",
+        sa.Column(
+            "entry",
+            sa.BigInteger(),
+            sa.Identity(always=True),
+            nullable=False,
+            comment="Order of commits",
+        ),
+        sa.Column("source", sa.Text(collation="C"), nullable=False, comment="The range's source"),
+        sa.Column("partition", sa.Text(collation="C"), nullable=False, comment="its partition"),
+        sa.Column("first", sa.BigInteger(), nullable=False, comment="Its first position"),
+        sa.Column("next", sa.BigInteger(), nullable=False, comment="The position after its last"),
+        sa.Column(
+            "read",
+            sa.BigInteger(),
+            nullable=False,
+            comment="Records in it: classified + rejected + duplicate",
+        ),
+        sa.Column(
+            "classified",
+            sa.BigInteger(),
+            nullable=False,
+            comment="Of these, kept as transaction and prediction",
+        ),
+        sa.Column(
+            "rejected", sa.BigInteger(), nullable=False, comment="Of these, kept as dead letter"
+        ),
+        sa.Column(
+            "duplicate",
+            sa.BigInteger(),
+            nullable=False,
+            comment="Of these, known already with the same content",
+        ),
+        sa.Column(
+            "needs_review",
+            sa.BigInteger(),
+            nullable=False,
+            comment="Of the classified ones, those that the model is unsure of",
+        ),
+        sa.Column(
+            "run_id", sa.Text(collation="C"), nullable=False, comment="The run that committed it"
+        ),
+        sa.Column(
+            "accepts_rejects",
+            sa.Boolean(),
+            nullable=False,
+            comment="Whether the run's reject limit was raised; its rejects do not count later",
+        ),
+        sa.Column(
+            "end_state",
+            sa.Text(),
+            nullable=True,
+            comment="finished or abandoned on a partition's last range",
+        ),
+        sa.Column(
+            "committed_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+            comment="When it was committed",
+        ),
+        sa.CheckConstraint("end_state IN ('finished', 'abandoned')", name="ledger_end_state"),
+        sa.CheckConstraint(
+            "classified >= 0 AND rejected >= 0 AND duplicate >= 0"
+            " AND needs_review BETWEEN 0 AND classified",
+            name="ledger_counts",
+        ),
+        sa.CheckConstraint(
+            "first >= 0 AND read <= next - first AND (first < next OR end_state IS NOT NULL)",
+            name="ledger_range",
+        ),
+        sa.CheckConstraint("read = classified + rejected + duplicate", name="ledger_balance"),
+        sa.PrimaryKeyConstraint("source", "partition", "first", name="ledger_pkey"),
+        comment="One entry per committed range: the books",
+    )
+    op.create_index(
+        "ledger_recent", "ledger", ["source", sa.literal_column("entry DESC")], unique=False
+    )
+    op.create_table(
+        "positions",
+        sa.Column(
+            "source", sa.Text(collation="C"), nullable=False, comment="The partition's source"
+        ),
+        sa.Column("partition", sa.Text(collation="C"), nullable=False, comment="its name"),
+        sa.Column(
+            "next",
+            sa.BigInteger(),
+            nullable=False,
+            comment="The first position that is not committed yet",
+        ),
+        sa.Column(
+            "end_state",
+            sa.Text(),
+            nullable=True,
+            comment="finished or abandoned: nothing is read from it any more",
+        ),
+        sa.Column(
+            "run_id", sa.Text(collation="C"), nullable=False, comment="The run that moved it last"
+        ),
+        sa.Column(
+            "updated_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+            comment="When it was moved last",
+        ),
+        sa.CheckConstraint("end_state IN ('finished', 'abandoned')", name="positions_end_state"),
+        sa.PrimaryKeyConstraint("source", "partition", name="positions_pkey"),
+        comment="Where reading of each partition continues",
+    )
+    op.create_table(
+        "predictions",
+        sa.Column(
+            "transaction_id",
+            sa.Text(collation="C"),
+            nullable=False,
+            comment="The transaction that it is about",
+        ),
+        sa.Column(
+            "model_name", sa.Text(collation="C"), nullable=False, comment="The model that made it"
+        ),
+        sa.Column(
+            "model_version", sa.Text(collation="C"), nullable=False, comment="and its version"
+        ),
+        sa.Column("category", sa.Text(), nullable=False, comment="Of the model's taxonomy"),
+        sa.Column(
+            "confidence",
+            sa.Numeric(precision=5, scale=4),
+            nullable=False,
+            comment="Probability in [0, 1]",
+        ),
+        sa.Column(
+            "needs_review", sa.Boolean(), nullable=False, comment="Whether the model is unsure"
+        ),
+        sa.Column(
+            "feature_hash",
+            sa.Text(),
+            nullable=True,
+            comment="Of what the model saw, where it says so",
+        ),
+        sa.Column(
+            "run_id", sa.Text(collation="C"), nullable=False, comment="The run that committed it"
+        ),
+        sa.Column(
+            "processing_type",
+            sa.Text(),
+            nullable=False,
+            comment="The kind of that run: batch, stream, …",
+        ),
+        sa.Column(
+            "created_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+            comment="When it was committed",
+        ),
+        sa.CheckConstraint("confidence BETWEEN 0 AND 1", name="predictions_confidence"),
+        sa.PrimaryKeyConstraint(
+            "transaction_id", "model_name", "model_version", name="predictions_pkey"
+        ),
+        comment="What each model said of each transaction",
+    )
+    op.create_table(
+        "runs",
+        sa.Column("run_id", sa.Text(collation="C"), nullable=False, comment="Its name"),
+        sa.Column("kind", sa.Text(), nullable=False, comment="batch, stream, redrive, …"),
+        sa.Column("source", sa.Text(), nullable=False, comment="What it reads"),
+        sa.Column("host", sa.Text(), nullable=False, comment="The machine that it runs on"),
+        sa.Column("version", sa.Text(), nullable=False, comment="The version of Assay"),
+        sa.Column(
+            "started_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+            comment="When it began",
+        ),
+        sa.Column(
+            "ended_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="When it ended; null while it runs, or where it was killed",
+        ),
+        sa.Column("status", sa.Text(), nullable=True, comment="How it ended; null until it has"),
+        sa.Column(
+            "summary",
+            postgresql.JSONB(),
+            nullable=True,
+            comment="What it printed last; null until it has ended",
+        ),
+        sa.PrimaryKeyConstraint("run_id", name="runs_pkey"),
+        comment="Every execution of a service",
+    )
+    op.create_table(
+        "transactions",
+        sa.Column(
+            "transaction_id",
+            sa.Text(collation="C"),
+            nullable=False,
+            comment="Given by the supplier, or derived from the record's content",
+        ),
+        sa.Column("description", sa.Text(), nullable=False, comment="As the supplier wrote it"),
+        sa.Column(
+            "amount",
+            sa.Numeric(precision=18, scale=2),
+            nullable=False,
+            comment="A magnitude; see side",
+        ),
+        sa.Column("currency", sa.Text(), nullable=False, comment="ISO 4217"),
+        sa.Column(
+            "timestamp",
+            sa.DateTime(timezone=True),
+            nullable=False,
+            comment="When the transaction was made",
+        ),
+        sa.Column(
+            "merchant", sa.Text(), nullable=True, comment="Null where the supplier names none"
+        ),
+        sa.Column(
+            "operation_type",
+            sa.Text(),
+            nullable=False,
+            comment="payment, direct_debit, transfer or refund",
+        ),
+        sa.Column("side", sa.Text(), nullable=False, comment="debit or credit"),
+        sa.Column("mcc", sa.Text(), nullable=True, comment="Merchant category code, ISO 18245"),
+        sa.Column(
+            "content_hash",
+            sa.LargeBinary(),
+            nullable=False,
+            comment="BLAKE2b of all columns above but the id: tells duplicates from conflicts",
+        ),
+        sa.Column(
+            "run_id", sa.Text(collation="C"), nullable=False, comment="The run that committed it"
+        ),
+        sa.Column("source", sa.Text(collation="C"), nullable=False, comment="Origin: source,"),
+        sa.Column("partition", sa.Text(collation="C"), nullable=False, comment="partition"),
+        sa.Column(
+            "position",
+            sa.BigInteger(),
+            nullable=False,
+            comment="and position, which the range of one ledger entry holds",
+        ),
+        sa.Column(
+            "created_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+            comment="When it was committed",
+        ),
+        sa.CheckConstraint("amount >= 0", name="transactions_amount"),
+        sa.CheckConstraint("octet_length(content_hash) = 16", name="transactions_content_hash"),
+        sa.PrimaryKeyConstraint("transaction_id", name="transactions_pkey"),
+        comment="Every transaction that was classified, once",
+    )
+    for name, (comment, query) in _VIEWS.items():
+        op.execute(f"CREATE VIEW {name} AS {query}")
+        op.execute(f"COMMENT ON VIEW {name} IS '{comment}'")

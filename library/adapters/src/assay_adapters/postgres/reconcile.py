@@ -1,0 +1,213 @@
+"""The books, proved from the tables alone."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection, Engine, text
+
+from assay.domain.position import Partition
+from assay.domain.tally import Tally
+from assay_adapters.postgres.connection import translated
+
+_TOTAL: Final = text("""
+    SELECT
+        count(*),
+        coalesce(sum(read), 0)::bigint,
+        coalesce(sum(classified), 0)::bigint,
+        coalesce(sum(rejected), 0)::bigint,
+        coalesce(sum(duplicate), 0)::bigint,
+        coalesce(sum(needs_review), 0)::bigint
+    FROM ledger
+""")
+_UNFINISHED: Final = text("""
+    SELECT source, partition, next FROM positions WHERE end_state IS NULL
+    ORDER BY source, partition
+""")
+_ROWS: Final = text("""
+    SELECT
+        source, partition, run_id, misplaced, unbalanced, classified, transactions, predicted
+    FROM reconciliation
+    WHERE misplaced <> 0 OR unbalanced <> 0 OR transactions <> classified OR predicted <> classified
+    ORDER BY source, partition, run_id
+""")
+_ORPHANS: Final = text("""
+    SELECT run_id, count(*)
+    FROM predictions
+    WHERE NOT EXISTS (
+        SELECT FROM transactions
+        WHERE transactions.transaction_id = predictions.transaction_id
+    )
+    GROUP BY run_id
+    ORDER BY run_id
+""")
+_POSITIONS: Final = text("""
+    WITH last AS (
+        SELECT DISTINCT ON (source, partition) source, partition, next, end_state
+        FROM ledger
+        ORDER BY source, partition, first DESC
+    )
+    SELECT source, partition, last.next, positions.next
+    FROM last FULL JOIN positions USING (source, partition)
+    WHERE (last.next, last.end_state) IS DISTINCT FROM (positions.next, positions.end_state)
+    ORDER BY source, partition
+""")
+# A redrive's rejects have their letters already; imported letters keep the origin that they had.
+_MISSING_LETTERS: Final = text("""
+    WITH books AS (
+        SELECT source, partition, sum(rejected)::bigint AS rejected
+        FROM ledger
+        WHERE source NOT IN ('redrive', 'import')
+        GROUP BY source, partition
+    ), kept AS (
+        SELECT source, partition, count(*) AS letters
+        FROM dead_letters
+        GROUP BY source, partition
+    )
+    SELECT source, partition, rejected, coalesce(letters, 0)
+    FROM books LEFT JOIN kept USING (source, partition)
+    WHERE rejected > coalesce(letters, 0)
+    ORDER BY source, partition
+""")
+_LETTERS: Final = text("""
+    SELECT
+        (SELECT coalesce(sum(rejected), 0)::bigint FROM ledger WHERE source <> 'redrive'),
+        (SELECT count(*) FROM dead_letters)
+""")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """Two numbers that should be equal.
+
+    Attributes:
+        what: what they count, in words.
+        expected: what the books say; None where they say nothing.
+        found: what is there; None where there is nothing.
+        source: where; None where it is about all.
+        partition: the same.
+        run_id: the same.
+    """
+
+    what: str
+    expected: int | None
+    found: int | None
+    source: str | None = None
+    partition: Partition | None = None
+    run_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A partition that stands at `next` and has no end yet; a topic's never has."""
+
+    source: str
+    partition: Partition
+    next: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the books say.
+
+    Attributes:
+        entries: the ledger's entries.
+        tally: their sum.
+        differences: none where the books balance.
+        unfinished: for information.
+    """
+
+    entries: int
+    tally: Tally
+    differences: tuple[Difference, ...]
+    unfinished: tuple[Unfinished, ...]
+
+
+@translated()
+def reconcile(engine: Engine) -> Report:
+    """Proves the books from the tables alone, as they are at one moment.
+
+    By source, partition and run: the ranges are contiguous, in files from 0 on, and nothing
+    follows an end; each entry has read = classified + rejected + duplicate; there are as many
+    transactions as were classified, each with a prediction of the same run. Each position is where
+    the last range ends. Each prediction has its transaction. The rejects of all sources but
+    `redrive` are the dead letters.
+
+    Raises:
+        Unavailable: PostgreSQL is away.
+        Fatal: the tables cannot be used.
+    """
+    with engine.execution_options(isolation_level="REPEATABLE READ").begin() as connection:
+        connection.execute(text("SET TRANSACTION READ ONLY"))
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
+        entries, *sums = connection.execute(_TOTAL).one()
+        differences = (
+            *_rows(connection),
+            *_orphans(connection),
+            *_positions(connection),
+            *_letters(connection),
+        )
+        unfinished = tuple(Unfinished(*row) for row in connection.execute(_UNFINISHED))
+        return Report(entries, Tally(*sums), differences, unfinished)
+
+
+def _rows(connection: Connection) -> list[Difference]:
+    found: list[Difference] = []
+    for row in connection.execute(_ROWS):
+        compared = {
+            "ranges that do not begin where the one before ends": (0, row.misplaced),
+            "ranges with other than read = classified + rejected + duplicate": (0, row.unbalanced),
+            "transactions": (row.classified, row.transactions),
+            "transactions with a prediction": (row.classified, row.predicted),
+        }
+        found += [
+            Difference(
+                what=what,
+                expected=expected,
+                found=number,
+                source=row.source,
+                partition=row.partition,
+                run_id=row.run_id,
+            )
+            for what, (expected, number) in compared.items()
+            if expected != number
+        ]
+    return found
+
+
+def _orphans(connection: Connection) -> list[Difference]:
+    return [
+        Difference(
+            what="predictions without their transaction", expected=0, found=count, run_id=run_id
+        )
+        for run_id, count in connection.execute(_ORPHANS)
+    ]
+
+
+def _positions(connection: Connection) -> list[Difference]:
+    return [
+        Difference(
+            what="the position, and how it ended",
+            expected=last,
+            found=stands,
+            source=source,
+            partition=partition,
+        )
+        for source, partition, last, stands in connection.execute(_POSITIONS)
+    ]
+
+
+def _letters(connection: Connection) -> list[Difference]:
+    found = [
+        Difference(
+            what="dead letters",
+            expected=rejected,
+            found=letters,
+            source=source,
+            partition=partition,
+        )
+        for source, partition, rejected, letters in connection.execute(_MISSING_LETTERS)
+    ]
+    rejected, letters = connection.execute(_LETTERS).one()
+    if rejected != letters:
+        found.append(Difference(what="dead letters", expected=rejected, found=letters))
+    return found

@@ -1,0 +1,55 @@
+"""The runs, for people who look at the tables."""
+
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Engine, func, update
+from sqlalchemy.dialects.postgresql import insert
+
+from assay_adapters.postgres.connection import translated
+from assay_adapters.postgres.tables import runs
+
+
+@translated()
+def start_run(engine: Engine, run_id: str, *, kind: str, source: str, version: str) -> None:
+    """Notes that a run has begun on this machine; repeated, it changes nothing.
+
+    Args:
+        engine: from `engine_for`.
+        run_id: its name.
+        kind: batch, stream, redrive, ….
+        source: what it reads.
+        version: of Assay.
+
+    Raises:
+        Unavailable: PostgreSQL is away.
+        Fatal: the tables cannot be used.
+    """
+    row = {"run_id": run_id, "kind": kind, "source": source, "version": version}
+    with engine.begin() as connection:
+        connection.execute(
+            insert(runs).values(**row, host=platform.node()).on_conflict_do_nothing()
+        )
+
+
+@translated()
+def end_run(engine: Engine, run_id: str, *, status: str, summary: Mapping[str, Any]) -> None:
+    """Notes how a run has ended.
+
+    Args:
+        engine: from `engine_for`.
+        run_id: its name.
+        status: in one word.
+        summary: what can be said of it in JSON.
+
+    Raises:
+        Unavailable: PostgreSQL is away.
+        Fatal: the tables cannot be used.
+    """
+    with engine.begin() as connection:
+        connection.execute(
+            update(runs)
+            .where(runs.c.run_id == run_id)
+            .values(status=status, summary=dict(summary), ended_at=func.now())
+        )

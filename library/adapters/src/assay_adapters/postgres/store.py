@@ -1,0 +1,245 @@
+"""The store: an outcome in one transaction."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import polars as pl
+import psycopg
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Connection,
+    Engine,
+    Select,
+    any_,
+    func,
+    insert,
+    literal,
+    select,
+)
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from assay.domain.errors import Fenced
+from assay.domain.outcome import Outcome, letters
+from assay.domain.position import End, Partition, Position, Positions, Range
+from assay.domain.prediction import PREDICTIONS
+from assay.domain.rules import COLUMNS
+from assay.domain.settle import KNOWN, Settled, nothing_known, settle, tallies
+from assay.domain.tally import Tally
+from assay_adapters.postgres.connection import translated
+from assay_adapters.postgres.copy import copy_into
+from assay_adapters.postgres.tables import (
+    KEY,
+    dead_letters,
+    ledger,
+    positions,
+    predictions,
+    transactions,
+)
+
+_TRANSACTION: Final = (*COLUMNS, "content_hash", "run_id", "source", "partition", "position")
+_PREDICTION: Final = (
+    "transaction_id",
+    *(name for name in PREDICTIONS if name != "row"),
+    "run_id",
+    "processing_type",
+)
+_UNIT: Final = "\x1f"
+_TALLY: Final = (
+    ledger.c.read,
+    ledger.c.classified,
+    ledger.c.rejected,
+    ledger.c.duplicate,
+    ledger.c.needs_review,
+)
+
+
+class PostgresStore:
+    """The port `assay.ports.store.Store` on PostgreSQL."""
+
+    def __init__(self, engine: Engine, *, processing_type: str) -> None:
+        """A store on migrated tables.
+
+        Args:
+            engine: from `engine_for`.
+            processing_type: the kind of the runs that commit; kept with each prediction.
+        """
+        self._engine = engine
+        self._processing_type = processing_type
+        self._collides = False
+
+    @translated()
+    def positions(self, source: str, partitions: Sequence[Partition]) -> Positions:
+        """Where each of these partitions stands; those never committed are absent."""
+        with self._engine.connect() as connection:
+            return _positions(connection, _where(source, partitions))
+
+    @translated()
+    def commit(self, outcome: Outcome) -> Tally:
+        """Sorts the outcome by what the tables hold, and keeps it, as the port says."""
+        if not outcome.ranges:
+            return Tally()
+        with self._engine.begin() as connection:
+            if fenced := _hold(connection, outcome):
+                stored = _stored(connection, outcome)
+                if stored is None:
+                    raise Fenced(fenced)
+                return stored
+            settled = self._keep(connection, outcome)
+            _keep_letters(connection, outcome, settled.rejects)
+            found = tallies(outcome, settled)
+            _enter(connection, outcome, found)
+            return sum(found, Tally())
+
+    @translated()
+    def recent(self, source: str, partition: Partition | None, records: int) -> Tally:
+        """The sum of the latest ledger entries that reach that many records, as the port says."""
+        latest = select(*_TALLY).where(ledger.c.source == source, ~ledger.c.accepts_rejects)
+        if partition is None:
+            latest = latest.order_by(ledger.c.entry.desc())
+        else:
+            latest = latest.where(ledger.c.partition == partition).order_by(ledger.c.first.desc())
+        total = Tally()
+        # A ledger may be long: it is read only as far as needed.
+        with (
+            self._engine.connect() as connection,
+            connection.execution_options(yield_per=100).execute(latest) as rows,
+        ):
+            for row in rows:
+                if total.read >= records:
+                    break
+                total += Tally(*row)
+        return total
+
+    def _keep(self, connection: Connection, outcome: Outcome) -> Settled:
+        """Writes the transactions that are new, and their predictions."""
+        origin = outcome.records.select("partition", "position")[outcome.classified["row"]]
+        classified = pl.concat([outcome.classified, origin], how="horizontal").with_columns(
+            run_id=pl.lit(outcome.run_id),
+            source=pl.lit(outcome.source),
+            processing_type=pl.lit(self._processing_type),
+        )
+        ids = classified["transaction_id"]
+        # Known ids come in series: after the first it is quicker to ask before than to run into it.
+        known = _known(connection, ids) if self._collides else nothing_known()
+        while True:
+            settled = settle(classified, known)
+            # In the order of the key COPY is quicker, and no two commits wait for each other.
+            rows = settled.new.sort("transaction_id")
+            try:
+                with connection.begin_nested():
+                    copy_into(connection, transactions, rows.select(_TRANSACTION))
+                    copy_into(connection, predictions, rows.select(_PREDICTION))
+            except psycopg.errors.UniqueViolation:
+                before, known = known.height, _known(connection, ids)
+                if known.height == before:  # It is not the transactions that collide.
+                    raise
+            else:
+                self._collides = not known.is_empty()
+                return settled
+
+
+def _where(source: str, partitions: Iterable[Partition]) -> Select[str, int, End | None]:
+    return select(positions.c.partition, positions.c.next, positions.c.end_state).where(
+        positions.c.source == source,
+        positions.c.partition == any_(literal(list(partitions), ARRAY(KEY))),
+    )
+
+
+def _positions(
+    connection: Connection, where: Select[str, int, End | None]
+) -> dict[Partition, Position]:
+    rows = connection.execute(where)
+    return {partition: Position(next_, end) for partition, next_, end in rows}
+
+
+def _hold(connection: Connection, outcome: Outcome) -> list[Range]:
+    """Locks the outcome's partitions, and returns the ranges whose partition stands elsewhere."""
+    # A partition without a row could not be locked.
+    begins = [
+        {"source": outcome.source, "partition": each.partition, "next": each.first}
+        for each in sorted(outcome.ranges)
+    ]
+    connection.execute(
+        upsert(positions).values(run_id=outcome.run_id).on_conflict_do_nothing(), begins
+    )
+    locked = _where(outcome.source, (each.partition for each in outcome.ranges))
+    standing = _positions(connection, locked.order_by(positions.c.partition).with_for_update())
+    return [each for each in outcome.ranges if standing[each.partition] != Position(each.first)]
+
+
+def _stored(connection: Connection, outcome: Outcome) -> Tally | None:
+    """The tally of an outcome whose ranges were all committed before by the same run."""
+    entries = select(
+        ledger.c.partition,
+        ledger.c.first,
+        ledger.c.next,
+        ledger.c.read,
+        ledger.c.end_state,
+        *_TALLY,
+    ).where(
+        ledger.c.source == outcome.source,
+        ledger.c.run_id == outcome.run_id,
+        ledger.c.partition == any_(literal([e.partition for e in outcome.ranges], ARRAY(KEY))),
+        ledger.c.first == any_(literal([e.first for e in outcome.ranges], ARRAY(BigInteger))),
+    )
+    found = {Range(*row[:5]): Tally(*row[5:]) for row in connection.execute(entries)}
+    if not all(each in found for each in outcome.ranges):
+        return None
+    return sum((found[each] for each in outcome.ranges), Tally())
+
+
+def _known(connection: Connection, ids: pl.Series) -> pl.DataFrame:
+    """What the table holds of these ids, shaped as `KNOWN`."""
+    # One text is sent quicker than an array; no id holds a control character.
+    asked = func.string_to_array(ids.str.join(_UNIT).item(), _UNIT, type_=ARRAY(KEY))
+    rows = connection.execute(
+        select(transactions.c.transaction_id, transactions.c.content_hash).where(
+            transactions.c.transaction_id == any_(asked)
+        )
+    )
+    return pl.DataFrame(rows.all(), schema=KNOWN, orient="row")
+
+
+def _keep_letters(connection: Connection, outcome: Outcome, conflicts: pl.DataFrame) -> None:
+    rejects = pl.concat([outcome.rejects, conflicts])
+    # PostgreSQL's text holds no NUL; the bytes themselves are in `raw`.
+    text = pl.col("transaction_id", "message").str.replace_all("\0", "\ufffd", literal=True)
+    copy_into(connection, dead_letters, letters(outcome, rejects).with_columns(text))
+
+
+def _enter(connection: Connection, outcome: Outcome, found: Sequence[Tally]) -> None:
+    """Writes the ledger entries and moves the positions."""
+    entered = zip(outcome.ranges, found, strict=True)
+    connection.execute(
+        insert(ledger).values(
+            source=outcome.source, run_id=outcome.run_id, accepts_rejects=outcome.accepts_rejects
+        ),
+        [
+            {
+                "partition": each.partition,
+                "first": each.first,
+                "next": each.next,
+                "end_state": each.end,
+                **vars(tally),
+            }
+            for each, tally in entered
+        ],
+    )
+    moved = upsert(positions).values(run_id=outcome.run_id)
+    connection.execute(
+        moved.on_conflict_do_update(
+            constraint=positions.primary_key,
+            set_={name: moved.excluded[name] for name in ("next", "end_state", "run_id")}
+            | {"updated_at": moved.excluded["updated_at"]},
+        ),
+        [
+            {
+                "source": outcome.source,
+                "partition": each.partition,
+                "next": each.next,
+                "end_state": each.end,
+            }
+            for each in outcome.ranges
+        ],
+    )

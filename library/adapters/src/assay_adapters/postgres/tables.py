@@ -1,0 +1,228 @@
+"""The tables, as the code sees them; the migrations make them."""
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Identity,
+    Index,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata: Final = MetaData()
+
+# Keys sort by code point as polars sorts them, whatever the database's collation: COPY in this
+# order is quicker, and two commits take their locks in the same order.
+KEY: Final = Text(collation="C")
+
+
+def _text(name: str, comment: str, *, null: bool = False) -> Column[str]:
+    return Column(name, Text, nullable=null, comment=comment)
+
+
+def _key(name: str, comment: str, *, null: bool = False) -> Column[str]:
+    return Column(name, KEY, nullable=null, comment=comment)
+
+
+def _number(name: str, comment: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=False, comment=comment)
+
+
+def _moment(name: str, comment: str) -> Column[object]:
+    return Column(name, DateTime(timezone=True), nullable=True, comment=comment)
+
+
+def _now(name: str, comment: str) -> Column[object]:
+    return Column(
+        name, DateTime(timezone=True), nullable=False, server_default=func.now(), comment=comment
+    )
+
+
+transactions: Final = Table(
+    "transactions",
+    metadata,
+    _key("transaction_id", "Given by the supplier, or derived from the record's content"),
+    _text("description", "As the supplier wrote it"),
+    Column("amount", Numeric(18, 2), nullable=False, comment="A magnitude; see side"),
+    _text("currency", "ISO 4217"),
+    Column(
+        "timestamp",
+        DateTime(timezone=True),
+        nullable=False,
+        comment="When the transaction was made",
+    ),
+    _text("merchant", "Null where the supplier names none", null=True),
+    _text("operation_type", "payment, direct_debit, transfer or refund"),
+    _text("side", "debit or credit"),
+    _text("mcc", "Merchant category code, ISO 18245", null=True),
+    Column(
+        "content_hash",
+        LargeBinary,
+        nullable=False,
+        comment="BLAKE2b of all columns above but the id: tells duplicates from conflicts",
+    ),
+    _key("run_id", "The run that committed it"),
+    _key("source", "Origin: source,"),
+    _key("partition", "partition"),
+    _number("position", "and position, which the range of one ledger entry holds"),
+    _now("created_at", "When it was committed"),
+    PrimaryKeyConstraint("transaction_id", name="transactions_pkey"),
+    CheckConstraint("amount >= 0", name="transactions_amount"),
+    CheckConstraint("octet_length(content_hash) = 16", name="transactions_content_hash"),
+    comment="Every transaction that was classified, once",
+)
+
+predictions: Final = Table(
+    "predictions",
+    metadata,
+    _key("transaction_id", "The transaction that it is about"),
+    _key("model_name", "The model that made it"),
+    _key("model_version", "and its version"),
+    _text("category", "Of the model's taxonomy"),
+    Column("confidence", Numeric(5, 4), nullable=False, comment="Probability in [0, 1]"),
+    Column("needs_review", Boolean, nullable=False, comment="Whether the model is unsure"),
+    _text("feature_hash", "Of what the model saw, where it says so", null=True),
+    _key("run_id", "The run that committed it"),
+    _text("processing_type", "The kind of that run: batch, stream, …"),
+    _now("created_at", "When it was committed"),
+    PrimaryKeyConstraint("transaction_id", "model_name", "model_version", name="predictions_pkey"),
+    CheckConstraint("confidence BETWEEN 0 AND 1", name="predictions_confidence"),
+    comment="What each model said of each transaction",
+)
+
+runs: Final = Table(
+    "runs",
+    metadata,
+    _key("run_id", "Its name"),
+    _text("kind", "batch, stream, redrive, …"),
+    _text("source", "What it reads"),
+    _text("host", "The machine that it runs on"),
+    _text("version", "The version of Assay"),
+    _now("started_at", "When it began"),
+    _moment("ended_at", "When it ended; null while it runs, or where it was killed"),
+    _text("status", "How it ended; null until it has", null=True),
+    Column(
+        "summary", JSONB, nullable=True, comment="What it printed last; null until it has ended"
+    ),
+    PrimaryKeyConstraint("run_id", name="runs_pkey"),
+    comment="Every execution of a service",
+)
+
+ledger: Final = Table(
+    "ledger",
+    metadata,
+    Column("entry", BigInteger, Identity(always=True), nullable=False, comment="Order of commits"),
+    _key("source", "The range's source"),
+    _key("partition", "its partition"),
+    _number("first", "Its first position"),
+    _number("next", "The position after its last"),
+    _number("read", "Records in it: classified + rejected + duplicate"),
+    _number("classified", "Of these, kept as transaction and prediction"),
+    _number("rejected", "Of these, kept as dead letter"),
+    _number("duplicate", "Of these, known already with the same content"),
+    _number("needs_review", "Of the classified ones, those that the model is unsure of"),
+    _key("run_id", "The run that committed it"),
+    Column(
+        "accepts_rejects",
+        Boolean,
+        nullable=False,
+        comment="Whether the run's reject limit was raised; its rejects do not count later",
+    ),
+    _text("end_state", "finished or abandoned on a partition's last range", null=True),
+    _now("committed_at", "When it was committed"),
+    PrimaryKeyConstraint("source", "partition", "first", name="ledger_pkey"),
+    CheckConstraint("read = classified + rejected + duplicate", name="ledger_balance"),
+    CheckConstraint(
+        "classified >= 0 AND rejected >= 0 AND duplicate >= 0"
+        " AND needs_review BETWEEN 0 AND classified",
+        name="ledger_counts",
+    ),
+    # Only a partition's end may be empty: the entries of a partition begin at different positions.
+    CheckConstraint(
+        "first >= 0 AND read <= next - first AND (first < next OR end_state IS NOT NULL)",
+        name="ledger_range",
+    ),
+    CheckConstraint("end_state IN ('finished', 'abandoned')", name="ledger_end_state"),
+    Index("ledger_recent", "source", text("entry DESC")),
+    comment="One entry per committed range: the books",
+)
+
+positions: Final = Table(
+    "positions",
+    metadata,
+    _key("source", "The partition's source"),
+    _key("partition", "its name"),
+    _number("next", "The first position that is not committed yet"),
+    _text("end_state", "finished or abandoned: nothing is read from it any more", null=True),
+    _key("run_id", "The run that moved it last"),
+    _now("updated_at", "When it was moved last"),
+    PrimaryKeyConstraint("source", "partition", name="positions_pkey"),
+    CheckConstraint("end_state IN ('finished', 'abandoned')", name="positions_end_state"),
+    comment="Where reading of each partition continues",
+)
+
+dead_letters: Final = Table(
+    "dead_letters",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), nullable=False, comment="A short name"),
+    _key("source", "Origin: source,"),
+    _key("partition", "partition"),
+    _number("position", "and position"),
+    Column("key", LargeBinary, nullable=True, comment="The message's own key"),
+    Column("raw", LargeBinary, nullable=True, comment="The record's bytes; beyond 1 MiB its head"),
+    _number("length", "Bytes of the whole record"),
+    Column("sha256", LargeBinary, nullable=True, comment="Of the whole record where raw is cut"),
+    Column("header", LargeBinary, nullable=True, comment="The file's raw header record"),
+    _text("transaction_id", "As far as it is known", null=True),
+    _text("stage", "decode, validate, classify or commit"),
+    _text("code", "Why it was rejected"),
+    _text("field", "The column at fault; null where it is the whole record", null=True),
+    _text("message", "The same for people, without content", null=True),
+    Column(
+        "retriable", Boolean, nullable=False, comment="Whether the same bytes may succeed later"
+    ),
+    Column("attempt", SmallInteger, nullable=False, comment="How often it has been tried"),
+    _text("model_version", "Of the model that rejected it", null=True),
+    _key("run_id", "The run that committed it"),
+    _key("destination", "Where relays publish it"),
+    Column(
+        "state",
+        Text,
+        nullable=False,
+        server_default="open",
+        comment="open, closed (it succeeded later) or discarded (by a person)",
+    ),
+    _key("claim", "The name under which a relay publishes it", null=True),
+    _text("relay", "The relay that holds the claim", null=True),
+    _moment("leased_until", "Until when other relays leave the claim alone"),
+    _moment("published_at", "When it was published; null while it waits"),
+    _text("place", "Where it was published", null=True),
+    _now("created_at", "When it was committed"),
+    PrimaryKeyConstraint("id", name="dead_letters_pkey"),
+    UniqueConstraint("source", "partition", "position", name="dead_letters_origin"),
+    CheckConstraint("state IN ('open', 'closed', 'discarded')", name="dead_letters_state"),
+    Index(
+        "dead_letters_waiting",
+        "destination",
+        "claim",
+        "source",
+        "partition",
+        "position",
+        postgresql_where=text("published_at IS NULL"),
+    ),
+    comment="Every record that was rejected, once",
+)

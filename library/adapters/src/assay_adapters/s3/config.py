@@ -1,0 +1,80 @@
+"""Settings of S3, section `s3`: `ASSAY_S3__ENDPOINT_URL` and so on."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+import boto3
+from botocore.config import Config
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, model_validator
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class S3Config(BaseModel):
+    """How to reach S3.
+
+    What is left out is found where boto3 finds it: its environment variables, its files, the role
+    of the machine or container.
+
+    Attributes:
+        endpoint_url: of a store other than AWS.
+        access_key_id: together with `secret_access_key`, or neither.
+        secret_access_key: belongs to `access_key_id`.
+        session_token: of temporary credentials.
+        region: as the bucket's owner says.
+        addressing_style: `path` puts the bucket behind the host, `virtual` before it.
+        ca_bundle: a PEM file of the certificates to trust instead of the usual ones.
+        connect_timeout: seconds for a connection.
+        read_timeout: seconds of silence within an answer.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    endpoint_url: HttpUrl | None = None
+    access_key_id: str | None = None
+    secret_access_key: SecretStr | None = None
+    session_token: SecretStr | None = None
+    region: str | None = None
+    addressing_style: Literal["auto", "path", "virtual"] = "auto"
+    ca_bundle: Path | None = None
+    connect_timeout: Seconds = 5.0
+    read_timeout: Seconds = 30.0
+
+    @model_validator(mode="after")
+    def _keys_come_in_pairs(self) -> Self:
+        if (self.access_key_id is None) != (self.secret_access_key is None):
+            raise ValueError("access_key_id and secret_access_key are given together or not at all")
+        if self.session_token is not None and self.access_key_id is None:
+            raise ValueError("session_token is given with access_key_id and secret_access_key")
+        return self
+
+
+def s3_client(config: S3Config) -> "S3Client":
+    """A client, which threads may share. Nothing is sent before its first use."""
+    session = boto3.session.Session()
+    # Only the stubs of this service are installed, so its overload alone is known.
+    return session.client(  # pyright: ignore[reportUnknownMemberType]
+        "s3",
+        endpoint_url=None if config.endpoint_url is None else str(config.endpoint_url),
+        aws_access_key_id=config.access_key_id,
+        aws_secret_access_key=_revealed(config.secret_access_key),
+        aws_session_token=_revealed(config.session_token),
+        region_name=config.region,
+        verify=None if config.ca_bundle is None else str(config.ca_bundle),
+        config=Config(
+            connect_timeout=config.connect_timeout,
+            read_timeout=config.read_timeout,
+            # One more try at once is for a connection that went stale in the pool. Whoever calls
+            # decides about an outage.
+            retries={"mode": "standard", "total_max_attempts": 2},
+            s3={"addressing_style": config.addressing_style},
+            max_pool_connections=16,
+        ),
+    )
+
+
+def _revealed(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()

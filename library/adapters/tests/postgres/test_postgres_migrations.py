@@ -1,0 +1,133 @@
+"""The tables' version."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, Engine, text
+
+from assay.domain.errors import Fatal
+from assay.testing.frames import outcome
+from assay_adapters.postgres.config import PostgresConfig
+from assay_adapters.postgres.connection import engine_for
+from assay_adapters.postgres.migrate import VERSION_TABLE, check, migrate
+from assay_adapters.postgres.store import PostgresStore
+from assay_adapters.postgres.tables import metadata
+
+
+@pytest.fixture
+def empty(config: PostgresConfig) -> Iterator[Engine]:
+    """A connection pool on an empty database."""
+    engine = engine_for(config)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def migrated(config: PostgresConfig) -> PostgresConfig:
+    """A database with all tables, for this test alone."""
+    migrate(config)
+    return config
+
+
+def test_an_empty_database_is_brought_up_to_date_once(
+    config: PostgresConfig, empty: Engine
+) -> None:
+    """The revisions applied are named; the second time there are none."""
+    assert migrate(config) == ["0001"]
+    check(empty)
+    assert migrate(config) == []
+
+
+def test_of_several_at_once_one_migrates(config: PostgresConfig) -> None:
+    """The others wait for it and find nothing to do."""
+    with ThreadPoolExecutor(4) as pool:
+        applied = list(pool.map(migrate, [config] * 4))
+    assert sorted(applied) == [[], [], [], ["0001"]]
+
+
+def test_the_tables_are_those_that_the_code_sees(engine: Engine) -> None:
+    """Alembic finds no difference between the migrated tables and the models."""
+    with engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection,
+            opts={
+                "version_table": VERSION_TABLE,
+                "compare_type": True,
+                "compare_server_default": True,
+            },
+        )
+        assert compare_metadata(context, metadata) == []
+
+
+_SHAPE = {
+    "constraints": "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid)"
+    " FROM pg_constraint WHERE connamespace = current_schema()::regnamespace",
+    "indexes": "SELECT indexname, replace(indexdef, current_schema() || '.', '') FROM pg_indexes"
+    " WHERE schemaname = current_schema()",
+    "columns": "SELECT table_name, ordinal_position, column_name, data_type, collation_name,"
+    " numeric_precision, numeric_scale, is_nullable, column_default, identity_generation,"
+    " col_description(format('%I', table_name)::regclass, ordinal_position)"
+    " FROM information_schema.columns JOIN information_schema.tables USING (table_name)"
+    " WHERE columns.table_schema = current_schema() AND tables.table_schema = current_schema()"
+    " AND table_type = 'BASE TABLE'",
+}
+
+
+def _shape(connection: Connection, what: str) -> list[tuple[object, ...]]:
+    rows = (tuple(row) for row in connection.execute(text(_SHAPE[what])))
+    return sorted((row for row in rows if VERSION_TABLE not in str(row[0])), key=repr)
+
+
+@pytest.mark.parametrize("what", _SHAPE)
+def test_migrations_and_models_make_the_same(engine: Engine, what: str) -> None:
+    """Also where Alembic does not look: checks, collations, comments."""
+    with engine.connect() as connection:
+        migrated = _shape(connection, what)
+        connection.execute(text("CREATE SCHEMA fresh"))
+        connection.execute(text("SET search_path TO fresh"))
+        metadata.create_all(connection, checkfirst=False)
+        assert _shape(connection, what) == migrated != []
+
+
+@pytest.mark.parametrize(
+    ("change", "advice"),
+    [
+        ("DELETE FROM assay_version", "run `assay migrate`"),
+        ("DROP TABLE assay_version", "run `assay migrate`"),
+        ("UPDATE assay_version SET version_num = '9999'", "newer Assay"),
+    ],
+)
+def test_tables_of_another_version_are_refused(engine: Engine, change: str, advice: str) -> None:
+    """Older and newer ones; the message says what to do."""
+    check(engine)
+    with engine.begin() as connection:
+        connection.execute(text(change))
+    with pytest.raises(Fatal, match=advice):
+        check(engine)
+
+
+def test_tables_of_a_newer_version_are_not_migrated(
+    migrated: PostgresConfig, engine: Engine
+) -> None:
+    """There is no way back."""
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE assay_version SET version_num = '9999'"))
+    with pytest.raises(Fatal, match="newer Assay"):
+        migrate(migrated)
+
+
+def test_without_tables_every_call_says_what_to_do(empty: Engine) -> None:
+    """Exit code 78, naming the command."""
+    store = PostgresStore(empty, processing_type="batch")
+    for call in (
+        lambda: check(empty),
+        lambda: store.commit(outcome(["a"])),
+        lambda: store.positions("files", ["a"]),
+        lambda: store.recent("files", None, 10),
+    ):
+        with pytest.raises(Fatal, match="assay migrate") as fatal:
+            call()
+        assert fatal.value.exit_code == 78

@@ -1,0 +1,171 @@
+"""The books, proved from the tables alone."""
+
+import pytest
+from sqlalchemy import Engine, text
+
+from assay.domain.tally import Tally
+from assay.testing.frames import outcome, together, transaction
+from assay_adapters.postgres.reconcile import Unfinished, reconcile
+from assay_adapters.postgres.store import PostgresStore
+
+_FILE = "file:///data/a.csv#1"
+
+
+@pytest.fixture
+def books(engine: Engine) -> Engine:
+    """A database whose books balance: a topic, a finished file and a redrive, by two runs."""
+    store = PostgresStore(engine, processing_type="batch")
+    store.commit(outcome(["a", "b"], first=40, rejected=["x"], source="topic"))
+    store.commit(outcome(["c"], first=43, source="topic", run="run-2"))
+    store.commit(
+        outcome(["a", "d", transaction("b", side="credit")], partition=_FILE, rejected=["y"])
+    )
+    store.commit(outcome([], partition=_FILE, first=4, end="finished"))
+    store.commit(outcome(["e"], source="redrive", partition="run-3", run="run-3"))
+    return engine
+
+
+def test_books_that_were_kept_balance(books: Engine) -> None:
+    """No difference; partitions without an end are named for information."""
+    report = reconcile(books)
+    assert report.differences == ()
+    assert report.entries == 5
+    assert report.tally == Tally(read=9, classified=5, rejected=3, duplicate=1)
+    assert report.unfinished == (
+        Unfinished("redrive", "run-3", 1),
+        Unfinished("topic", "transactions/0", 44),
+    )
+
+
+def test_books_without_an_entry_balance(engine: Engine) -> None:
+    """There is nothing to differ."""
+    report = reconcile(engine)
+    assert (report.entries, report.tally, report.differences) == (0, Tally(), ())
+
+
+def test_a_redrives_rejects_have_no_letters_of_their_own(books: Engine) -> None:
+    """They are the letters that it read."""
+    store = PostgresStore(books, processing_type="redrive")
+    store.commit(outcome([], first=1, source="redrive", partition="run-3", rejected=["x"]))
+    with books.begin() as connection:
+        connection.execute(text("DELETE FROM dead_letters WHERE source = 'redrive'"))
+    assert reconcile(books).differences == ()
+
+
+_RANGES = "ranges that do not begin where the one before ends"
+_POSITION = "the position, and how it ended"
+_TOPIC = ("topic", "transactions/0", None)
+_RUN_1 = ("topic", "transactions/0", "run-1")
+_RUN_2 = ("topic", "transactions/0", "run-2")
+_OF_FILE = ("files", _FILE, "run-1")
+
+
+@pytest.mark.parametrize(
+    ("damage", "differences"),
+    [
+        (
+            "UPDATE ledger SET first = 44, next = 45 WHERE run_id = 'run-2'",
+            [(_RANGES, *_RUN_2, 0, 1), (_POSITION, *_TOPIC, 45, 44)],
+        ),
+        (
+            "UPDATE ledger SET first = 42 WHERE run_id = 'run-2'",
+            [(_RANGES, *_RUN_2, 0, 1)],
+        ),
+        (
+            "UPDATE ledger SET first = 1, next = 5 WHERE partition LIKE 'file:%' AND first = 0",
+            [(_RANGES, *_OF_FILE, 0, 2)],
+        ),
+        (
+            "UPDATE ledger SET end_state = 'finished' WHERE partition LIKE 'file:%'",
+            [(_RANGES, *_OF_FILE, 0, 1)],
+        ),
+        (
+            "DELETE FROM ledger WHERE run_id = 'run-2'",
+            [
+                ("transactions", *_RUN_2, 0, 1),
+                ("transactions with a prediction", *_RUN_2, 0, 1),
+                (_POSITION, *_TOPIC, 43, 44),
+            ],
+        ),
+        (
+            "DELETE FROM transactions WHERE transaction_id = 'b'",
+            [
+                ("transactions", *_RUN_1, 2, 1),
+                ("transactions with a prediction", *_RUN_1, 2, 1),
+                ("predictions without their transaction", None, None, "run-1", 0, 1),
+            ],
+        ),
+        (
+            "DELETE FROM predictions WHERE transaction_id = 'b'",
+            [("transactions with a prediction", *_RUN_1, 2, 1)],
+        ),
+        (
+            "UPDATE predictions SET run_id = 'run-9' WHERE transaction_id = 'b'",
+            [("transactions with a prediction", *_RUN_1, 2, 1)],
+        ),
+        (
+            "UPDATE positions SET next = 50 WHERE source = 'topic'",
+            [(_POSITION, *_TOPIC, 44, 50)],
+        ),
+        (
+            "DELETE FROM positions WHERE source = 'topic'",
+            [(_POSITION, *_TOPIC, 44, None)],
+        ),
+        (
+            "UPDATE positions SET end_state = NULL WHERE partition LIKE 'file:%'",
+            [(_POSITION, "files", _FILE, None, 4, 4)],
+        ),
+        (
+            "INSERT INTO positions (source, partition, next, run_id) VALUES ('a', 'b', 7, 'c')",
+            [(_POSITION, "a", "b", None, None, 7)],
+        ),
+        (
+            "DELETE FROM dead_letters WHERE source = 'topic'",
+            [("dead letters", *_TOPIC, 1, 0), ("dead letters", None, None, None, 3, 2)],
+        ),
+        (
+            "UPDATE dead_letters SET source = 'elsewhere' WHERE source = 'topic'",
+            [("dead letters", *_TOPIC, 1, 0)],
+        ),
+        (
+            """
+            INSERT INTO dead_letters (source, partition, position, length, stage, code,
+                retriable, attempt, run_id, destination)
+            VALUES ('a', 'b', 7, 0, 'decode', 'c', false, 1, 'run-1', 'd')
+            """,
+            [("dead letters", None, None, None, 3, 4)],
+        ),
+    ],
+)
+def test_each_difference_is_named(
+    books: Engine, damage: str, differences: list[tuple[object, ...]]
+) -> None:
+    """What differs, where, what the books say and what is there; and nothing else."""
+    with books.begin() as connection:
+        connection.execute(text(damage))
+    assert [
+        (each.what, each.source, each.partition, each.run_id, each.expected, each.found)
+        for each in reconcile(books).differences
+    ] == differences
+
+
+def test_the_equation_is_checked_though_the_table_does(books: Engine) -> None:
+    """A ledger without its constraint is found out."""
+    with books.connect() as connection:
+        connection.execute(text("ALTER TABLE ledger DROP CONSTRAINT ledger_balance"))
+        connection.execute(text("UPDATE ledger SET read = 2 WHERE source = 'topic' AND first = 40"))
+        unbalanced = connection.scalars(
+            text("SELECT unbalanced FROM reconciliation WHERE source = 'topic' ORDER BY run_id")
+        )
+        assert unbalanced.all() == [1, 0]
+
+
+def test_the_books_are_read_as_they_are_at_one_moment(books: Engine) -> None:
+    """A commit that comes meanwhile makes no difference; nothing is locked."""
+    store = PostgresStore(books, processing_type="stream")
+    both = together(outcome(["f"], source="topic", first=44), outcome(["g"], partition="p/1"))
+    with books.begin() as connection:
+        connection.execute(text("LOCK TABLE ledger IN SHARE UPDATE EXCLUSIVE MODE"))
+        assert reconcile(books).differences == ()
+    store.commit(both.without(["transactions/0"]))
+    assert reconcile(books).differences == ()

@@ -1,0 +1,1 @@
+"""The core of Assay: models, protocols and the pump, without I/O."""

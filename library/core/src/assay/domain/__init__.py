@@ -1,0 +1,1 @@
+"""Models and rules that everything else speaks of. No I/O, no clock."""

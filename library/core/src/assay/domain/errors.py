@@ -1,0 +1,84 @@
+"""Errors sorted by what the caller may do about them.
+
+A bad record is data, never an exception (see `assay.domain.reject`). These are for everything
+else: a dependency that is away, a call that was refused, a race that was lost, a setting that is
+wrong. Each command ends with the exit code of the error that stopped it.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from assay.domain.position import Range
+
+DONE: Final = 0
+DATA: Final = 65
+TEMPORARY: Final = 75
+CONFIGURATION: Final = 78
+NOTHING_TO_DO: Final = 99
+
+
+class AssayError(Exception):
+    """The root of the tree. The message says what happened and what to do, without any content.
+
+    Attributes:
+        exit_code: what a command that is stopped by this error exits with.
+    """
+
+    exit_code: int = CONFIGURATION
+
+
+class Unavailable(AssayError):
+    """A dependency is away: the same call may succeed later. Never a reason for a dead letter.
+
+    Attributes:
+        retry_after: seconds that the dependency asked for, if it did.
+    """
+
+    exit_code = TEMPORARY
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Refused(AssayError):
+    """This call as a whole was refused while the dependency is well; a part of it may pass."""
+
+    exit_code = DATA
+
+
+class Fenced(AssayError):
+    """Another owner went first.
+
+    Attributes:
+        ranges: those of the caller's ranges that are no longer its own.
+    """
+
+    exit_code = TEMPORARY
+
+    def __init__(self, ranges: Iterable[Range]) -> None:
+        self.ranges = tuple(ranges)
+        partitions = ", ".join(sorted({each.partition for each in self.ranges}))
+        super().__init__(f"another run is working on {partitions}; run again when it has ended")
+
+
+class Replaced(AssayError):
+    """A version of an object is no longer there: another one has taken its name."""
+
+    exit_code = TEMPORARY
+
+
+class Fatal(AssayError):
+    """Nothing that this process could do helps; it stops and says why and what to do."""
+
+
+class Unreadable(Fatal):
+    """One file cannot be read as its contract says; the other files of a run are still done."""
+
+    exit_code = DATA
+
+
+class RejectLimitExceeded(Fatal):
+    """So many records were rejected that something else than the records must be wrong."""
+
+    exit_code = DATA

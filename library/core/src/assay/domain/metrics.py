@@ -1,0 +1,59 @@
+"""The one registry of metrics: names and labels in Prometheus' conventions.
+
+https://prometheus.io/docs/practices/naming/
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric's name, kind and meaning, and the labels that each value must carry."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+RECORDS: Final = Metric(
+    "assay_records_total", "counter", "Records that left, by door.", ("pipeline", "door")
+)
+COMMIT_SECONDS: Final = Metric(
+    "assay_commit_seconds", "histogram", "Seconds that a commit took.", ("pipeline",)
+)
+CLASSIFY_SECONDS: Final = Metric(
+    "assay_classify_seconds",
+    "histogram",
+    "Seconds that one attempt at classifying took.",
+    ("pipeline",),
+)
+WINDOW_CHUNKS: Final = Metric(
+    "assay_window_chunks", "gauge", "Chunks read and not committed yet.", ("pipeline",)
+)
+WINDOW_BYTES: Final = Metric(
+    "assay_window_bytes", "gauge", "Bytes of the chunks in the window.", ("pipeline",)
+)
+BREAKER_OPEN: Final = Metric(
+    "assay_breaker_open",
+    "gauge",
+    "1 while calls to a dependency are held back since it is away, else 0.",
+    ("pipeline", "dependency"),
+)
+ATTEMPTS: Final = Metric(
+    "assay_attempts_total",
+    "counter",
+    "Calls to a dependency, by result: ok, unavailable, refused, fenced or fatal.",
+    ("pipeline", "dependency", "result"),
+)
+
+METRICS: Final = (
+    RECORDS,
+    COMMIT_SECONDS,
+    CLASSIFY_SECONDS,
+    WINDOW_CHUNKS,
+    WINDOW_BYTES,
+    BREAKER_OPEN,
+    ATTEMPTS,
+)

@@ -1,0 +1,83 @@
+"""Rejects: records that cannot succeed as they are, and the dead letters that they become."""
+
+from typing import Final, Literal, TypeAlias
+
+import polars as pl
+
+Stage: TypeAlias = Literal["decode", "validate", "classify", "commit"]
+
+RAW_LIMIT: Final = 1 << 20
+"""Bytes of a record that are kept; of a longer one the head, the length and the sha256."""
+
+REJECTS: Final = pl.Schema(
+    {
+        "row": pl.UInt32,
+        "transaction_id": pl.String,
+        "stage": pl.String,
+        "code": pl.String,
+        "field": pl.String,
+        "message": pl.String,
+        "retriable": pl.Boolean,
+        "model_version": pl.String,
+    }
+)
+"""One row a rejected record of a chunk.
+
+- `row`: its row in the chunk's records, which hold its origin and bytes.
+- `transaction_id`: as far as it is known.
+- `field`: the column at fault; null where it is the whole record.
+- `message`: for people; never holds any content.
+- `retriable`: whether the same bytes may succeed later, with another model.
+- `model_version`: of the model that rejected it; null elsewhere.
+"""
+
+LETTERS: Final = pl.Schema(
+    {
+        "source": pl.String,
+        "partition": pl.String,
+        "position": pl.Int64,
+        "key": pl.Binary,
+        "raw": pl.Binary,
+        "length": pl.Int64,
+        "sha256": pl.Binary,
+        "header": pl.Binary,
+        "transaction_id": pl.String,
+        "stage": pl.String,
+        "code": pl.String,
+        "field": pl.String,
+        "message": pl.String,
+        "retriable": pl.Boolean,
+        "attempt": pl.Int16,
+        "model_version": pl.String,
+        "run_id": pl.String,
+        "destination": pl.String,
+    }
+)
+"""A reject as it is kept. Its id is its first origin: source, partition and position.
+
+- `header`: the raw header record of the file that it comes from, without which its cells have no
+  names; null elsewhere.
+- `attempt`: how often it has been tried; 1 the first time.
+- `destination`: where relays publish it.
+"""
+
+
+def faults(
+    frame: pl.DataFrame, *, stage: Stage, retriable: bool = False, model_version: str | None = None
+) -> pl.DataFrame:
+    """Completes rows with `row` and `code` to the shape of `REJECTS`.
+
+    `transaction_id`, `field`, `message`, `retriable` and `model_version` are taken from the frame
+    where it has them; the rest is null, or as given.
+    """
+    given = frame.columns
+    constants = {"stage": stage, "retriable": retriable, "model_version": model_version}
+    return frame.select(
+        (pl.col(name) if name in given else pl.lit(constants.get(name))).cast(dtype).alias(name)
+        for name, dtype in REJECTS.items()
+    )
+
+
+def no_rejects() -> pl.DataFrame:
+    """An empty frame shaped as `REJECTS`."""
+    return pl.DataFrame(schema=REJECTS)

@@ -1,0 +1,1 @@
+"""An in-memory adapter for every port, with faults to inject."""

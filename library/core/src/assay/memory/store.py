@@ -1,0 +1,139 @@
+"""A store of dictionaries: the same guarantees as the real one, for as long as the process lives.
+
+Written row by row and apart from the real one on purpose: it is the model that the pump's tests
+compare with.
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from assay.domain.errors import Fenced
+from assay.domain.outcome import Outcome, letters
+from assay.domain.position import Partition, Position, Positions, Range
+from assay.domain.reject import LETTERS, faults
+from assay.domain.tally import Tally
+from assay.memory.faults import Faults
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One ledger entry."""
+
+    source: str
+    range: Range
+    tally: Tally
+    run_id: str
+    accepts_rejects: bool
+
+
+@dataclass
+class MemoryStore:
+    """Transactions by id, dead letters by origin, the ledger in order of commit, positions.
+
+    Attributes:
+        leases: relay and end of each claim of letters; see `assay.memory.letters`.
+        lock: held while anything above is changed.
+        faults: at `positions`, `recent`, `commit` and `commit.done`.
+    """
+
+    transactions: dict[str, dict[str, object]] = field(default_factory=dict[str, dict[str, object]])
+    letters: dict[tuple[str, str, int], dict[str, object]] = field(
+        default_factory=dict[tuple[str, str, int], dict[str, object]]
+    )
+    ledger: list[Entry] = field(default_factory=list[Entry])
+    stands: dict[tuple[str, Partition], Position] = field(
+        default_factory=dict[tuple[str, Partition], Position]
+    )
+    faults: Faults = field(default_factory=Faults)
+    leases: dict[str, tuple[str, float]] = field(default_factory=dict[str, tuple[str, float]])
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def positions(self, source: str, partitions: Sequence[Partition]) -> Positions:
+        """Where each of these partitions stands."""
+        self.faults.at("positions")
+        asked = ((each, self.stands.get((source, each))) for each in partitions)
+        return {partition: position for partition, position in asked if position is not None}
+
+    def recent(self, source: str, partition: Partition | None, records: int) -> Tally:
+        """The sum of the latest ledger entries that reach that many records together."""
+        self.faults.at("recent")
+        total = Tally()
+        for entry in reversed(self.ledger):
+            of_it = entry.source == source and partition in {None, entry.range.partition}
+            if of_it and not entry.accepts_rejects and total.read < records:
+                total += entry.tally
+        return total
+
+    def commit(self, outcome: Outcome) -> Tally:
+        """Sorts the outcome by what the store knows, and keeps it, all at once."""
+        self.faults.at("commit")
+        with self.lock:
+            tally = self._stored(outcome) or self._keep(outcome)
+        self.faults.at("commit.done")
+        return tally
+
+    def _stored(self, outcome: Outcome) -> Tally | None:
+        """The stored tally of a repeated commit; None where it is new; else raises `Fenced`."""
+        elsewhere = [
+            each
+            for each in outcome.ranges
+            if self.stands.get((outcome.source, each.partition), Position(each.first))
+            != Position(each.first)
+        ]
+        if not elsewhere:
+            return None
+        own = [
+            entry.tally
+            for entry in self.ledger
+            if (entry.source, entry.run_id) == (outcome.source, outcome.run_id)
+            and entry.range in outcome.ranges
+        ]
+        if len(own) == len(outcome.ranges):
+            return sum(own, Tally())
+        raise Fenced(elsewhere)
+
+    def _keep(self, outcome: Outcome) -> Tally:
+        of = outcome.records["partition"]
+        tallies = {each.partition: Tally(read=each.read) for each in outcome.ranges}
+
+        def count(row: int, door: Tally) -> None:
+            tallies[of[row]] += door
+
+        conflicts: list[int] = []
+        for row in outcome.classified.iter_rows(named=True):
+            known = self.transactions.get(row["transaction_id"])
+            if known is None:
+                origin: dict[str, object] = {"partition": of[row["row"]], "run_id": outcome.run_id}
+                self.transactions[row["transaction_id"]] = origin | row
+                count(row["row"], Tally(classified=1, needs_review=int(row["needs_review"])))
+            elif known["content_hash"] == row["content_hash"]:
+                count(row["row"], Tally(duplicate=1))
+            else:
+                conflicts.append(row["row"])
+        conflicting = outcome.classified.filter(pl.col("row").is_in(conflicts)).select(
+            "row",
+            "transaction_id",
+            code=pl.lit("conflicting_duplicate"),
+            field=pl.lit("transaction_id"),
+            message=pl.lit("this id is known with other content"),
+        )
+        rejects = pl.concat([outcome.rejects, faults(conflicting, stage="commit")])
+        for row in rejects["row"]:
+            count(row, Tally(rejected=1))
+        for letter in letters(outcome, rejects).select(LETTERS.names()).iter_rows(named=True):
+            self.letters[letter["source"], letter["partition"], letter["position"]] = letter
+        for each in outcome.ranges:
+            self.stands[outcome.source, each.partition] = each.position
+            self.ledger.append(
+                Entry(
+                    outcome.source,
+                    each,
+                    tallies[each.partition],
+                    outcome.run_id,
+                    outcome.accepts_rejects,
+                )
+            )
+        return sum(tallies.values(), Tally())

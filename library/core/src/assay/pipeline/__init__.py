@@ -1,0 +1,1 @@
+"""The pump and what it is made of."""

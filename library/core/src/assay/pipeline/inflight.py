@@ -1,0 +1,163 @@
+"""The window: chunks that were read and are not committed yet, in the order read."""
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeAlias
+
+import polars as pl
+
+from assay.domain.chunk import Chunk
+from assay.domain.identity import content_hash
+from assay.domain.outcome import CLASSIFIED
+from assay.domain.position import Partition, Range
+from assay.domain.reject import REJECTS
+from assay.domain.tally import Tally
+from assay.domain.transaction import split
+from assay.pipeline.bisect import Ask, Step
+
+Decode: TypeAlias = Callable[[Chunk], tuple[pl.DataFrame, pl.DataFrame]]
+"""Sorts a chunk's records into candidates (`row` and the canonical columns) and rejects."""
+
+
+class Prepared(NamedTuple):
+    """A chunk's transactions, their content hashes, and those of its records that are none."""
+
+    transactions: pl.DataFrame
+    hashes: pl.Series
+    rejects: pl.DataFrame
+
+
+def prepare(chunk: Chunk, decode: Decode) -> Prepared:
+    """Decodes and validates a chunk: pure work, for a worker.
+
+    Raises:
+        AssertionError: a step lost or doubled a row, which is a defect of that step.
+    """
+    candidates, undecodable = decode(chunk)
+    transactions, invalid = split(candidates)
+    rejects = pl.concat([undecodable, invalid])
+    rows = pl.concat([transactions["row"], rejects["row"]])
+    if rows.len() != chunk.records.height or rows.n_unique() != rows.len():
+        raise AssertionError("decoding lost or doubled a record")
+    return Prepared(transactions, content_hash(transactions), rejects)
+
+
+@dataclass
+class Flight:
+    """One chunk in the window, and how far it has come.
+
+    Attributes:
+        asks: what the classifier is still to be asked, the next one last.
+        classified, rejects: what is known so far.
+        job: what a worker is doing for it just now.
+        gone: partitions that have left it.
+    """
+
+    chunk: Chunk
+    size: int
+    job: Future[Any] | None = None
+    prepared: Prepared | None = None
+    asked: Ask | None = None
+    asks: list[Ask] = field(default_factory=list[Ask])
+    classified: list[pl.DataFrame] = field(default_factory=list[pl.DataFrame])
+    rejects: list[pl.DataFrame] = field(default_factory=list[pl.DataFrame])
+    gone: set[Partition] = field(default_factory=set[Partition])
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every record has found its door."""
+        return self.prepared is not None and self.job is None and not self.asks
+
+    @property
+    def ranges(self) -> tuple[Range, ...]:
+        """The ranges that are still in it."""
+        return tuple(each for each in self.chunk.ranges if each.partition not in self.gone)
+
+    def is_prepared(self, prepared: Prepared) -> None:
+        """Its records are decoded; what passed is to be asked about."""
+        self.prepared = prepared
+        self.rejects.append(prepared.rejects)
+        if prepared.transactions.height:
+            self.asks.append(Ask(prepared.transactions))
+
+    def has_learnt(self, step: Step) -> None:
+        """An answer came in."""
+        self.classified.append(step.classified)
+        self.rejects.append(step.rejects)
+        self.asks.extend(reversed(step.again))
+
+    def found(self, partition: Partition | None = None) -> Tally:
+        """How many of its records, or of one partition of them, have found a door so far."""
+        of = self.chunk.records["partition"]
+
+        def count(frames: list[pl.DataFrame]) -> int:
+            if partition is None and not self.gone:
+                return sum(frame.height for frame in frames)
+            left = [each.partition for each in self.ranges if partition in {None, each.partition}]
+            return sum(int(of.gather(frame["row"]).is_in(left).sum()) for frame in frames)
+
+        classified, rejected = count(self.classified), count(self.rejects)
+        return Tally(read=classified + rejected, classified=classified, rejected=rejected)
+
+    def sorted_by_door(self) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Its classified records and its rejects, each in the order read, whatever has left."""
+        if self.prepared is None:
+            raise AssertionError("asked for doors before the records were decoded")
+        predictions = pl.concat(self.classified) if self.classified else None
+        rejects = pl.concat(self.rejects).cast(REJECTS).sort("row")
+        transactions = self.prepared.transactions.with_columns(content_hash=self.prepared.hashes)
+        if predictions is None:
+            return pl.DataFrame(schema=CLASSIFIED), rejects
+        classified = transactions.join(predictions, on="row", how="inner", maintain_order="left")
+        return classified.select(CLASSIFIED.names()).cast(CLASSIFIED), rejects
+
+
+class Window:
+    """The flights in the order read, bounded in chunks and in bytes."""
+
+    def __init__(self, chunks: int, size: int) -> None:
+        self._limits = (chunks, size)
+        self._flights: deque[Flight] = deque()
+
+    def __iter__(self) -> Iterator[Flight]:
+        return iter(self._flights)
+
+    def __len__(self) -> int:
+        return len(self._flights)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the records in it."""
+        return sum(flight.size for flight in self._flights)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing more is to be read for now: the back-pressure."""
+        chunks, size = self._limits
+        return len(self) >= chunks or self.size >= size
+
+    @property
+    def head(self) -> Flight | None:
+        """The flight that is committed next."""
+        return self._flights[0] if self._flights else None
+
+    def append(self, chunk: Chunk) -> Flight:
+        """Takes in a chunk."""
+        flight = Flight(chunk, chunk.bytes)
+        self._flights.append(flight)
+        return flight
+
+    def pop(self) -> None:
+        """The head is committed, or nothing of it is left."""
+        self._flights.popleft()
+
+    def leave(self, partitions: Collection[Partition]) -> None:
+        """These partitions' ranges leave every chunk; what a worker is doing is ignored later."""
+        for flight in self._flights:
+            flight.gone.update(partitions)
+
+    def jobs(self) -> list[Future[Any]]:
+        """What workers are doing."""
+        return [flight.job for flight in self._flights if flight.job is not None]

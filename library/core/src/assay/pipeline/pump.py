@@ -1,0 +1,462 @@
+"""The pump: the one loop of the product.
+
+    read -> decode -> validate -> classify -> commit -> ack
+
+Batch runs, streams, redrives and connectors differ in source, classifier and store only. The pump
+runs in one thread, which never sleeps in a worker's place: workers make one attempt each, and the
+pump keeps when to try again.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from assay.domain import metrics
+from assay.domain.chunk import Chunk, Idle, Revoked
+from assay.domain.errors import (
+    AssayError,
+    Fenced,
+    Refused,
+    RejectLimitExceeded,
+    Unavailable,
+)
+from assay.domain.outcome import Outcome
+from assay.domain.position import Partition, Position, Positions
+from assay.domain.tally import Tally
+from assay.pipeline.bisect import Ask, answered, refused
+from assay.pipeline.breaker import Breaker
+from assay.pipeline.inflight import Decode, Flight, Window, prepare
+from assay.pipeline.limit import ENOUGH, RejectLimit
+from assay.pipeline.retry import FULL_JITTER, delay
+from assay.ports.classifier import Classifier
+from assay.ports.clock import Clock
+from assay.ports.meter import Meter
+from assay.ports.source import Source
+from assay.ports.store import Store
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How patient a pump is, and how much it takes on at a time.
+
+    Attributes:
+        window_chunks, window_bytes: bounds of what is read and not committed yet.
+        tick: seconds that it waits at most for something to happen.
+        attempts: how often a record is asked about whose verdict is `retry`.
+        patience: seconds that a dependency may be away before the run ends with `Unavailable`;
+            None waits for ever.
+        reject_limit: the share of rejected records that is accepted.
+        alone: a partition that is fenced or over the reject limit is given up alone and the
+            others go on (files); else a fenced one is rewound and the limit ends the run (streams).
+    """
+
+    window_chunks: int = 6
+    window_bytes: int = 64 << 20
+    tick: float = 0.1
+    attempts: int = 3
+    patience: float | None = None
+    reject_limit: float = 0.5
+    alone: bool = False
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a pump has done.
+
+    Attributes:
+        tally: of all ranges that it committed.
+        given_up: partitions that it gave up alone, and why.
+    """
+
+    tally: Tally = field(default_factory=Tally)
+    given_up: dict[Partition, AssayError] = field(default_factory=dict[Partition, AssayError])
+
+
+def _nobody(_: Outcome, __: Tally) -> None:
+    pass
+
+
+class Pump:
+    """Moves a source's records through the classifier into the store, exactly once in effect.
+
+    Whatever fails, what is committed stays as it is, and what is not is handed out again by the
+    source: the pump may be ended between any two of its steps.
+    """
+
+    def __init__(
+        self,
+        *,
+        run_id: str,
+        source_name: str,
+        destination: str,
+        pipeline: str,
+        source: Source,
+        decode: Decode,
+        classifier: Classifier,
+        store: Store,
+        executor: Executor,
+        clock: Clock,
+        meter: Meter,
+        policy: Policy = Policy(),
+        committed: Callable[[Outcome, Tally], None] = _nobody,
+    ) -> None:
+        """Composes a pump.
+
+        Args:
+            run_id: of the run that it works for.
+            source_name: under which the store keeps positions and ledger.
+            destination: where relays publish the rejects.
+            pipeline: the label of its metrics.
+            source: read from one thread, the one that calls `run`.
+            decode: run by workers.
+            classifier: called by workers.
+            store: called by workers for commits, and by the source's thread for positions.
+            executor: the workers. Belongs to the caller, who shuts it down.
+            clock: monotonic.
+            meter: for those who watch.
+            policy: patience and bounds.
+            committed: told of each commit, in the thread of `run`.
+        """
+        self._run_id, self._name, self._destination = run_id, source_name, destination
+        self._source, self._decode, self._classifier = source, decode, classifier
+        self._store, self._executor, self._clock = store, executor, clock
+        self._meter, self._pipeline, self._policy = meter, pipeline, policy
+        self._committed = committed
+        self._window = Window(policy.window_chunks, policy.window_bytes)
+        self._limit = RejectLimit(policy.reject_limit)
+        self._to_source, self._to_classifier, self._to_store = (
+            Breaker(name) for name in ("source", "classifier", "store")
+        )
+        self._breakers = (self._to_source, self._to_classifier, self._to_store)
+        self._commit: Future[Tally] | None = None
+        self._outcome: Outcome | None = None
+        self._stopping = False
+        self.report = Report()
+
+    def run(self) -> Report:
+        """Pumps until the source has nothing more, or `stop`.
+
+        Raises:
+            Unavailable: a dependency was away for longer than the policy's patience.
+            RejectLimitExceeded: unless partitions are given up alone.
+            Fatal: nothing that the pump could do helps.
+        """
+        for _ in self.steps():
+            pass
+        return self.report
+
+    def stop(self) -> None:
+        """Reads nothing more, commits the window, then ends. Safe in a signal handler."""
+        self._stopping = True
+
+    @property
+    def away(self) -> tuple[str, ...]:
+        """The dependencies that count as away: source, classifier, store."""
+        return tuple(each.name for each in self._breakers if each.is_open)
+
+    def steps(self) -> Iterator[None]:
+        """The same as `run`, one event of the source at a time."""
+        events: Iterator[Chunk | Revoked | Idle] | None = None
+        exhausted = False
+        while True:
+            self._advance()
+            if self._is_over(exhausted=exhausted):
+                return
+            held = self._stopping or self._window.is_full or self._is_held_back()
+            self._source.pause(held)
+            event: Chunk | Revoked | Idle | None = None
+            if self._to_source.allows(self._clock.now()):
+                self._to_source.began()
+                try:
+                    events = events or self._source.events(self._positions)
+                    event = next(events, None)
+                    exhausted = event is None
+                    self._to_source.succeeded()
+                except Unavailable as error:
+                    events = None
+                    self._to_source.failed(self._clock.now(), error)
+            match event:
+                case Chunk():
+                    self._take(event)
+                case Revoked():
+                    self._window.leave(event.partitions)
+                case _ if held or len(self._window) or self._is_failing():
+                    self._clock.wait(self._jobs(), self._policy.tick)
+                case _:
+                    pass  # the source has waited for something to come
+            yield
+
+    def _is_over(self, *, exhausted: bool) -> bool:
+        if self._stopping and self._is_held_back() and self._commit is None:
+            return True
+        return len(self._window) == 0 and (self._stopping or exhausted)
+
+    def _is_held_back(self) -> bool:
+        # With an empty window the next chunk is the probe.
+        return len(self._window) > 0 and (self._to_classifier.is_open or self._to_store.is_open)
+
+    def _is_failing(self) -> bool:
+        return any(each.last_error for each in self._breakers)
+
+    def _jobs(self) -> list[Future[Any]]:
+        return self._window.jobs() + ([self._commit] if self._commit is not None else [])
+
+    # ------------------------------------------------------------------ read
+
+    def _take(self, chunk: Chunk) -> None:
+        rest = chunk.without(self.report.given_up.keys())
+        if rest.ranges:
+            flight = self._window.append(rest)
+            flight.job = self._executor.submit(prepare, rest, self._decode)
+
+    def _positions(self, partitions: Sequence[Partition]) -> Positions:
+        """What the source is told: the store's positions, and an end where one was given up."""
+        given_up = self.report.given_up
+        asked = [each for each in partitions if each not in given_up]
+        found = dict(self._ask_store(asked)) if asked else {}
+        ended = {each: Position(0, "abandoned") for each in partitions if each in given_up}
+        return found | ended
+
+    def _ask_store(self, partitions: Sequence[Partition]) -> Positions:
+        if not self._to_store.allows(self._clock.now()):
+            raise Unavailable("the store is away") from self._to_store.last_error
+        self._to_store.began()
+        try:
+            found = self._store.positions(self._name, partitions)
+            scopes = (
+                [each for each, at in found.items() if not at.end] if self._policy.alone else [None]
+            )
+            for scope in scopes:
+                recent = self._store.recent(self._name, scope, ENOUGH)
+                self._limit.seed(scope or self._name, recent)
+        except Unavailable as error:
+            self._to_store.failed(self._clock.now(), error)
+            raise
+        self._to_store.succeeded()
+        return found
+
+    # ------------------------------------------------------------------ decode, classify
+
+    def _advance(self) -> None:
+        """Takes up what the workers have done, and gives them what can be done next."""
+        self._finish_commit()
+        for flight in self._window:
+            if flight.job is not None and flight.job.done():
+                self._finish_job(flight)
+        while (head := self._window.head) is not None and not head.ranges and self._commit is None:
+            self._window.pop()
+            self._outcome = None
+        for flight in self._window:
+            self._ask_next(flight)
+        self._begin_commit()
+        self._show()
+        self._lose_patience()
+
+    def _finish_job(self, flight: Flight) -> None:
+        job, ask = flight.job, flight.asked
+        flight.job = flight.asked = None
+        if job is None:
+            return
+        if ask is None:
+            flight.is_prepared(job.result())
+            return
+        now = self._clock.now()
+        try:
+            verdicts = job.result()
+        except Unavailable as error:
+            self._to_classifier.failed(now, error)
+            self._count("classifier", "unavailable")
+            flight.asks.append(ask)
+            return
+        except Refused as error:
+            self._to_classifier.succeeded()
+            self._count("classifier", "refused")
+            flight.has_learnt(refused(ask, str(error)))
+            self._judge_early(flight)
+            return
+        self._to_classifier.succeeded()
+        self._count("classifier", "ok")
+        step = answered(ask, verdicts, attempts=self._policy.attempts)
+        later = now + delay(FULL_JITTER, ask.attempt)
+        again = tuple(replace(each, not_before=later) for each in step.again)
+        flight.has_learnt(step._replace(again=again))
+
+    def _ask_next(self, flight: Flight) -> None:
+        now = self._clock.now()
+        if not flight.asks or flight.job is not None or not flight.ranges:
+            return
+        if flight.asks[-1].not_before > now or not self._to_classifier.allows(now):
+            return
+        self._to_classifier.began()
+        ask = flight.asked = flight.asks.pop()
+        flight.job = self._executor.submit(self._classify, ask)
+
+    def _classify(self, ask: Ask) -> Any:
+        began = self._clock.now()
+        verdicts = self._classifier.classify(ask.transactions)
+        self._meter.observe(
+            metrics.CLASSIFY_SECONDS, self._clock.now() - began, pipeline=self._pipeline
+        )
+        return verdicts
+
+    # ------------------------------------------------------------------ the reject limit
+
+    def _scopes(self, flight: Flight) -> list[tuple[str, Partition | None, bool]]:
+        """What a flight is judged as: each of its files alone, or the stream as a whole."""
+        if self._policy.alone:
+            return [
+                (each.partition, each.partition, each.end is not None) for each in flight.ranges
+            ]
+        return [(self._name, None, False)]
+
+    def _judge_early(self, flight: Flight) -> None:
+        """While a call is bisected: what is found so far is judged like a small chunk."""
+        for scope, partition, _ in self._scopes(flight):
+            found = flight.found(partition)
+            if self._limit.is_exceeded(scope, found):
+                self._exceed(scope, partition, found, flight)
+
+    def _judge(self, flight: Flight) -> bool:
+        """Whether what is left of a flight may be committed."""
+        for scope, partition, ended in self._scopes(flight):
+            found = flight.found(partition)
+            if self._limit.is_exceeded(scope, found, ended=ended):
+                self._exceed(scope, partition, found, flight)
+        return bool(flight.ranges)
+
+    def _exceed(
+        self, scope: str, partition: Partition | None, found: Tally, flight: Flight
+    ) -> None:
+        judged = self._limit.judged(scope, found)
+        codes = _most_frequent(flight)
+        error = RejectLimitExceeded(
+            f"{judged.rejected:,} of the last {judged.read:,} records of {scope} were rejected "
+            f"(now: {codes}); nothing of this chunk is committed. If they are to be rejected, "
+            "run with --reject-limit 1"
+        )
+        if partition is None:
+            raise error
+        self._give_up([partition], error)
+
+    def _give_up(self, partitions: Collection[Partition], error: AssayError) -> None:
+        self.report.given_up.update(dict.fromkeys(partitions, error))
+        self._rewind(partitions)
+
+    def _rewind(self, partitions: Collection[Partition]) -> None:
+        self._window.leave(partitions)
+        self._source.rewind(partitions)
+
+    # ------------------------------------------------------------------ commit, ack
+
+    def _begin_commit(self) -> None:
+        head = self._window.head
+        if head is None or not head.is_ready or self._commit is not None:
+            return
+        if not self._to_store.allows(self._clock.now()) or not self._judge(head):
+            return
+        if self._outcome is None:
+            self._outcome = self._sort(head)
+        self._outcome = self._outcome.without(head.gone)
+        self._to_store.began()
+        self._commit = self._executor.submit(self._store_outcome, self._outcome)
+
+    def _sort(self, flight: Flight) -> Outcome:
+        classified, rejects = flight.sorted_by_door()
+        return Outcome(
+            run_id=self._run_id,
+            source=self._name,
+            destination=self._destination,
+            ranges=flight.chunk.ranges,
+            records=flight.chunk.records,
+            headers=flight.chunk.headers,
+            classified=classified,
+            rejects=rejects,
+            accepts_rejects=self._limit.is_raised,
+        )
+
+    def _store_outcome(self, outcome: Outcome) -> Tally:
+        began = self._clock.now()
+        tally = self._store.commit(outcome)
+        self._meter.observe(
+            metrics.COMMIT_SECONDS, self._clock.now() - began, pipeline=self._pipeline
+        )
+        return tally
+
+    def _finish_commit(self) -> None:
+        job, outcome, head = self._commit, self._outcome, self._window.head
+        if job is None or outcome is None or head is None or not job.done():
+            return
+        self._commit = None
+        try:
+            tally = job.result()
+        except Unavailable as error:
+            # Whether it was committed is not known; the same outcome tells on the next attempt.
+            self._to_store.failed(self._clock.now(), error)
+            self._count("store", "unavailable")
+            return
+        except Fenced as error:
+            self._to_store.succeeded()
+            self._count("store", "fenced")
+            lost = {each.partition for each in error.ranges}
+            if self._policy.alone:
+                self._give_up(lost, error)
+            else:
+                self._rewind(lost)
+            return
+        self._to_store.succeeded()
+        self._count("store", "ok")
+        self._outcome = None
+        self._window.pop()
+        self._keep_books(head, tally)
+        still_owned = [each for each in outcome.ranges if each in head.ranges]
+        self._source.ack({each.partition: each.position for each in still_owned})
+        self._committed(outcome, tally)
+
+    def _keep_books(self, flight: Flight, tally: Tally) -> None:
+        self.report = replace(self.report, tally=self.report.tally + tally)
+        scopes = self._scopes(flight)
+        for scope, partition, _ in scopes:
+            # Of several files the store's tally is the sum; what was found is known of each.
+            self._limit.record(scope, tally if len(scopes) == 1 else flight.found(partition))
+        for door in ("classified", "rejected", "duplicate"):
+            self._meter.add(
+                metrics.RECORDS, getattr(tally, door), pipeline=self._pipeline, door=door
+            )
+
+    # ------------------------------------------------------------------ for those who watch
+
+    def _count(self, dependency: str, result: str) -> None:
+        self._meter.add(
+            metrics.ATTEMPTS, pipeline=self._pipeline, dependency=dependency, result=result
+        )
+
+    def _show(self) -> None:
+        self._meter.set(metrics.WINDOW_CHUNKS, len(self._window), pipeline=self._pipeline)
+        self._meter.set(metrics.WINDOW_BYTES, self._window.size, pipeline=self._pipeline)
+        for breaker in self._breakers:
+            self._meter.set(
+                metrics.BREAKER_OPEN,
+                breaker.is_open,
+                pipeline=self._pipeline,
+                dependency=breaker.name,
+            )
+
+    def _lose_patience(self) -> None:
+        patience = self._policy.patience
+        for breaker in self._breakers:
+            away = breaker.failing_for(self._clock.now())
+            if patience is not None and away > patience and breaker.last_error is not None:
+                raise Unavailable(
+                    f"the {breaker.name} has been away for {away:.0f} s: {breaker.last_error}. "
+                    "Run again when it is back: what is committed stays, the rest is resumed"
+                ) from breaker.last_error
+
+
+def _most_frequent(flight: Flight) -> str:
+    codes: dict[str, int] = {}
+    for frame in flight.rejects:
+        for code in frame["code"]:
+            codes[code] = codes.get(code, 0) + 1
+    ranked = sorted(codes.items(), key=lambda each: -each[1])
+    return ", ".join(f"{code} {count:,}" for code, count in ranked[:3])

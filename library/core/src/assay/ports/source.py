@@ -1,0 +1,47 @@
+"""Where records come from."""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Protocol, TypeAlias
+
+from assay.domain.chunk import Chunk, Idle, Revoked
+from assay.domain.position import Partition, Positions
+
+AskPositions: TypeAlias = Callable[[Sequence[Partition]], Positions]
+
+
+class Source(Protocol):
+    """Hands out chunks in order of position per partition; hands out again what was never acked.
+
+    Used from one thread.
+    """
+
+    def events(self, positions: AskPositions) -> Iterator[Chunk | Revoked | Idle]:
+        """What happens, one event at a time, until everything that there is has been acked.
+
+        Never blocks longer than a tick. Yields `Idle` at once while paused or while it waits for
+        acks, so that the loop keeps its membership. On assignment it asks `positions` and starts
+        there; a partition whose position has an end is not read. Where `positions` raises
+        `Unavailable`, the partitions wait and it is asked again at a later event.
+
+        Raises:
+            Unavailable: what it reads from is away. The iterator is over then, and calling
+                `events` again goes on after what was handed out.
+            Fatal: it cannot be read at all.
+        """
+        ...
+
+    def pause(self, on: bool) -> None:  # noqa: FBT001 - on or off, nothing else to say
+        """Hands out no chunk while on."""
+        ...
+
+    def rewind(self, partitions: Collection[Partition]) -> None:
+        """Starts these again from where the store stands.
+
+        Forgets what was handed out of them and not acked, asks `positions` again and starts
+        there; does nothing for those that it no longer owns.
+        """
+        ...
+
+    def ack(self, positions: Positions) -> None:
+        """These are committed. Never moves a partition backwards."""
+        ...

@@ -1,0 +1,1 @@
+"""Port suites, and strategies built from the schema (extra `assay[testing]`)."""

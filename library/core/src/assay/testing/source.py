@@ -1,0 +1,155 @@
+"""What every source guarantees, as tests: a subclass says how to make one of given records."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import pytest
+
+from assay.domain.chunk import Chunk, Idle
+from assay.domain.errors import Unavailable
+from assay.domain.position import Partition, Position, Positions
+from assay.ports.source import AskPositions, Source
+
+
+class MakeSource(Protocol):
+    """Makes a source."""
+
+    def __call__(self, logs: Mapping[str, Sequence[bytes]]) -> tuple[Source, dict[str, Partition]]:
+        """A source that owns partitions with these records, and the partitions' names.
+
+        A record is one word; chunks hold few of them.
+        """
+        ...
+
+
+class SourceSuite:
+    """The port suite of `assay.ports.source.Source`. Override `make_source`."""
+
+    @pytest.fixture
+    def make_source(self) -> MakeSource:
+        """Makes sources of given records."""
+        raise NotImplementedError
+
+    def test_hands_out_every_record_in_order(self, make_source: MakeSource) -> None:
+        """Ranges follow each other without gap, and count the records that they hold."""
+        logs = {"a": _words("a", 10), "b": _words("b", 7)}
+        source, names = make_source(logs)
+        chunks = _drain(source, _nowhere)
+        for name, partition in names.items():
+            assert _records(chunks, partition) == list(enumerate(logs[name]))
+            assert _is_contiguous(chunks, partition)
+
+    def test_begins_where_the_store_stands(self, make_source: MakeSource) -> None:
+        """What is committed is not handed out again, and an ended partition not at all."""
+        source, names = make_source({"a": _words("a", 5), "b": _words("b", 5)})
+        stand = {names["a"]: Position(3), names["b"]: Position(5, "finished")}
+        chunks = _drain(source, lambda _: stand)
+        assert _records(chunks, names["a"]) == [(3, b"a3"), (4, b"a4")]
+        assert not _records(chunks, names["b"])
+
+    def test_is_idle_while_paused(self, make_source: MakeSource) -> None:
+        """Nothing is handed out, and the loop goes on."""
+        source, names = make_source({"a": _words("a", 5)})
+        events = source.events(_nowhere)
+        source.pause(on=True)
+        assert all(isinstance(next(events), Idle) for _ in range(10))
+        source.pause(on=False)
+        assert _records(_drain(source, _nowhere), names["a"]) == list(enumerate(_words("a", 5)))
+
+    def test_waits_for_positions(self, make_source: MakeSource) -> None:
+        """Where the store is away it is asked again, and nothing is handed out before."""
+        source, names = make_source({"a": _words("a", 5)})
+        asked: list[Sequence[Partition]] = []
+
+        def away(partitions: Sequence[Partition]) -> Positions:
+            asked.append(partitions)
+            if len(asked) < 4:
+                raise Unavailable("away")
+            return {}
+
+        assert _records(_drain(source, away), names["a"]) == list(enumerate(_words("a", 5)))
+        assert asked == [[names["a"]]] * 4
+
+    def test_does_not_end_before_all_is_acked(self, make_source: MakeSource) -> None:
+        """What was handed out may yet have to be handed out again."""
+        source, names = make_source({"a": _words("a", 2)})
+        events = source.events(_nowhere)
+        chunks = [event for event in (next(events) for _ in range(20)) if isinstance(event, Chunk)]
+        assert _records(chunks, names["a"]) == list(enumerate(_words("a", 2)))
+        for chunk in chunks:
+            source.ack({each.partition: each.position for each in chunk.ranges})
+        assert not [event for event, _ in zip(events, range(20), strict=False) if _is_chunk(event)]
+
+    def test_a_rewind_begins_again_where_the_store_stands(self, make_source: MakeSource) -> None:
+        """Partitions that are not rewound go on as if nothing had happened."""
+        source, names = make_source({"a": _words("a", 9), "b": _words("b", 9)})
+        stand: dict[Partition, Position] = {}
+        events = source.events(lambda _: stand)
+        chunks: list[Chunk] = []
+        while {each.partition for chunk in chunks for each in chunk.ranges} != set(names.values()):
+            event = next(events)
+            if isinstance(event, Chunk):
+                chunks.append(event)
+        stand[names["a"]] = Position(1)
+        source.rewind([names["a"]])
+        again = _drain(source, lambda _: stand)
+        assert _records(again, names["a"]) == list(enumerate(_words("a", 9)))[1:]
+        assert _records(chunks + again, names["b"]) == list(enumerate(_words("b", 9)))
+
+    def test_a_rewind_to_an_end_ends_it(self, make_source: MakeSource) -> None:
+        """A partition that was given up is not handed out any more."""
+        source, names = make_source({"a": _words("a", 9)})
+        stand: dict[Partition, Position] = {}
+        events = source.events(lambda _: stand)
+        while not isinstance(next(events), Chunk):
+            pass
+        stand[names["a"]] = Position(0, "abandoned")
+        source.rewind([names["a"]])
+        assert not _drain(source, lambda _: stand)
+
+    def test_a_rewind_of_a_strangers_partition_does_nothing(self, make_source: MakeSource) -> None:
+        """It belongs to another owner."""
+        source, names = make_source({"a": _words("a", 3)})
+        source.rewind(["somebody else's"])
+        assert _records(_drain(source, _nowhere), names["a"]) == list(enumerate(_words("a", 3)))
+
+
+def _nowhere(_: Sequence[Partition]) -> Positions:
+    return {}
+
+
+def _words(name: str, count: int) -> list[bytes]:
+    return [f"{name}{number}".encode() for number in range(count)]
+
+
+def _is_chunk(event: object) -> bool:
+    return isinstance(event, Chunk)
+
+
+def _drain(source: Source, positions: AskPositions) -> list[Chunk]:
+    """All chunks, each acked at once, until there are no more or nothing comes any more."""
+    chunks: list[Chunk] = []
+    idle = 0
+    for event in source.events(positions):
+        idle = idle + 1 if isinstance(event, Idle) else 0
+        if isinstance(event, Chunk):
+            chunks.append(event)
+            source.ack({each.partition: each.position for each in event.ranges})
+        if idle > 20:
+            break
+    return chunks
+
+
+def _records(chunks: Sequence[Chunk], partition: Partition) -> list[tuple[int, bytes]]:
+    return [
+        (position, raw)
+        for chunk in chunks
+        for of, position, raw in chunk.records.select("partition", "position", "raw").iter_rows()
+        if of == partition
+    ]
+
+
+def _is_contiguous(chunks: Sequence[Chunk], partition: Partition) -> bool:
+    ranges = [each for chunk in chunks for each in chunk.ranges if each.partition == partition]
+    firsts = [each.first for each in ranges]
+    return firsts == [0, *(each.next for each in ranges[:-1])]

@@ -1,0 +1,1 @@
+"""The only place where bytes become frames and frames become bytes."""

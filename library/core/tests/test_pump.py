@@ -1,0 +1,296 @@
+"""What the pump does with each kind of record and each kind of fault, over memory adapters."""
+
+from collections import Counter
+
+import pytest
+
+from assay.domain import metrics
+from assay.domain.errors import Fatal, Fenced, Refused, RejectLimitExceeded, Unavailable
+from assay.domain.outcome import Outcome
+from assay.domain.position import Position
+from assay.domain.tally import Tally
+from assay.memory.classifier import MemoryClassifier
+from assay.memory.store import MemoryStore
+from assay.pipeline.pump import Policy
+from assay.testing.plant import Plant
+
+GOOD = [f"id-{number};a purchase".encode() for number in range(10)]
+
+
+def codes(store: MemoryStore) -> Counter[object]:
+    return Counter(letter["code"] for letter in store.letters.values())
+
+
+def test_every_kind_of_record_leaves_through_its_door() -> None:
+    """Good ones are classified, broken ones rejected with their code, known ones duplicates."""
+    log = [
+        b"one;a purchase",
+        b"no semicolon here",
+        b"two;",
+        b"one;a purchase",
+        b"one;another purchase",
+        b"poison;a purchase",
+        b"unwanted;a purchase",
+        b"hopeless;a purchase",
+        b"later;a purchase",
+    ]
+    classifier = MemoryClassifier(
+        poison={"poison"}, rejects={"unwanted"}, retries=Counter(hopeless=99, later=2)
+    )
+    plant = Plant.of({"a": log}, classifier=classifier)
+
+    report = plant.pump.run()
+
+    assert report.tally == Tally(read=9, classified=2, rejected=6, duplicate=1)
+    assert set(plant.store.transactions) == {"one", "later"}
+    assert codes(plant.store) == Counter(
+        {
+            "no_semicolon": 1,
+            "missing_description": 1,
+            "conflicting_duplicate": 1,
+            "classifier_refused": 1,
+            "unknown_text": 1,
+            "classifier_gave_up": 1,
+        }
+    )
+    assert plant.store.stands["logs", "a"] == Position(9, "finished")
+    assert plant.source.acked["a"] == Position(9, "finished")
+
+
+def test_a_letter_holds_the_record_and_its_origin() -> None:
+    """A dead letter names source, partition and position and keeps the record's own bytes."""
+    plant = Plant.of({"a": [b"one;a purchase", None, b"broken"]})
+    plant.pump.run()
+    letter = plant.store.letters["logs", "a", 2]
+    assert (letter["raw"], letter["stage"], letter["retriable"]) == (b"broken", "decode", False)
+    assert (letter["run_id"], letter["destination"]) == ("run-1", "memory:errors")
+
+
+def test_holes_are_not_counted() -> None:
+    """What is read is counted, not subtracted: a partition may have holes."""
+    plant = Plant.of({"a": [None, b"one;x", None, None, b"two;x", None]})
+    assert plant.pump.run().tally == Tally(read=2, classified=2)
+    assert plant.store.stands["logs", "a"].next == 6
+
+
+def test_an_outage_of_the_classifier_makes_no_dead_letter() -> None:
+    """The breaker opens, one probe at a time goes out, and all is classified when it is back."""
+    plant = Plant.of({"a": GOOD})
+    plant.classifier.faults.plan("classify", *[Unavailable("away")] * 40)
+    open_seen = 0.0
+    while plant.step():
+        open_seen = max(
+            open_seen,
+            plant.meter.value(metrics.BREAKER_OPEN, pipeline="test", dependency="classifier"),
+        )
+        if len(plant.classifier.faults.planned["classify"]) < 30 and plant.pump.away:
+            assert len(plant.executor.queue) <= 1
+    assert open_seen == 1
+    assert plant.pump.report.tally == Tally(read=10, classified=10)
+
+
+def test_retry_after_is_obeyed() -> None:
+    """A dependency that asks for 60 s is not called before they have passed."""
+    plant = Plant.of({"a": GOOD[:3]})
+    plant.classifier.faults.plan("classify", Unavailable("busy", retry_after=60))
+    plant.pump.run()
+    assert plant.clock.now() >= 60
+
+
+def test_patience_ends() -> None:
+    """A run that may not wait for ever ends as temporary, with nothing lost and nothing written."""
+    plant = Plant.of({"a": GOOD}, policy=Policy(patience=30))
+    plant.classifier.faults.plan("classify", *[Unavailable("connection refused")] * 1000)
+    with pytest.raises(Unavailable, match=r"classifier has been away.*connection refused") as error:
+        plant.pump.run()
+    assert error.value.exit_code == 75
+    assert not plant.store.ledger
+
+
+def test_a_store_that_is_away_at_the_start_is_waited_for() -> None:
+    """Positions are asked again until the store answers."""
+    plant = Plant.of({"a": GOOD})
+    plant.store.faults.plan("positions", *[Unavailable("starting up")] * 12)
+    assert plant.pump.run().tally.classified == 10
+
+
+def test_a_commit_whose_answer_is_lost_counts_once() -> None:
+    """A store that dies after its commit and before its answer tells the same tally again."""
+    plant = Plant.of({"a": GOOD})
+    plant.store.faults.plan("commit.done", *[Unavailable("connection reset")] * 3)
+    assert plant.pump.run().tally == Tally(read=10, classified=10)
+    assert sum(entry.tally.read for entry in plant.store.ledger) == 10
+
+
+def test_a_source_that_breaks_is_resumed() -> None:
+    """A source that is away goes on after what it has handed out."""
+    plant = Plant.of({"a": GOOD})
+    plant.source.faults.plan("events", *[Unavailable("no route")] * 8)
+    assert plant.pump.run().tally == Tally(read=10, classified=10)
+
+
+def test_the_window_is_the_back_pressure() -> None:
+    """A slow classifier stops the reading, not the memory."""
+    plant = Plant.of({"a": GOOD * 100}, policy=Policy(window_chunks=4))
+    plant.clock.while_waiting = None  # nobody works
+    for _ in range(200):
+        plant.step()
+    assert plant.meter.value(metrics.WINDOW_CHUNKS, pipeline="test") == 4
+
+
+def test_bisecting_finds_few_culprits_in_few_calls() -> None:
+    """Three culprits among 1,024 records take about 3 · log2(1024) calls, not 1,024."""
+    log = [f"id-{number};a purchase".encode() for number in range(1024)]
+    plant = Plant.of({"a": log}, size=1024)
+    plant.classifier.poison = {"id-7", "id-500", "id-501"}
+    assert plant.pump.run().tally == Tally(read=1024, classified=1021, rejected=3)
+    assert len(plant.classifier.calls) <= 2 * 3 * 10 + 10
+
+
+def test_a_passing_refusal_condemns_nobody() -> None:
+    """A single record is rejected only when it is refused twice."""
+    plant = Plant.of({"a": [b"one;a purchase"]})
+    plant.classifier.faults.plan("classify", Refused("500"))
+    assert plant.pump.run().tally == Tally(read=1, classified=1)
+
+
+def test_a_flood_of_rejects_stops_a_stream() -> None:
+    """Half of the last 1,000 rejected: the run ends with 65, before the chunk is committed."""
+    log = [b"broken" if number % 10 < 6 else GOOD[0] for number in range(3000)]
+    plant = Plant.of({"a": log}, size=100)
+    with pytest.raises(RejectLimitExceeded, match="--reject-limit 1") as error:
+        plant.pump.run()
+    assert error.value.exit_code == 65
+    assert sum(entry.tally.read for entry in plant.store.ledger) == 900
+
+
+def test_a_restart_remembers_the_flood() -> None:
+    """The ledger is asked for the latest records, so a restart does not begin at zero."""
+    log = [b"broken" if number % 10 < 6 else GOOD[0] for number in range(3000)]
+    store = MemoryStore()
+    for _ in range(2):
+        plant = Plant.of({"a": log}, size=100, store=store)
+        with pytest.raises(RejectLimitExceeded):
+            plant.pump.run()
+    assert sum(entry.tally.read for entry in store.ledger) == 900
+
+
+def test_what_was_accepted_does_not_count_later() -> None:
+    """Ranges committed under a raised limit leave no trace in the next run's judgement."""
+    store = MemoryStore()
+    accepting = Policy(reject_limit=1.0)
+    Plant.of({"a": [b"broken"] * 2000}, size=100, store=store, policy=accepting).pump.run()
+    again = Plant.of({"b": [*GOOD * 10, b"broken"]}, size=100, store=store, run_id="run-2")
+    assert again.pump.run().tally.rejected == 1
+
+
+def test_a_bad_deploy_is_not_bisected_to_the_end() -> None:
+    """When every call is refused the run stops after about a thousand records' worth of proof."""
+    log = [f"id-{number};a purchase".encode() for number in range(20_000)]
+    plant = Plant.of({"a": log}, size=20_000)
+    plant.classifier.poison = {f"id-{number}" for number in range(20_000)}
+    with pytest.raises(RejectLimitExceeded):
+        plant.pump.run()
+    assert len(plant.classifier.calls) < 4_000
+    assert not plant.store.ledger
+
+
+def test_one_bad_file_does_not_stop_the_others() -> None:
+    """A file over the limit is given up alone; it is judged at its end from 20 records on."""
+    logs: dict[str, list[bytes]] = {
+        "bad": [b"broken"] * 15 + GOOD,
+        "good": GOOD,
+        "short": [b"broken"] * 19,
+    }
+    plant = Plant.of(logs, size=100, policy=Policy(alone=True))
+    report = plant.pump.run()
+    assert set(report.given_up) == {"bad"}
+    assert isinstance(report.given_up["bad"], RejectLimitExceeded)
+    assert report.tally == Tally(read=29, classified=10, rejected=19)
+    assert ("logs", "bad") not in plant.store.stands
+
+
+def test_a_file_that_another_run_works_on_is_left_to_it() -> None:
+    """The first to commit goes on; the other is fenced for that file alone."""
+    store = MemoryStore()
+    logs: dict[str, list[bytes]] = {"a": GOOD * 2, "b": GOOD}
+    first = Plant.of(logs, store=store, policy=Policy(alone=True))
+    second = Plant.of({"a": logs["a"]}, store=store, run_id="run-2", policy=Policy(alone=True))
+    while not store.ledger:
+        first.step()
+        second.step()
+    theirs, ours = second.pump.run(), first.pump.run()
+    assert (
+        sum(
+            isinstance(each, Fenced)
+            for report in (theirs, ours)
+            for each in report.given_up.values()
+        )
+        == 1
+    )
+    winner, loser = (ours, theirs) if theirs.given_up else (theirs, ours)
+    assert set(loser.given_up) == {"a"}
+    assert not winner.given_up
+    assert sum(entry.tally.read for entry in store.ledger if entry.range.partition == "a") == 20
+
+
+def test_stop_commits_what_is_in_the_window() -> None:
+    """A run that is asked to stop reads nothing more and commits what it has read."""
+    plant = Plant.of({"a": GOOD * 100})
+    plant.step()
+    plant.pump.stop()
+    report = plant.pump.run()
+    assert 0 < report.tally.read < 1000
+    assert plant.store.stands["logs", "a"].next == report.tally.read
+
+
+def test_stop_does_not_wait_for_what_is_away() -> None:
+    """A stop while a dependency is away leaves the window to the next run."""
+    plant = Plant.of({"a": GOOD})
+    plant.classifier.faults.plan("classify", *[Unavailable("away")] * 10_000)
+    while not plant.pump.away:
+        plant.step()
+    plant.pump.stop()
+    assert plant.pump.run().tally == Tally()
+    again = Plant.of({"a": GOOD}, store=plant.store, run_id="run-2")
+    assert again.pump.run().tally == Tally(read=10, classified=10)
+
+
+def test_a_fatal_error_stops_the_run() -> None:
+    """What nothing helps against is not tried again."""
+    plant = Plant.of({"a": GOOD})
+    plant.classifier.faults.plan("classify", Fatal("wrong key: set ASSAY_API__API_KEY"))
+    with pytest.raises(Fatal, match="ASSAY_API__API_KEY"):
+        plant.pump.run()
+    assert not plant.store.ledger
+
+
+def test_an_empty_file_is_finished() -> None:
+    """A file without records has an empty range, so that the next run has nothing to do with it."""
+    plant = Plant.of({"a": []})
+    assert plant.pump.run().tally == Tally()
+    assert plant.store.stands["logs", "a"] == Position(0, "finished")
+    assert len(plant.store.ledger) == 1
+
+
+def test_counters_count_by_door() -> None:
+    """`assay_records_total` tells the doors apart."""
+    plant = Plant.of({"a": [*GOOD, b"broken", GOOD[0]]})
+    plant.pump.run()
+    doors = {
+        door: plant.meter.value(metrics.RECORDS, pipeline="test", door=door)
+        for door in ("classified", "rejected", "duplicate")
+    }
+    assert doors == {"classified": 10, "rejected": 1, "duplicate": 1}
+
+
+def test_each_commit_is_told() -> None:
+    """Whoever composed the pump hears of each outcome, with the tally that the ledger has."""
+    told: list[tuple[int, Tally]] = []
+
+    def tell(outcome: Outcome, tally: Tally) -> None:
+        told.append((outcome.ranges[0].next, tally))
+
+    plant = Plant.of({"a": [*GOOD, b"broken"]}, size=6, committed=tell)
+    plant.pump.run()
+    assert told == [(6, Tally(6, 6)), (11, Tally(5, 4, 1))]

@@ -1,0 +1,1 @@
+"""The model of Assay: text features, training, calibration, evaluation."""

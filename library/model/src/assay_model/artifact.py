@@ -1,0 +1,132 @@
+"""A trained model as one file: arrays and a JSON description, no pickled object.
+
+A NumPy `.npz` (an uncompressed ZIP of `.npy` entries without dates, so that equal contents are
+equal bytes), read with `allow_pickle=False`. The entry `digest` is the SHA-256 of all others.
+"""
+
+import hashlib
+import json
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assay.domain.errors import Fatal
+from assay.domain.taxonomy import Taxonomy
+from assay_model.linear import Linear
+
+FORMAT: Final = 1
+"""Of the file and of what its numbers mean: text normalisation, n-grams and hashes included."""
+
+SHIPPED: Final = Path(__file__).with_name("assay-linear.npz")
+
+
+# What reading something else than a model file may raise: a truncated ZIP, a bare array, bad JSON.
+_FOREIGN: Final = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+class ArtifactError(Fatal):
+    """A model file cannot be used; the message names the file and the reason."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What training leaves behind.
+
+    Attributes:
+        name: of the model.
+        version: changes with every weight.
+        taxonomy: the categories, in the order of the layer's.
+        layer: the classifier.
+        temperature: divides the logits, so that confidence is a probability.
+        review_below: a prediction of less confidence than this should be looked at.
+        notes: provenance, calibration and measured figures, as JSON.
+    """
+
+    name: str
+    version: str
+    taxonomy: Taxonomy
+    layer: Linear
+    temperature: float
+    review_below: float
+    notes: dict[str, Any]
+
+
+def save(artifact: Artifact, path: Path) -> None:
+    """Writes the artifact; equal artifacts give equal bytes."""
+    description = {
+        "format": FORMAT,
+        "name": artifact.name,
+        "version": artifact.version,
+        "taxonomy": {
+            "name": artifact.taxonomy.name,
+            "version": artifact.taxonomy.version,
+            "categories": artifact.taxonomy.categories,
+        },
+        "temperature": artifact.temperature,
+        "review_below": artifact.review_below,
+        "notes": artifact.notes,
+    }
+    entries: dict[str, NDArray[Any]] = {
+        "description": np.frombuffer(json.dumps(description, indent=1).encode(), np.uint8),
+        **vars(artifact.layer),
+    }
+    with path.open("wb") as file:
+        np.savez(file, allow_pickle=False, **entries, digest=_digest(entries))
+
+
+def load(path: Path) -> Artifact:
+    """Reads an artifact and checks that it is whole.
+
+    Raises:
+        ArtifactError: there is no such file, it is damaged, not a model, or of another format.
+    """
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            entries: dict[str, NDArray[Any]] = {name: file[name] for name in file.files}
+        whole = np.array_equal(entries.pop("digest"), _digest(entries))
+        described = json.loads(entries.pop("description").tobytes())
+        if described["format"] != FORMAT:
+            raise ArtifactError(
+                f"{path} is a model of format {described['format']}; this release reads {FORMAT}"
+            )
+        if not whole:
+            raise ArtifactError(f"{path} is damaged: its digest differs")
+        return _artifact(described, Linear(**entries))
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read: {error.strerror}") from error
+    except _FOREIGN as error:
+        raise ArtifactError(f"{path} is not a model or is damaged") from error
+
+
+def _artifact(described: dict[str, Any], layer: Linear) -> Artifact:
+    taxonomy = described["taxonomy"]
+    return Artifact(
+        name=described["name"],
+        version=described["version"],
+        taxonomy=Taxonomy(taxonomy["name"], taxonomy["version"], tuple(taxonomy["categories"])),
+        layer=layer,
+        temperature=described["temperature"],
+        review_below=described["review_below"],
+        notes=described["notes"],
+    )
+
+
+def _digest(entries: dict[str, NDArray[Any]]) -> NDArray[np.uint8]:
+    digest = hashlib.sha256()
+    for name in sorted(entries):
+        digest.update(name.encode())
+        digest.update(entries[name].tobytes())
+    return np.frombuffer(digest.digest(), np.uint8)

@@ -1,0 +1,115 @@
+"""The labelled texts that the model learns from, read from a folder of public data."""
+
+import hashlib
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from assay.domain.errors import Unreadable
+
+TRAFFIC: Final = "devon_pcard_2014_2022.csv.gz"
+CODES: Final = "mcc_category.csv"
+BRANDS: Final = "nsi_brands.csv"
+
+_CUE: Final = 2.0
+_BRAND: Final = 0.3
+_WORDING: Final = 1.0
+
+
+def traffic(folder: Path) -> pl.DataFrame:
+    """Real card transactions with their category: `date`, `description`, `category`.
+
+    In the order of the file. The category follows from the wording of the merchant category code.
+
+    Raises:
+        Unreadable: a file or column is missing, or a wording has no category.
+    """
+    rows = _read(folder / TRAFFIC, "date", "description", "mcc_desc")
+    codes = _read(folder / CODES, "wording", "category").unique("wording", maintain_order=True)
+    joined = rows.join(
+        codes, left_on="mcc_desc", right_on="wording", how="left", maintain_order="left"
+    )
+    if joined["category"].has_nulls():
+        unknown = joined.filter(pl.col("category").is_null())["mcc_desc"].unique().sort()
+        raise Unreadable(f"{folder / CODES} has no category for {', '.join(unknown)}")
+    return joined.select(pl.col("date").str.to_date("%Y-%m-%d"), "description", "category")
+
+
+def lessons(folder: Path) -> pl.DataFrame:
+    """Texts that teach what the traffic cannot: `description`, `category`, `weight`.
+
+    Our own cues, the brands of the name-suggestion-index, and the wordings of the codes. The
+    weight is that of one example, where a descriptor seen once in the traffic weighs 1.
+
+    Raises:
+        Unreadable: a file or column is missing.
+    """
+    cues = pl.DataFrame(
+        [(text, category) for category, texts in _lists("cues.toml").items() for text in texts],
+        schema=["description", "category"],
+        orient="row",
+    )
+    wordings = _read(folder / CODES, "wording", "category")
+    brands = _read(folder / BRANDS, "brand", "osm_tag")
+    categories = {tag: category for category, tags in _lists("brands.toml").items() for tag in tags}
+    tag = pl.col("osm_tag")
+    known = brands.with_columns(
+        category=pl.when(tag.is_in(list(categories)))
+        .then(tag.replace(categories))
+        .when(tag.str.starts_with("shop/"))
+        .then(pl.lit("Shopping"))
+    ).drop_nulls("category")
+    return pl.concat(
+        frame.rename({name: "description"})
+        .select("description", "category", weight=pl.lit(weight))
+        .unique(maintain_order=True)
+        for frame, name, weight in (
+            (cues, "description", _CUE),
+            (known, "brand", _BRAND),
+            (wordings, "wording", _WORDING),
+        )
+    )
+
+
+def provenance(folder: Path) -> list[dict[str, str]]:
+    """Where the texts come from: file, SHA-256, licence and attribution of each."""
+    return [
+        {
+            "file": TRAFFIC,
+            "sha256": _sha256(folder / TRAFFIC),
+            "licence": "Open Government Licence v3.0",
+            "attribution": "Contains public sector information licensed under the Open Government "
+            "Licence v3.0. Procurement card transactions, Devon County Council.",
+        },
+        {
+            "file": BRANDS,
+            "sha256": _sha256(folder / BRANDS),
+            "licence": "BSD-3-Clause",
+            "attribution": "Brand names: name-suggestion-index contributors.",
+        },
+        {
+            "file": CODES,
+            "sha256": _sha256(folder / CODES),
+            "licence": "Apache-2.0",
+            "attribution": "Merchant category codes to categories: Assay.",
+        },
+        {"file": "cues.toml, brands.toml", "licence": "Apache-2.0", "attribution": "Assay."},
+    ]
+
+
+def _read(path: Path, *columns: str) -> pl.DataFrame:
+    try:
+        return pl.read_csv(path, columns=columns, infer_schema=False).drop_nulls()
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise Unreadable(f"{path} cannot be read with columns {', '.join(columns)}") from error
+
+
+def _lists(name: str) -> dict[str, list[str]]:
+    return tomllib.loads(resources.files("assay_model").joinpath(name).read_text("utf-8"))
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

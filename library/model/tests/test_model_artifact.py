@@ -1,0 +1,142 @@
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from assay.domain.errors import CONFIGURATION
+from assay_model.artifact import SHIPPED, Artifact, ArtifactError, load, save
+from assay_model.predict import Model
+
+
+@pytest.fixture
+def saved(artifact: Artifact, tmp_path: Path) -> Path:
+    """The small model's file."""
+    path = tmp_path / "small.npz"
+    save(artifact, path)
+    return path
+
+
+def test_an_artifact_reads_as_it_was_written(artifact: Artifact, saved: Path) -> None:
+    """Loading gives the same numbers and description, and saving those the same bytes."""
+    again = load(saved)
+    other = saved.with_name("again.npz")
+    save(again, other)
+    assert other.read_bytes() == saved.read_bytes()
+    assert (again.version, again.taxonomy, again.temperature, again.review_below) == (
+        artifact.version,
+        artifact.taxonomy,
+        artifact.temperature,
+        artifact.review_below,
+    )
+
+
+def test_the_version_follows_the_weights(artifact: Artifact, saved: Path) -> None:
+    """A model loaded from a file says the artifact's name, version and taxonomy."""
+    model = Model.load(saved)
+    assert (model.name, model.version, model.taxonomy) == (
+        "assay-linear",
+        artifact.version,
+        artifact.taxonomy,
+    )
+
+
+def truncated(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+def cut_at_the_end(data: bytes) -> bytes:
+    return data[:-10]
+
+
+def flipped(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
+
+def empty(_: bytes) -> bytes:
+    return b""
+
+
+def some_text(_: bytes) -> bytes:
+    return b"description,category\n"
+
+
+def foreign_zip(_: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        file.writestr("readme.txt", "not a model")
+    return buffer.getvalue()
+
+
+def bare_array(_: bytes) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.arange(3))
+    return buffer.getvalue()
+
+
+def pickled(_: bytes) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, digest=np.array([{}], dtype=object))
+    return buffer.getvalue()
+
+
+def with_description(**changes: Any) -> Callable[[bytes], bytes]:
+    def changed(data: bytes) -> bytes:
+        with np.load(io.BytesIO(data)) as file:
+            entries = {name: file[name] for name in file.files}
+        description = json.loads(entries["description"].tobytes()) | changes
+        entries["description"] = np.frombuffer(json.dumps(description).encode(), np.uint8)
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, **entries)
+        return buffer.getvalue()
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (truncated, "not a model or is damaged"),
+        (cut_at_the_end, "not a model or is damaged"),
+        (flipped, "damaged"),
+        (foreign_zip, "not a model or is damaged"),
+        (bare_array, "not a model or is damaged"),
+        (pickled, "not a model or is damaged"),
+        (empty, "not a model or is damaged"),
+        (some_text, "not a model or is damaged"),
+        (with_description(format=99), "format 99; this release reads 1"),
+        (with_description(temperature=2.0), "its digest differs"),
+    ],
+)
+def test_a_file_that_is_no_whole_model_is_refused(
+    saved: Path, spoil: Callable[[bytes], bytes], reason: str
+) -> None:
+    """Truncated, altered, foreign, pickled or of another format: the file and reason are named."""
+    saved.write_bytes(spoil(saved.read_bytes()))
+    with pytest.raises(ArtifactError) as refused:
+        Model.load(saved)
+    assert str(saved) in str(refused.value)
+    assert reason in str(refused.value)
+    assert refused.value.exit_code == CONFIGURATION
+
+
+@pytest.mark.parametrize("name", ["missing.npz", "."])
+def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
+    """A path that is no file is refused in the same way."""
+    with pytest.raises(ArtifactError, match="cannot be read: "):
+        load(tmp_path / name)
+
+
+def test_the_shipped_artifact_is_small_and_plain() -> None:
+    """Under 4 MB, plain arrays only, with data, licences and figures written in it."""
+    assert SHIPPED.stat().st_size < 4_000_000
+    with np.load(SHIPPED, allow_pickle=False) as file:
+        assert all(file[name].dtype.kind in "uif" for name in file.files)
+    notes = load(SHIPPED).notes
+    assert "Open Government Licence v3.0" in {each["licence"] for each in notes["data"]}
+    assert notes["tested"]["measured"]["all rows"]["accuracy"] > 0.92

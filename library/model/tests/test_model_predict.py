@@ -1,0 +1,152 @@
+import json
+import math
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from assay_model.artifact import Artifact
+from assay_model.cache import ANSWER, Cache
+from assay_model.linear import dense
+from assay_model.predict import Model
+
+ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=1024)
+
+
+def described(*texts: str) -> pl.DataFrame:
+    return pl.DataFrame({"description": texts}, schema={"description": pl.String})
+
+
+def assert_sane(predictions: pl.DataFrame, model: Model, rows: int) -> None:
+    assert predictions.schema == {
+        "category": pl.Enum(model.taxonomy.categories),
+        "confidence": pl.Float64,
+        "needs_review": pl.Boolean,
+        "feature_hash": pl.String,
+    }
+    assert predictions.height == rows
+    assert sum(predictions.null_count().row(0)) == 0
+    for confidence in predictions["confidence"]:
+        assert math.isfinite(confidence)
+        assert 0 <= confidence <= 1
+    assert all(re.fullmatch("[0-9a-f]{16}", each) for each in predictions["feature_hash"])
+
+
+def test_predictions_stand_in_the_order_of_the_rows(artifact: Artifact) -> None:
+    """Each row has the answer for its own text, repeated or not."""
+    model = Model.of(artifact)
+    predictions = model.predict(described("OLD TAXI", "MY BAKERY", "OLD TAXI", "NEW FURNITURE"))
+    assert_sane(predictions, model, 4)
+    assert predictions["category"].to_list() == ["Transportation", "Food", "Transportation", "Home"]
+    assert predictions.row(0) == predictions.row(2)
+
+
+def test_equal_normalised_texts_are_one_to_the_model(artifact: Artifact) -> None:
+    """The feature hash names what the model saw: equal for equal texts, different otherwise."""
+    predictions = Model.of(artifact).predict(
+        described("CITY TAXI 1234", "City taxi 99999", "city-taxi")
+    )
+    assert predictions.row(0) == predictions.row(1)
+    assert predictions["feature_hash"][0] != predictions["feature_hash"][2]
+
+
+def test_no_transactions_give_no_predictions(artifact: Artifact) -> None:
+    """An empty frame is answered with an empty frame of the same columns."""
+    model = Model.of(artifact)
+    assert_sane(model.predict(described()), model, 0)
+
+
+def test_low_confidence_asks_for_review(artifact: Artifact) -> None:
+    """Exactly the predictions below the artifact's threshold need review."""
+    predictions = Model.of(artifact).predict(described("CITY TAXI 1234", "\U0001f937", "zzz"))
+    below = (predictions["confidence"] < artifact.review_below).to_list()
+    assert predictions["needs_review"].to_list() == below == [False, True, True]
+
+
+def test_the_merchant_counts(artifact: Artifact) -> None:
+    """A description that says nothing is judged by the merchant."""
+    frame = described("CARD 123456").with_columns(merchant=pl.lit("Village Bakery"))
+    assert Model.of(artifact).predict(frame)["category"].to_list() == ["Food"]
+
+
+@given(st.lists(ANY_TEXT, min_size=1, max_size=5))
+def test_any_text_has_a_category(shipped: Model, texts: list[str]) -> None:
+    """No text of 1 to 1,024 characters makes it fail."""
+    assert_sane(shipped.predict(described(*texts)), shipped, len(texts))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\U0001f600" * 1024,
+        "\u0301" * 1024,
+        "\ufdfa" * 1024,  # unfolds into eighteen characters
+        "\u202e\u05d0\u05d1\u200f",
+        "0" * 1024,
+        " " * 1024,
+        "\t\r\n\x0b\x1f\x7f",
+        "a" * 1024,
+        "ab " * 341,
+        "\U0010ffff",
+        "\x00",
+    ],
+)
+def test_extreme_texts_have_a_category(shipped: Model, text: str) -> None:
+    """Emoji, combining marks, right-to-left, digits and blanks, up to the longest description."""
+    assert_sane(shipped.predict(described(text, "CITY TAXI", text)), shipped, 3)
+
+
+@pytest.mark.corpus
+def test_naughty_strings_have_a_category(shipped: Model, corpora: Path) -> None:
+    """None of the big list of naughty strings makes it fail."""
+    naughty = json.loads((corpora / "hostile/blns/blns.json").read_text("utf-8"))
+    assert_sane(shipped.predict(described(*naughty)), shipped, len(naughty))
+
+
+def test_an_answer_does_not_depend_on_the_call(shipped: Model) -> None:
+    """Alone, in company, from memory or in another process: the same text, the same answer."""
+    texts = [f"{word} {number}" for word in ("TAXI", "BAKERY", "HOTEL") for number in range(60)]
+    together = shipped.predict(described(*texts))
+    fresh = Model.load()
+    alone = pl.concat([fresh.predict(described(text)) for text in texts])
+    assert_frame_equal(together, alone, check_exact=True)
+    assert_frame_equal(together, shipped.predict(described(*texts)), check_exact=True)
+
+
+def test_a_full_cache_changes_no_answer(artifact: Artifact) -> None:
+    """Texts that push each other out of a tiny cache are classified anew, never mixed up."""
+    roomy = Model.of(artifact)
+    cramped = Model(artifact, dense(artifact.layer), Cache(bits=1))
+    frame = described(*(f"{word} X{n}" for n in range(20) for word in ("TAXI", "BAKERY", "RAIL")))
+    expected = roomy.predict(frame)
+    for _ in range(3):
+        assert_frame_equal(cramped.predict(frame), expected, check_exact=True)
+
+
+def test_threads_share_a_model(artifact: Artifact) -> None:
+    """Calls from many threads at once, on one small cache, give what one thread gives."""
+    frames = [
+        described(*(f"{('TAXI', 'RAIL')[n % 2]} X{n % 7}" for n in range(start, start + 80)))
+        for start in range(40)
+    ]
+    expected = [Model.of(artifact).predict(frame) for frame in frames]
+    shared = Model(artifact, dense(artifact.layer), Cache(bits=3))
+    with ThreadPoolExecutor(8) as threads:
+        for found, right in zip(threads.map(shared.predict, frames), expected, strict=True):
+            assert_frame_equal(found, right, check_exact=True)
+
+
+def test_the_cache_finds_what_it_kept() -> None:
+    """A kept key is found with its answer; another key of the same slot is not."""
+    cache = Cache(bits=4)
+    keys = np.array([1, 2, 3], np.uint64)
+    cache.keep(keys, np.array([(1, 0.1), (2, 0.2), (3, 0.3)], ANSWER))
+    answers, known = cache.find(np.array([3, 1, 17, 0, 4], np.uint64))
+    assert known.tolist() == [True, True, False, False, False]
+    assert answers[:2].tolist() == [(3, 0.3), (1, 0.1)]

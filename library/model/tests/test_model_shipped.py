@@ -1,0 +1,96 @@
+"""What the model in the package answers, and that it is what its notes say."""
+
+import json
+import re
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from assay.domain.taxonomy import DEFAULT
+from assay_model import corpus
+from assay_model.artifact import SHIPPED, load, save
+from assay_model.predict import Model
+from assay_model.train import TESTED_FROM, build, calibrate, examples, fit, measure
+
+
+@pytest.mark.parametrize(
+    ("description", "category"),
+    [
+        ("SALARY ACME LTD", "Salary Income"),
+        ("PAYROLL ACH GLOBEX", "Salary Income"),
+        ("MONTHLY RENT", "Rent"),
+        ("NETFLIX.COM", "Subscriptions"),
+        ("TESCO STORES 3241", "Food"),
+        ("UBER *TRIP", "Transportation"),
+        ("HMRC VAT", "Government & Taxes"),
+        ("ATM WITHDRAWAL", "Cash & Fees"),
+        ("TRANSFER TO SAVINGS 12345678", "Transfers"),
+        ("BLUE LAGOON CAFE", "Restaurant"),
+        ("JOE PLUMBING", "Home"),
+        ("VODAFONE BILL", "Utilities"),
+        ("RIVERSIDE DENTAL CARE", "Healthcare"),
+        ("RYANAIR FR123", "Travel"),
+        ("VANGUARD ISA", "Investment"),
+        ("CAR INSURANCE PREMIUM", "Insurance"),
+        ("DONATION RED CROSS", "Charity & Membership"),
+        ("CITY COLLEGE TUITION", "Education"),
+        ("CINEMA TICKETS", "Entertainment"),
+        ("DEPARTMENT STORE", "Shopping"),
+        ("SMITH SOLICITORS LLP", "Client Expenses"),
+    ],
+)
+def test_plain_descriptions_are_understood(shipped: Model, description: str, category: str) -> None:
+    """Every category has a text that anybody would put there, and so does the model."""
+    answer = shipped.predict(pl.DataFrame({"description": [description]})).row(0, named=True)
+    assert (answer["category"], answer["needs_review"]) == (category, False)
+
+
+def test_nothing_to_go_by_needs_review(shipped: Model) -> None:
+    """A text of which nothing is left is not judged with confidence."""
+    blank = pl.DataFrame({"description": ["\U0001f937", "  ", "***"]})
+    assert shipped.predict(blank)["needs_review"].all()
+
+
+def test_it_speaks_the_default_taxonomy(shipped: Model) -> None:
+    """The taxonomy in the artifact is the product's."""
+    assert shipped.taxonomy == DEFAULT
+
+
+@pytest.mark.corpus
+def test_the_notes_hold_what_is_measured(shipped: Model, corpora: Path) -> None:
+    """On the traffic after the fit, figures are those that the artifact states."""
+    traffic = corpus.traffic(corpora)
+    later = pl.col("date") >= TESTED_FROM
+    found = measure(shipped.artifact, traffic.filter(~later), traffic.filter(later))
+    stated = shipped.artifact.notes["tested"]["measured"]
+    assert {name: pytest.approx(figures) for name, figures in found.items()} == stated
+    assert found["all rows"]["accuracy"] > 0.92
+    assert found["all rows"]["calibration_error"] < 0.03
+    assert found["all rows"]["coverage_at_95"] > 0.92
+
+
+@pytest.mark.corpus
+def test_the_artifact_holds_no_description(corpora: Path) -> None:
+    """No description of the traffic and no brand can be read in the shipped file."""
+    described = corpus.traffic(corpora)["description"].unique()
+    brands = pl.read_csv(corpora / corpus.BRANDS)["brand"]
+    # Five random bytes may well be five letters: shorter names prove nothing.
+    names = {name for text in (*described, *brands) if len(name := text.strip().upper()) > 6}
+    artifact = load(SHIPPED)
+    said = json.dumps([artifact.notes, artifact.taxonomy.categories]).upper()
+    printable = b"\n".join(re.findall(rb"[ -~]{7,}", SHIPPED.read_bytes())).decode().upper()
+    assert not [name for name in names if name in printable and name not in said]
+
+
+@pytest.mark.corpus
+def test_training_on_real_traffic_repeats(corpora: Path, tmp_path: Path) -> None:
+    """Two trainings on the same part of the traffic write the same bytes."""
+    rows = corpus.traffic(corpora).filter(pl.col("date") < TESTED_FROM).head(4000)
+    lessons = corpus.lessons(corpora).head(500)
+    written: list[bytes] = []
+    for name in ("one.npz", "two.npz"):
+        layer = fit(examples(rows.head(3000), lessons), DEFAULT, bits=12)
+        save(build(layer, DEFAULT, *calibrate(layer, rows.tail(1000), DEFAULT)), tmp_path / name)
+        written.append((tmp_path / name).read_bytes())
+    assert written[0] == written[1]

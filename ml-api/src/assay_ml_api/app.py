@@ -1,0 +1,129 @@
+"""The application: routes, and nothing that is computed."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import Annotated, Final
+
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from assay.ports.meter import Meter
+from assay.wire import arrow
+from assay_ml_api.calls import Calls
+from assay_ml_api.config import ServerConfig
+from assay_ml_api.documents import (
+    REQUEST_BODY,
+    Failure,
+    Health,
+    ModelDescription,
+    Prediction,
+    document,
+    problems,
+)
+from assay_ml_api.predict import Model
+from assay_ml_api.problems import answer_problems
+from assay_ml_api.requests import authorise
+
+VERSION: Final = "1"
+"""Of the interface, not of the model."""
+
+
+def create_app(
+    model: Model, config: ServerConfig, meter: Meter, exposition: Callable[[], tuple[bytes, str]]
+) -> FastAPI:
+    """The model API.
+
+    Args:
+        model: who classifies.
+        config: its limits and keys.
+        meter: counts the calls.
+        exposition: the numbers of the meter and their content type.
+    """
+    calls = Calls(model, config, meter)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
+        yield
+        calls.close()
+
+    app = FastAPI(
+        title="Assay model API",
+        version=VERSION,
+        description="Says what bank and card transactions are, and how far to believe it.",
+        lifespan=lifespan,
+    )
+    app.openapi = lambda: document(app)
+    answer_problems(app)
+    _add_model(app, model, calls, config)
+    _add_watching(app, calls, exposition)
+    return app
+
+
+def _add_model(app: FastAPI, model: Model, calls: Calls, config: ServerConfig) -> None:
+    key = HTTPBearer(auto_error=False, description="Where the server has API keys.")
+
+    def authorised(given: Annotated[HTTPAuthorizationCredentials | None, Depends(key)]) -> None:
+        authorise(given, config.api_keys)
+
+    @app.post(
+        "/predict",
+        dependencies=[Depends(authorised)],
+        response_model=list[Prediction | Failure],
+        responses={
+            200: {
+                "description": "An answer for each transaction, in order.",
+                "content": {arrow.CONTENT_TYPE: {"schema": {"type": "string", "format": "binary"}}},
+            },
+            **problems(
+                {
+                    400: "The body is not a list of transactions.",
+                    401: "An API key is needed.",
+                    406: "Neither JSON nor Arrow would be accepted.",
+                    408: "The body did not come in time.",
+                    413: "The body is too long.",
+                    415: "The body is neither JSON nor Arrow.",
+                    500: "The model failed.",
+                    503: "Too many calls at once: see Retry-After.",
+                }
+            ),
+        },
+        openapi_extra={"requestBody": REQUEST_BODY},
+    )
+    async def predict(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction] - a route
+        """Classifies transactions: a list in, an answer for each out, in the same order.
+
+        A record that breaks a rule is answered with an error in its place; it fails no other.
+        """
+        return await calls.answer(request)
+
+    @app.get(
+        "/model",
+        dependencies=[Depends(authorised)],
+        responses=problems({401: "An API key is needed."}),
+    )
+    async def describe() -> ModelDescription:  # pyright: ignore[reportUnusedFunction] - a route
+        """Says which model answers, and with which categories."""
+        return ModelDescription.model_validate(model, from_attributes=True)
+
+
+def _add_watching(app: FastAPI, calls: Calls, exposition: Callable[[], tuple[bytes, str]]) -> None:
+    @app.get("/health/live")
+    async def live() -> Health:  # pyright: ignore[reportUnusedFunction] - a route
+        """Whether the process answers at all."""
+        return Health()
+
+    @app.get("/health/ready", responses=problems({503: "The model does not answer."}))
+    async def ready() -> Health:  # pyright: ignore[reportUnusedFunction] - a route
+        """Whether the model answers: it is asked about an invented transaction."""
+        await calls.ask_the_model()
+        return Health()
+
+    @app.get(
+        "/metrics",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    )
+    async def metrics() -> Response:  # pyright: ignore[reportUnusedFunction] - a route
+        """The numbers of this process, for Prometheus."""
+        body, content_type = exposition()
+        return Response(body, headers={"content-type": content_type})

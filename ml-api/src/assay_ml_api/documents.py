@@ -1,0 +1,151 @@
+"""What the API says of itself: its answers as models, its OpenAPI document."""
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel, Field
+
+from assay.domain.transaction import Transaction
+from assay.wire import arrow
+from assay_ml_api.predict import JSON
+from assay_ml_api.problems import CONTENT_TYPE
+
+_EXAMPLE: Final = {
+    "transaction_id": "t-1001",
+    "description": "CARD PURCHASE CORNER BAKERY",
+    "amount": "12.50",
+    "currency": "EUR",
+    "timestamp": "2024-03-01T09:30:00Z",
+    "merchant": "Corner Bakery",
+    "operation_type": "payment",
+    "side": "debit",
+    "mcc": "5462",
+}
+_SHORT_EXAMPLE: Final = {
+    "id": "t-1002",
+    "description": "MONTHLY RENT FLAT 7",
+    "amount": 850,
+    "timestamp": "2024-03-01T00:00:00",
+    "operation_type": "transfer",
+    "side": "debit",
+}
+
+
+class Prediction(BaseModel):
+    """What the model says of one transaction."""
+
+    transaction_id: str
+    category: str = Field(description="One of the model's taxonomy: see `/model`.")
+    confidence_score: float = Field(
+        ge=0, le=1, description="The probability that the category is right."
+    )
+    needs_review: bool = Field(description="Whether a person should look at it.")
+    model_version: str
+    model_name: str
+    feature_hash: str = Field(description="Stands for all that the model saw.")
+
+
+class Fault(BaseModel):
+    """Why there is no prediction."""
+
+    code: str = Field(description="The rule that the record breaks, such as `missing_amount`.")
+    message: str = Field(description="For people; never holds any content.")
+    retriable: bool = Field(description="Whether the same record may succeed later.")
+
+
+class Failure(BaseModel):
+    """A record that has no prediction; the others of the call have theirs."""
+
+    transaction_id: str | None = Field(description="Null where the record has none.")
+    error: Fault
+
+
+class TaxonomyDescription(BaseModel):
+    """The categories that a model answers with."""
+
+    name: str
+    version: str
+    categories: list[str]
+
+
+class ModelDescription(BaseModel):
+    """The model that answers."""
+
+    name: str
+    version: str
+    taxonomy: TaxonomyDescription
+
+
+class Health(BaseModel):
+    """Well."""
+
+    status: Literal["ok"] = "ok"
+
+
+class ProblemDetails(BaseModel):
+    """A problem, RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
+def problems(described: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
+    """The problems that an operation may answer with, for its `responses`."""
+    schema = {"$ref": f"#/components/schemas/{ProblemDetails.__name__}"}
+    return {
+        status: {"description": description, "content": {CONTENT_TYPE: {"schema": schema}}}
+        for status, description in described.items()
+    }
+
+
+REQUEST_BODY: Final = {
+    "required": True,
+    "content": {
+        JSON: {
+            "schema": {"type": "array", "items": {"$ref": "#/components/schemas/Transaction"}},
+            "examples": {
+                "transactions": {"value": [_EXAMPLE, _SHORT_EXAMPLE]},
+                "one that breaks a rule": {"value": [_EXAMPLE | {"amount": "12.505"}]},
+            },
+        },
+        arrow.CONTENT_TYPE: {"schema": {"type": "string", "format": "binary"}},
+    },
+}
+"""What `/predict` takes, for its `openapi_extra`."""
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document of the application."""
+    found = get_openapi(
+        title=app.title, version=app.version, description=app.description, routes=app.routes
+    )
+    schemas = found["components"]["schemas"]
+    for operation in found["paths"].values():
+        for method in operation.values():
+            if "security" in method:
+                method["security"].insert(0, {})  # keys are for those servers that have some
+    schemas["Transaction"] = _transaction()
+    schemas[ProblemDetails.__name__] = ProblemDetails.model_json_schema()
+    return found
+
+
+def _transaction() -> dict[str, Any]:
+    """The schema of a transaction as this boundary takes it."""
+    schema = Transaction.model_json_schema()
+    required: list[str] = schema["required"]
+    properties: dict[str, Any] = schema["properties"]
+    schema["description"] = "One transaction. Unknown keys are ignored."
+    schema["required"] = [
+        each for each in required if each not in {"transaction_id", "id", "currency"}
+    ]
+    properties["id"] = properties["transaction_id"] | {
+        "title": "Id",
+        "description": "Another name of transaction_id, which goes first.",
+    }
+    properties["currency"]["description"] = "ISO 4217; EUR where the server sets no other default."
+    schema["anyOf"] = [{"required": ["transaction_id"]}, {"required": ["id"]}]
+    return schema

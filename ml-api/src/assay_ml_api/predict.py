@@ -1,0 +1,150 @@
+"""From a body to the body of its answer: all that is computed for one call."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, cast
+
+import polars as pl
+
+from assay.domain.reject import REJECTS
+from assay.domain.taxonomy import Taxonomy
+from assay.wire import arrow, json
+from assay.wire.arrow import ANSWERS
+from assay_ml_api.problems import Problem
+from assay_ml_api.records import sort, sort_columns
+
+JSON: Final = "application/json"
+
+
+class Model(Protocol):
+    """What the API asks of a model: see `assay_model.predict.Model`."""
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Another whenever an answer may differ."""
+        ...
+
+    @property
+    def taxonomy(self) -> Taxonomy:
+        """The categories that it answers with."""
+        ...
+
+    def predict(self, transactions: pl.DataFrame) -> pl.DataFrame:
+        """`category`, `confidence`, `needs_review`, `feature_hash` for each, in order."""
+        ...
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The body of an answer and how many of its records were classified and rejected."""
+
+    body: bytes
+    classified: int
+    rejected: int
+
+
+def predict(
+    model: Model, body: bytes, *, asked: str, accepted: str, currency: str, max_records: int
+) -> Answer:
+    """Answers every record of a body, in order.
+
+    Args:
+        model: who classifies those that pass the rules.
+        body: of the content type `asked`.
+        asked: the content type of the question, one of `CONTENT_TYPES`.
+        accepted: the content type of the answer, one of `CONTENT_TYPES`.
+        currency: of JSON records that name none.
+        max_records: the most that are taken.
+
+    Raises:
+        Problem: 400, the body is not what its content type says; 413, it has too many records.
+    """
+    good, rejects = _READERS[asked](body, currency, max_records)
+    answers = _answers(model, good, rejects)
+    return Answer(_WRITERS[accepted](answers), good.height, rejects.height)
+
+
+def _read_json(body: bytes, currency: str, limit: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    try:
+        records = json.loads(body)
+    except ValueError as error:
+        raise Problem(400, str(error)) from None
+    if not isinstance(records, list):
+        raise Problem(400, "the body must be a list of transactions")
+    records = cast(Sequence[object], records)
+    _limit(len(records), limit)
+    return sort(records, currency)
+
+
+def _read_arrow(body: bytes, currency: str, limit: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    del currency  # a column that is null there has been left out on purpose
+    try:
+        transactions = arrow.read_transactions(body)
+    except ValueError as error:
+        raise Problem(400, str(error)) from None
+    _limit(transactions.height, limit)
+    return sort_columns(transactions)
+
+
+def _limit(records: int, limit: int) -> None:
+    if records > limit:
+        raise Problem(413, f"a call may have {limit} records at most")
+
+
+def _answers(model: Model, good: pl.DataFrame, rejects: pl.DataFrame) -> pl.DataFrame:
+    """The answers to both, shaped as `ANSWERS`, in the order of their rows."""
+    ok = pl.concat([good.select("row", "transaction_id"), model.predict(good)], how="horizontal")
+    ok = ok.with_columns(
+        status=pl.lit("ok"),
+        model_name=pl.lit(model.name),
+        model_version=pl.lit(model.version),
+    )
+    bad = rejects.select("row", "transaction_id", "code", "message").with_columns(
+        status=pl.lit("reject")
+    )
+    shape = {"row": REJECTS["row"], **ANSWERS}
+    return pl.concat([_shaped(ok, shape), _shaped(bad, shape)]).sort("row").select(list(ANSWERS))
+
+
+def _shaped(frame: pl.DataFrame, shape: dict[str, pl.DataType]) -> pl.DataFrame:
+    return frame.select(
+        (pl.col(name) if name in frame.columns else pl.lit(None)).cast(dtype).alias(name)
+        for name, dtype in shape.items()
+    )
+
+
+def _write_json(answers: pl.DataFrame) -> bytes:
+    """A list of predictions and failures: see `assay_ml_api.documents`."""
+    prediction = pl.struct(
+        "transaction_id",
+        "category",
+        pl.col("confidence").alias("confidence_score"),
+        "needs_review",
+        "model_version",
+        "model_name",
+        "feature_hash",
+    )
+    error = pl.struct("code", "message", (pl.col("status") == "retry").alias("retriable"))
+    failure = pl.struct("transaction_id", error.alias("error"))
+    objects = (
+        pl.when(pl.col("status") == "ok")
+        .then(prediction.struct.json_encode())
+        .otherwise(failure.struct.json_encode())
+    )
+    return json.write_objects(answers.select(objects=objects)["objects"])
+
+
+_READERS: Final[dict[str, Callable[[bytes, str, int], tuple[pl.DataFrame, pl.DataFrame]]]] = {
+    JSON: _read_json,
+    arrow.CONTENT_TYPE: _read_arrow,
+}
+_WRITERS: Final[dict[str, Callable[[pl.DataFrame], bytes]]] = {
+    JSON: _write_json,
+    arrow.CONTENT_TYPE: arrow.write_verdicts,
+}
+CONTENT_TYPES: Final = tuple(_READERS)

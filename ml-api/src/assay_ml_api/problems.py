@@ -1,0 +1,35 @@
+"""Problems as RFC 9457 has them: `application/problem+json`."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Final
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+CONTENT_TYPE: Final = "application/problem+json"
+
+
+class Problem(HTTPException):
+    """Ends a call with an HTTP status; the detail says why and holds no content."""
+
+    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(status, detail, headers)
+
+
+def answer_problems(app: FastAPI) -> None:
+    """Answers every error of an application, those of its framework included, as a problem."""
+
+    def answer(_: Request, error: Exception) -> JSONResponse:
+        known = error if isinstance(error, HTTPException) else Problem(500, "see the log")
+        body = {
+            "type": "about:blank",
+            "title": HTTPStatus(known.status_code).phrase,
+            "status": known.status_code,
+            "detail": known.detail,
+        }
+        return JSONResponse(body, known.status_code, headers=known.headers, media_type=CONTENT_TYPE)
+
+    app.add_exception_handler(HTTPException, answer)
+    app.add_exception_handler(Exception, answer)

@@ -1,0 +1,113 @@
+"""What a call must be before anything is computed for it."""
+
+import asyncio
+import hmac
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from fastapi import Request
+from fastapi.security import HTTPAuthorizationCredentials
+from pydantic import SecretStr
+
+from assay_ml_api.predict import CONTENT_TYPES, JSON
+from assay_ml_api.problems import Problem
+
+_UTF_8: Final = {"", "utf-8", "utf8"}
+
+
+class Slots:
+    """So many calls at once, and not one more.
+
+    Attributes:
+        taken: how many there are.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.taken = 0
+
+    @contextmanager
+    def take(self) -> Generator[None]:
+        """A slot for as long as the block runs.
+
+        Raises:
+            Problem: 503, all are taken.
+        """
+        if self.taken >= self._most:
+            raise Problem(503, "too many calls at once; try again", {"Retry-After": "1"})
+        self.taken += 1
+        try:
+            yield
+        finally:
+            self.taken -= 1
+
+
+def content_types(request: Request) -> tuple[str, str]:
+    """The content types of the question and of the answer.
+
+    The answer comes as `Accept` prefers; where it leaves the choice, as the question came.
+
+    Raises:
+        Problem: 415, the question is of another type; 406, no answer would be accepted.
+    """
+    given = request.headers.get("content-type", "")
+    asked, _, parameters = (part.strip().lower() for part in given.partition(";"))
+    charset = parameters.partition("charset=")[2].strip('" ') if asked == JSON else ""
+    if asked not in CONTENT_TYPES or charset not in _UTF_8:
+        raise Problem(415, "the content type must be one of: " + ", ".join(CONTENT_TYPES))
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise Problem(415, "the body must not be compressed")
+    accept = request.headers.get("accept", "*/*")
+    weights = {each: _weight(each, accept) for each in (asked, *CONTENT_TYPES)}
+    accepted = max(weights, key=lambda each: weights[each])
+    if weights[accepted] <= 0:
+        raise Problem(406, "the answer can be one of: " + ", ".join(CONTENT_TYPES))
+    return asked, accepted
+
+
+def _weight(content_type: str, accept: str) -> float:
+    """How much a content type is wanted, RFC 9110 section 12.5.1: the closest range counts."""
+    found: dict[str, float] = {}
+    for each in accept.lower().split(","):
+        media_range, *parameters = (part.strip() for part in each.split(";"))
+        weight = next((part[2:] for part in parameters if part.startswith("q=")), "1")
+        found[media_range] = float(weight) if weight.replace(".", "", 1).isdecimal() else 0.0
+    ranges = (content_type, content_type.partition("/")[0] + "/*", "*/*")
+    return next((found[each] for each in ranges if each in found), 0.0)
+
+
+async def body_of(request: Request, limit: int, seconds: float) -> bytes:
+    """The body, of which never more than the limit is kept.
+
+    Raises:
+        Problem: 413, it is longer; 408, it did not come in time.
+    """
+    too_long = Problem(413, f"a body may have {limit} bytes at most")
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > limit:
+        raise too_long
+    body = bytearray()
+    try:
+        async with asyncio.timeout(seconds):
+            async for part in request.stream():
+                if len(body) + len(part) > limit:
+                    raise too_long
+                body += part
+    except TimeoutError:
+        raise Problem(408, f"the body did not come within {seconds:g} s") from None
+    return bytes(body)
+
+
+def authorise(given: HTTPAuthorizationCredentials | None, keys: Sequence[SecretStr]) -> None:
+    """Lets those in who have one of the keys, and everybody where there are none.
+
+    Raises:
+        Problem: 401.
+    """
+    if not keys:
+        return
+    key = given.credentials.encode() if given else b""
+    # Every key is compared, so that the time taken tells nothing.
+    if not sum(hmac.compare_digest(key, each.get_secret_value().encode()) for each in keys):
+        raise Problem(401, "an API key is needed", {"WWW-Authenticate": "Bearer"})

@@ -1,0 +1,71 @@
+"""Whole flows: the real commands on real servers."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+
+import pytest
+from pydantic import SecretStr
+from system import System
+
+from assay_adapters.postgres.config import PostgresConfig
+from assay_adapters.postgres.migrate import migrate
+from assay_adapters.s3.config import S3Config, s3_client
+from assay_adapters.s3.objects import S3Objects
+from assay_local import Local, databases
+from assay_local.pytest_plugin import S3Settings
+
+
+@pytest.fixture(scope="session")
+def template(local: Local) -> str:
+    """The name of a migrated database, to make others from."""
+    url = databases.create(local.postgres.url, "flow_template")
+    migrate(PostgresConfig(url=SecretStr(url)))
+    return "flow_template"
+
+
+@pytest.fixture
+def make_system(
+    local: Local, template: str, s3_settings: S3Settings
+) -> Iterator[Callable[[], System]]:
+    """Makes systems that share the servers and nothing else."""
+    local.start("postgres", "s3", "api")  # a test before may have killed one
+    made: list[tuple[System, str]] = []
+
+    def make() -> System:
+        name = f"flow_{os.getpid()}_{len(made)}_{os.urandom(4).hex()}"
+        url = databases.create(local.postgres.url, name, template=template)
+        keys = {
+            "ASSAY_S3__ENDPOINT_URL": s3_settings.endpoint_url,
+            "ASSAY_S3__ACCESS_KEY_ID": s3_settings.access_key_id,
+            "ASSAY_S3__SECRET_ACCESS_KEY": s3_settings.secret_access_key,
+            "ASSAY_S3__REGION": s3_settings.region,
+        }
+        config = S3Config.model_validate(
+            {key.removeprefix("ASSAY_S3__").lower(): value for key, value in keys.items()}
+        )
+        api = {"ASSAY_API__URL": local.api.url, "ASSAY_POSTGRES__URL": url, "COLUMNS": "80"}
+        bucket = name.replace("_", "-")
+        client = s3_client(config)
+        client.create_bucket(
+            Bucket=bucket,
+            CreateBucketConfiguration={"LocationConstraint": "eu-central-1"},
+        )
+        system = System({**os.environ, **keys, **api}, bucket, S3Objects(client))
+        made.append((system, name))
+        return system
+
+    yield make
+    local.start("postgres")
+    for system, name in made:
+        for process in system.started:
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+        databases.drop(local.postgres.url, name)
+
+
+@pytest.fixture
+def system(make_system: Callable[[], System]) -> System:
+    """A system of its own."""
+    return make_system()

@@ -1,0 +1,190 @@
+"""The main job, as people run it: files in S3 become classified rows, and the books balance."""
+
+import os
+import tarfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zstandard
+from demo.samples import HEADER, csv
+from system import System
+
+from assay.wire.envelope import letters_from_jsonl
+
+
+def doors(summary: dict[str, Any]) -> tuple[int, ...]:
+    """Read, classified, rejected, duplicate."""
+    return tuple(summary[door] for door in ("read", "classified", "rejected", "duplicate"))
+
+
+def rejected(system: System) -> Counter[str]:
+    """The codes of the dead letters in the table."""
+    return Counter(code for (code,) in system.query("SELECT code FROM dead_letters"))
+
+
+def test_the_main_job(system: System) -> None:
+    """Plain and packed files: rows, predictions, letters and objects agree with the summary."""
+    system.put("in/a.csv", csv(800, seed=1, broken=0.05))
+    system.put("in/b.csv.gz", csv(700, seed=2, broken=0.05))
+    system.put("in/c.csv.zst", zstandard.compress(csv(600, seed=3, broken=0.05)))
+
+    done = system.batch(system.uri("in/"))
+
+    assert done.exit_code == 0, done.errors
+    read, classified, rejects, duplicate = doors(done.summary)
+    assert (read, duplicate) == (2_100, 0)
+    assert read == classified + rejects
+    assert done.summary["files"] == 3
+    assert done.summary["model_version"]
+    ((rows,),) = system.query("SELECT count(*) FROM transactions")
+    ((predictions,),) = system.query(
+        "SELECT count(*) FROM predictions WHERE confidence BETWEEN 0 AND 1 AND category <> ''"
+    )
+    assert rows == predictions == classified
+    assert sum(rejected(system).values()) == rejects > 50
+    assert system.balances()
+
+    published = list(system.objects.list(system.uri("errors/")))
+    assert {item.uri.split("/")[-2] for item in published} == {done.summary["run_id"]}
+    letters = [letters_from_jsonl(b"".join(system.objects.read(item))) for item in published]
+    assert Counter(code for frame in letters for code in frame["code"]) == rejected(system)
+
+
+def test_the_same_records_again_are_duplicates(system: System) -> None:
+    """Under other names all are known; under the same names there is nothing to do."""
+    body = csv(500, seed=1, broken=0.0)
+    system.put("in/a.csv", body)
+    assert doors(system.batch(system.uri("in/a.csv")).summary) == (500, 500, 0, 0)
+    system.put("in/b.csv", body)
+    assert doors(system.batch(system.uri("in/*.csv")).summary) == (500, 0, 0, 500)
+    again = system.batch(system.uri("in/*.csv"))
+    assert (again.exit_code, again.summary["status"]) == (99, "nothing_to_do")
+    assert doors(again.summary) == (0, 0, 0, 0)
+    assert system.balances()
+
+
+def test_other_content_under_a_known_id_is_a_conflict(system: System) -> None:
+    """Nothing is overwritten in silence, inside a file or across files."""
+    line = "X1;BAKERY;-1,00;2024-01-02 10:00:00;;payment;debit"
+    other = line.replace("-1,00", "-2,00")
+    system.put("in/a.csv", f"{HEADER}\n{line}\n{line}\n{other}".encode())
+    system.put("in/b.csv", f"{HEADER}\n{other}\n{line}".encode())
+    assert doors(system.batch(system.uri("in/")).summary) == (5, 1, 2, 2)
+    assert rejected(system) == Counter(conflicting_duplicate=2)
+    assert system.query("SELECT amount FROM transactions WHERE transaction_id = 'X1'")[0][0] == 1
+    assert system.balances()
+
+
+def test_a_file_that_cannot_be_read_does_not_stop_the_others(system: System) -> None:
+    """It ends with 65 and names each such file; what was read of them is kept."""
+    good = csv(300, seed=1, broken=0.0)
+    system.put("in/good.csv", good)
+    system.put("in/headers.csv", b"foo;bar\n1;2\n")
+    packed = zstandard.compress(csv(40_000, seed=2, broken=0.0))
+    system.put("in/truncated.csv.zst", packed[: len(packed) // 2])
+    system.put("in/empty.csv", b"")
+    system.put("in/header-only.csv", HEADER.encode())
+    done = system.batch(system.uri("in/"))
+    assert (done.exit_code, done.summary["status"]) == (65, "incomplete")
+    assert done.summary["files"] == 3
+    assert "headers.csv" in done.errors
+    assert "truncated.csv.zst" in done.errors
+    assert "good.csv" not in done.errors
+    assert system.balances()
+
+
+def test_a_flood_of_rejects_leaves_the_file_uncommitted(system: System) -> None:
+    """The limit names the option that accepts; with it every record leaves through its door."""
+    broken = "X{};BAKERY;twelve;2024-01-02 10:00:00;;payment;debit"
+    system.put("in/bad.csv", "\n".join([HEADER, *map(broken.format, range(400))]).encode())
+    system.put("in/good.csv", csv(300, seed=1, broken=0.0))
+    done = system.batch(system.uri("in/"))
+    assert done.exit_code == 65
+    assert doors(done.summary) == (300, 300, 0, 0)
+    assert "--reject-limit 1" in " ".join(done.errors.split())
+    assert not rejected(system)
+    accepted = system.batch(system.uri("in/"), "--reject-limit", "1")
+    assert accepted.exit_code == 0
+    assert doors(accepted.summary) == (400, 0, 400, 0)
+    assert system.balances()
+
+
+def test_finished_files_are_archived(system: System) -> None:
+    """When asked, also those that an earlier run has finished and not moved."""
+    system.put("in/2024/a.csv", csv(50, seed=1))
+    assert system.batch(system.uri("in/")).exit_code == 0
+    system.put("in/b.csv", csv(50, seed=2))
+    system.put("in/headers.csv", b"foo;bar\n1;2\n")
+    assert system.batch(system.uri("in/"), "--archive").exit_code == 65
+    assert [item.uri for item in system.objects.list(system.uri("in/"))] == [
+        system.uri("in/headers.csv")
+    ]
+    assert [item.uri for item in system.objects.list(system.uri("archive/"))] == [
+        system.uri("archive/in/2024/a.csv"),
+        system.uri("archive/in/b.csv"),
+    ]
+
+
+def test_what_a_run_has_put_there_is_no_input(system: System) -> None:
+    """A run over the whole bucket reads neither its own rejects nor its archive."""
+    system.put("a.csv", csv(50, seed=1, broken=0.5))
+    assert system.batch(system.uri(""), "--archive", "--reject-limit", "1").exit_code == 0
+    assert list(system.objects.list(system.uri("errors/")))
+    assert system.batch(system.uri("")).exit_code == 99
+
+
+def test_a_dry_run_writes_nothing(system: System) -> None:
+    """It needs neither database nor model, and says what would be rejected."""
+    system.put("in/a.csv", csv(500, seed=1, broken=0.2))
+    system.environment.pop("ASSAY_POSTGRES__URL")
+    system.environment.pop("ASSAY_API__URL")
+    done = system.batch(system.uri("in/"), "--dry-run")
+    assert (done.exit_code, done.summary["status"]) == (0, "dry_run"), done.errors
+    read, valid, rejects, _ = doors(done.summary)
+    assert read == 500 == valid + rejects
+    assert "amount_precision" in done.errors
+    assert [item.uri for item in system.objects.list(system.uri(""))] == [system.uri("in/a.csv")]
+
+
+def test_a_limit_is_resumed(system: System) -> None:
+    """A run over the first records leaves the rest to the next one."""
+    system.put("in/a.csv", csv(500, seed=1, broken=0.0))
+    assert doors(system.batch(system.uri("in/"), "--limit", "120").summary)[0] == 120
+    assert doors(system.batch(system.uri("in/")).summary) == (380, 380, 0, 0)
+    assert system.balances()
+
+
+def test_local_files(system: System, tmp_path: Path) -> None:
+    """The same job on a folder; rejects and archive lie beside the files."""
+    (tmp_path / "a.csv").write_bytes(csv(200, seed=1, broken=0.1))
+    done = system.batch(f"{tmp_path}/*.csv", "--archive")
+    assert done.exit_code == 0, done.errors
+    assert [each.name for each in (tmp_path / "archive").iterdir()] == ["a.csv"]
+    (published,) = (tmp_path / "errors" / done.summary["run_id"]).iterdir()
+    assert letters_from_jsonl(published.read_bytes()).height == done.summary["rejected"] > 5
+
+
+def test_a_file_that_does_not_exist(system: System) -> None:
+    """A name must exist; a pattern or folder may match nothing."""
+    assert system.batch(system.uri("in/a.csv")).exit_code == 65
+    assert system.batch(system.uri("in/*.csv")).exit_code == 99
+
+
+@pytest.mark.corpus
+@pytest.mark.timeout(240)
+def test_the_files_of_a_council_as_published(system: System) -> None:
+    """93,123 records in 29 files: 1,019 duplicates, no reject, the rest classified."""
+    with tarfile.open(Path(os.environ["ASSAY_TEST_DATA"]) / "devon_raw.tar.gz") as tar:
+        for member in tar:
+            file = tar.extractfile(member) if member.name.endswith(".csv") else None
+            if file is not None:
+                system.put(f"devon/{Path(member.name).name}", file.read())
+    done = system.batch(system.uri("devon/*.csv"), contract="devon_pcard")
+    assert done.exit_code == 0, done.errors
+    assert done.summary["files"] == 29
+    assert doors(done.summary) == (93_123, 92_104, 0, 1_019)
+    assert system.balances()
+    ((refunds,),) = system.query("SELECT count(*) FROM transactions WHERE side = 'credit'")
+    assert 0.03 < refunds / 92_104 < 0.05
