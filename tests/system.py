@@ -13,7 +13,6 @@ import psycopg
 from assay_adapters.s3.objects import S3Objects
 
 ROOT = Path(__file__).parents[1]
-CONTRACTS = ROOT / "contracts"
 ASSAY = Path(sys.executable).with_name("assay")
 
 
@@ -68,8 +67,12 @@ class System:
 
     def batch(self, *arguments: str, contract: str = "transactions", **environment: str) -> Done:
         """Runs `assay batch run`."""
-        path = str(CONTRACTS / f"{contract}.odcs.yaml")
+        path = str(self.contract(contract))
         return self.run("batch", "run", *arguments, "--contract", path, **environment)
+
+    def contract(self, name: str) -> Path:
+        """The path of a contract of the project."""
+        return ROOT / "contracts" / f"{name}.odcs.yaml"
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """What the database says."""

@@ -1,13 +1,14 @@
 """Which commands there are, how they are found, and how soon."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-import typer
 from typer.main import get_group
 
 from assay_cli import registry
@@ -83,6 +84,20 @@ def test_a_library_that_is_missed_deep_inside_is_named_too(assay: Assay, site: P
     assert "not_installed_here" in ended.stderr
 
 
+def test_a_package_that_cannot_be_imported_breaks_no_list(assay: Assay, site: Path) -> None:
+    """Neither one whose own beginning fails, nor one whose module has gone."""
+    package = site / "assay_outer"
+    package.mkdir()
+    (package / "__init__.py").write_text("import not_installed_here\n")
+    (package / "cli.py").write_text("def outer() -> None:\n    ...\n")
+    _distribution(site, "assay_first", "outer = assay_outer.cli:outer", "")
+    _distribution(site, "assay_second", "gone = assay_second.cli:gone", "")
+    ended = assay("--help")
+    assert ended.returncode == 0
+    assert ended.stdout.count("not available") == 2
+    assert assay("outer").returncode == assay("gone").returncode == 78
+
+
 def test_help_that_is_computed_is_shown_too(assay: Assay, site: Path) -> None:
     """A command whose help is not in its source is imported for the list."""
     source = "import typer\nTEXT = 'Com' + 'puted.'\napp = typer.Typer(help=TEXT)\n"
@@ -135,7 +150,29 @@ def test_a_shell_completes_names_and_options() -> None:
     assert completed("assay dead-letters ") == {"list", "show", "export"}
 
 
-def test_colours_are_for_terminals_only(assay: Assay) -> None:
-    """What goes into a pipe or a file has no escape sequences."""
+def _on_a_terminal(*words: str, **environment: str) -> str:
+    """What a command writes to a terminal of 80 columns."""
+    ours, its = os.openpty()
+    command = [Path(sys.executable).with_name("assay"), *words]
+    inherited = {
+        name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "FORCE_COLOR"}
+    }
+    process = subprocess.Popen(
+        command, env=inherited | {"TERM": "xterm", **environment}, stdout=its, stderr=its
+    )
+    os.close(its)
+    written = b""
+    with suppress(OSError):  # which is how a terminal ends
+        while piece := os.read(ours, 4096):
+            written += piece
+    os.close(ours)
+    process.wait()
+    return written.decode()
+
+
+def test_colours_are_for_terminals_that_want_them(assay: Assay) -> None:
+    """A pipe gets no escape sequences, and with NO_COLOR a terminal gets no colour."""
     assert "\x1b" not in assay("doctor").stdout
-    assert isinstance(application(set()), typer.Typer)
+    colour = re.compile(r"\x1b\[(?:\d+;)*3\d")
+    assert colour.search(_on_a_terminal("doctor"))
+    assert not colour.search(_on_a_terminal("doctor", NO_COLOR="1"))

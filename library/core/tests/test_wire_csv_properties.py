@@ -158,6 +158,8 @@ def reference(content: bytes, limit: int) -> list[tuple[bytes, int, str | None]]
 
 
 @given(structured, st.lists(st.integers(0), max_size=8), st.sampled_from([4, 7, 1 << 20]))
+@example(b'aaaaaa;"\n"', [9], 4)  # cut between the delimiter and the quote of a long record
+@example(b'aaaaaa;"b""c\n"', [12], 7)  # cut between two quotes of one
 @settings(max_examples=1000)
 def test_limits_hold_to_the_byte_wherever_the_blocks_end(
     content: bytes, cuts: list[int], limit: int

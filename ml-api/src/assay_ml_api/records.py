@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from assay.domain.reject import REJECTS, faults
 from assay.domain.rules import COLUMNS
-from assay.domain.transaction import TRANSACTIONS, Transaction, first_fault, split
+from assay.domain.transaction import TRANSACTIONS, Transaction, digits, first_fault, split
 
 FEW: Final = 300
 """Up to about this length checking one by one costs less than setting up columns."""
@@ -97,7 +97,7 @@ def _columns(records: Sequence[dict[str, Any]], currency: str) -> pl.DataFrame:
 
 def _amount(value: object) -> object:
     """A number as text, all else as it is."""
-    return format(Decimal(value), "f") if type(value) in {int, Decimal} else value  # type: ignore[arg-type]
+    return digits(cast(Decimal | int, value)) if type(value) in {int, Decimal} else value
 
 
 def _is_plain(record: object) -> TypeGuard[dict[str, Any]]:

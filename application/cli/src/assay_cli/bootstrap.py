@@ -239,7 +239,7 @@ def _ask_s3(bucket: str | None) -> Answer:
         # Good keys are often for one bucket only.
         return Answer("S3 answers; its buckets may not be listed with these keys", name_one)
     some = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
-    return Answer(f"S3 answers; {len(names)} buckets{': ' if names else ''}{some}", name_one)
+    return Answer(f"S3 answers; its buckets: {some or 'none'}", name_one)
 
 
 def _ask_model() -> Answer:

@@ -41,6 +41,7 @@ def new(
     What the file alone cannot say is marked `# Decide:`. The header's names
     are in the draft, and no record's content.
 
+    Example:
       assay contract new cards-2024-05.csv --out contracts/cards.odcs.yaml
       assay contract validate contracts/cards.odcs.yaml \
           --sample cards-2024-05.csv
@@ -81,6 +82,7 @@ def validate(
     With --sample also how the columns of a data file map, and which of its
     first 1,000 records would be rejected. Nothing is written, no model asked.
 
+    Examples:
       assay contract validate contracts/*.odcs.yaml
       assay contract validate cards.odcs.yaml --sample cards-2024-05.csv.gz
 

@@ -57,11 +57,15 @@ class StateName(StrEnum):
 
 
 Stage = Annotated[
-    list[StageName] | None, typer.Option(help="Where it was rejected. May be repeated.")
+    list[StageName] | None,
+    typer.Option(metavar="STAGE", help=f"Any of {', '.join(StageName)}. May be repeated."),
 ]
-State = Annotated[list[StateName] | None, typer.Option(help="What became of it. May be repeated.")]
+State = Annotated[
+    list[StateName] | None,
+    typer.Option(metavar="STATE", help=f"Any of {', '.join(StateName)}. May be repeated."),
+]
 Run = Annotated[str | None, typer.Option(metavar="RUN_ID", help="The run that rejected it.")]
-Source = Annotated[str | None, typer.Option(help="What it was read from.")]
+Source = Annotated[str | None, typer.Option(metavar="NAME", help="What it was read from.")]
 Since = Annotated[
     datetime | None,
     typer.Option(
@@ -85,11 +89,14 @@ def list_(
     source: Source = None,
     since: Since = None,
     until: Until = None,
-    limit: Annotated[int, typer.Option(min=0, help="How many of the latest are shown.")] = 20,
+    limit: Annotated[
+        int, typer.Option(min=0, metavar="N", help="How many of the latest are shown.")
+    ] = 20,
     as_json: Json = False,
 ) -> None:
     """Count dead letters by code, and list the latest; no content is shown.
 
+    Examples:
       assay dead-letters list --since 2h
       assay dead-letters list --code invalid_amount --state open --limit 5
 
@@ -170,7 +177,7 @@ def export(
     until: Until = None,
     delimiter: Annotated[
         Literal[",", ";"],
-        typer.Option(help="Between cells; where decimals have a comma, Excel expects ;."),
+        typer.Option(metavar="CHARACTER", help="A comma or ; as local spreadsheets expect."),
     ] = ",",
     force: Annotated[bool, typer.Option("--force", help="Replace that file.")] = False,
     as_json: Json = False,
@@ -181,6 +188,7 @@ def export(
     with a byte order mark. A cell that a spreadsheet would take for a formula
     gets an apostrophe in front, and one that it could not hold is cut.
 
+    Example:
       assay dead-letters export --out review.csv --state open --since 7d
 
     Exit codes: 0 done, 75 PostgreSQL is away, 78 the file exists, settings are

@@ -57,6 +57,7 @@ def doctor(
     asked on its own, all at once, and nothing is changed anywhere. Whether a
     bucket may be written to is therefore not known.
 
+    Examples:
       assay doctor
       assay doctor --bucket card-files --json
 
@@ -95,7 +96,7 @@ def examine(bucket: str | None) -> list[Finding]:
         ]
     unique = dict.fromkeys(each for lines in problems.values() for each in lines)
     settings = [
-        Finding("settings", "fail", each, "set it in the environment or in .env", CONFIGURATION)
+        Finding("settings", "fail", each, "mend it in the environment or in .env", CONFIGURATION)
         for each in unique
     ]
     answers = [finding for each in pending for finding in each.result()]

@@ -53,7 +53,7 @@ def _show(report: "Report") -> None:
     show(proof)
     say()
     if report.unfinished:
-        say(f"{len(report.unfinished):,} partitions are open, which is no fault:")
+        say("Not at their end yet, which is no fault:")
         opened = table("source", "partition", "next", numbers=("next",))
         for each in report.unfinished:
             add(opened, each.source, each.partition, each.next)

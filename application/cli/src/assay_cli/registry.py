@@ -43,9 +43,11 @@ def announce(app: typer.Typer, entry: EntryPoint) -> None:
 
     Its help is read from its source; where it cannot be found there, the command is mounted.
     """
-    spec = find_spec(entry.module)
-    source = spec.origin if spec else None
-    tree = ast.parse(Path(source).read_bytes() if source else b"")
+    try:
+        tree = _tree(entry)
+    except ImportError as error:  # the packages around the module are imported
+        _stand_in(app, entry, _unavailable(entry, error.name or str(error)))
+        return
     missing = next((name for name in _imported(tree) if find_spec(name) is None), None)
     if missing:
         _stand_in(app, entry, _unavailable(entry, missing))
@@ -75,6 +77,13 @@ def _unavailable(entry: EntryPoint, missing: str) -> str:
         f"not available, since {missing} is not installed: "
         f"install {package}{extras} with all that it needs: pip install '{package}{extras}'"
     )
+
+
+def _tree(entry: EntryPoint) -> ast.Module:
+    spec = find_spec(entry.module)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"there is no module {entry.module}", name=entry.module)
+    return ast.parse(Path(spec.origin).read_bytes())
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:

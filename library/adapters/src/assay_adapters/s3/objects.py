@@ -24,6 +24,10 @@ BLOCK: Final = 1 << 20
 SINGLE: Final = 5 << 30
 """Bytes that S3 takes or copies in one request, at most; beyond it there are parts."""
 
+STRETCH: Final = 8 << 20
+"""Bytes that are asked for at a time. A reader may pause for hours between two of them, and one
+that goes on after another version has taken the name learns it at the next."""
+
 _PART: Final = 512 << 20  # times 10,000, the most parts of an upload, is more than S3 holds
 _RESUME: Final = Retrying(
     stop=stop_after_attempt(5),
@@ -69,10 +73,19 @@ class S3Objects:
         client: as `assay_adapters.s3.config.s3_client` makes it.
         single: bytes that go in one request, at most.
         part: bytes of a part where it takes several.
+        stretch: bytes of an object that are asked for at a time.
     """
 
-    def __init__(self, client: "S3Client", *, single: int = SINGLE, part: int = _PART) -> None:
+    def __init__(
+        self,
+        client: "S3Client",
+        *,
+        single: int = SINGLE,
+        part: int = _PART,
+        stretch: int = STRETCH,
+    ) -> None:
         self._client = client
+        self._stretch = stretch
         self._single = single
         self._part = part
 
@@ -200,21 +213,22 @@ class S3Objects:
             return self._client.head_object(**address.arguments)
         return None
 
-    def _open(self, item: Object, offset: int) -> StreamingBody:
+    def _open(self, item: Object, offset: int) -> "_Stretch":
+        end = min(offset + self._stretch, item.size)
         arguments = _address(item.uri).arguments | _condition(item)
-        if offset:
-            arguments["Range"] = f"bytes={offset}-"
+        arguments["Range"] = f"bytes={offset}-{end - 1}"
         with translated(item.uri):
             answer = self._client.get_object(**arguments)
             body = answer["Body"]
             length = answer.get("ContentLength")
             if length == item.size:  # A store that passes over ranges has sent all of it.
+                end = item.size
                 for start in range(0, offset, BLOCK):
                     body.read(min(BLOCK, offset - start))
-            elif length != item.size - offset:
+            elif length != end - offset:
                 body.close()
                 raise Unavailable(f"S3 sent other bytes of {item.uri} than it was asked for")
-        return body
+        return _Stretch(body, end)
 
     def _copy(
         self, item: Object, source: _Address, to: str, target: _Address, origin: str
@@ -281,8 +295,15 @@ class S3Objects:
             self._client.delete_object(**source.arguments, IfMatch=field(head, "ETag"))
 
 
+class _Stretch(NamedTuple):
+    """Some bytes of an object on their way, and the offset that they end before."""
+
+    body: StreamingBody
+    end: int
+
+
 class _Reading:
-    """The rest of an object on its way; after a break the next block opens it again.
+    """The rest of an object, stretch by stretch; after a break the next block opens it again.
 
     Args:
         open_at: opens it at an offset; called at once, so that a refusal costs no patience.
@@ -290,30 +311,33 @@ class _Reading:
         offset: where to begin.
     """
 
-    def __init__(self, open_at: Callable[[int], StreamingBody], uri: str, offset: int) -> None:
+    def __init__(self, open_at: Callable[[int], _Stretch], uri: str, offset: int) -> None:
         self.offset = offset
         self._open_at = open_at
         self._uri = uri
-        self._body: StreamingBody | None = open_at(offset)
+        self._stretch: _Stretch | None = open_at(offset)
 
     def block(self) -> bytes:
         """The next bytes; raises `Unavailable` where the connection breaks."""
-        if self._body is None:
-            self._body = self._open_at(self.offset)
+        if self._stretch is None:
+            self._stretch = self._open_at(self.offset)
+        body, end = self._stretch
         try:
             with translated(self._uri):
-                content = self._body.read(BLOCK)
+                content = body.read(min(BLOCK, end - self.offset))
         except Unavailable:
             self.close()
             raise
         self.offset += len(content)
+        if self.offset == end:
+            self.close()
         return content
 
     def close(self) -> None:
         """Lets the connection go."""
-        if self._body is not None:
-            self._body.close()
-            self._body = None
+        if self._stretch is not None:
+            self._stretch.body.close()
+            self._stretch = None
 
 
 def _address(uri: str) -> _Address:

@@ -36,7 +36,7 @@ class Range:
 
     Attributes:
         read: the number of records in it, at most `next - first`.
-        end: set on the last range of a partition, which may be empty (`first == next`).
+        end: set on the last range of a partition, which alone may be empty (`first == next`).
 
     Raises:
         ValueError: the numbers contradict each other.
@@ -49,7 +49,8 @@ class Range:
     end: End | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.first <= self.next or not 0 <= self.read <= self.next - self.first:
+        is_range = 0 <= self.first <= self.next and 0 <= self.read <= self.next - self.first
+        if not is_range or (self.first == self.next and self.end is None):
             raise ValueError(f"no range: {self.first} to {self.next} with {self.read} records")
 
     @property

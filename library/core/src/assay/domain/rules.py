@@ -130,16 +130,20 @@ def _text_faults(column: str, limit: int) -> tuple[Fault, ...]:
 
 
 def _timestamp_column(text: pl.Expr) -> pl.Expr:
-    group = [text.str.extract(_TIMESTAMP, number) for number in range(7)]
-    sign = pl.when(group[4] == "-").then(-1).otherwise(1)
-    minutes = group[5].cast(pl.Int64) * 60 + group[6].cast(pl.Int64)
-    fraction = group[3].fill_null("0").str.pad_end(6, "0").str.slice(0, 6).cast(pl.Int64)
-    local = (group[1] + "T" + group[2]).str.to_datetime(
-        "%Y-%m-%dT%H:%M:%S", time_unit="us", strict=False
+    # Once the pattern holds, day and clock stand at fixed places.
+    local = pl.concat_str(text.str.slice(0, 10), text.str.slice(11, 8), separator="T")
+    rest = text.str.slice(19)
+    fraction = rest.str.extract(r"^\.([0-9]+)", 1).str.pad_end(6, "0").str.slice(0, 6)
+    offset = rest.str.extract("([+-][0-9]{2}:[0-9]{2})$", 1)
+    minutes = offset.str.slice(1, 2).cast(pl.Int64) * 60 + offset.str.slice(4, 2).cast(pl.Int64)
+    away = pl.duration(
+        minutes=pl.when(offset.str.starts_with("-")).then(-minutes).otherwise(minutes).fill_null(0),
+        microseconds=-fraction.cast(pl.Int64).fill_null(0),
     )
-    offset = pl.duration(minutes=sign * minutes.fill_null(0), microseconds=-fraction)
-    moment = (local - offset).dt.replace_time_zone("UTC")
-    return pl.when(moment.is_between(pl.lit(_FIRST), pl.lit(_LAST))).then(moment)
+    moment = local.str.to_datetime("%Y-%m-%dT%H:%M:%S", time_unit="us", strict=False) - away
+    moment = moment.dt.replace_time_zone("UTC")
+    valid = text.str.contains(_TIMESTAMP) & moment.is_between(pl.lit(_FIRST), pl.lit(_LAST))
+    return pl.when(valid).then(moment)
 
 
 def _timestamp_value(text: str) -> datetime | None:

@@ -27,6 +27,9 @@ TRANSACTIONS: Final = pl.Schema({"row": pl.UInt32} | {rule.column: rule.dtype fo
 """A frame of transactions: the row of each record in its chunk, and its canonical columns."""
 
 
+_LONGEST: Final = 1_000
+
+
 def split(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Holds every row against the rules, all columns at once.
 
@@ -56,18 +59,20 @@ def split(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         pl.when(broken).then(pl.lit(number, pl.UInt8))
         for number, (_, _, broken) in enumerate(found)
     )
-    judged = frame.with_columns(first.alias("fault"))
+    converted = {
+        f"{rule.column} converted": rule.convert_column(pl.col(rule.column)).cast(rule.dtype)
+        for rule in RULES
+        if rule.column in text
+    }
+    # In one lazy step, so that what judging and converting share is computed once.
+    judged = frame.lazy().with_columns(first.alias("fault"), **converted).collect()
     good = judged.filter(pl.col("fault").is_null()).select(
         "row",
         *(
-            (
-                rule.convert_column(pl.col(rule.column))
-                if rule.column in text
-                else pl.col(rule.column)
-            )
-            .cast(rule.dtype)
-            .alias(rule.column)
-            for rule in RULES
+            pl.col(f"{name} converted" if name in text else name)
+            .cast(TRANSACTIONS[name])
+            .alias(name)
+            for name in COLUMNS
         ),
     )
     bad = judged.filter(pl.col("fault").is_not_null())
@@ -91,6 +96,15 @@ def _error(code: str, message: str) -> PydanticCustomError:
     return PydanticCustomError(cast(LiteralString, code), cast(LiteralString, message))
 
 
+def digits(number: Decimal | int) -> str:
+    """A number as text, as the rule of amounts reads it.
+
+    One with a huge exponent stays as it is, since its digits would fill memory.
+    """
+    exact = Decimal(number)
+    return format(exact, "f") if abs(exact.adjusted()) <= _LONGEST else str(exact)
+
+
 def _by(column: str) -> tuple[BeforeValidator, WithJsonSchema]:
     """The rule of a column for one JSON value, and what OpenAPI says of it."""
     rule = next(each for each in RULES if each.column == column)
@@ -100,8 +114,8 @@ def _by(column: str) -> tuple[BeforeValidator, WithJsonSchema]:
             if rule.required:
                 raise _error(f"missing_{column}", f"{column} is missing")
             return None
-        if column == "amount" and type(value) in {int, Decimal} and Decimal(value).is_finite():
-            value = format(Decimal(value), "f")
+        if column == "amount" and type(value) in {int, Decimal}:
+            value = digits(value)
         if not isinstance(value, str):
             raise _error(f"invalid_{column}", f"{column} must be a string")
         for each in rule.faults:
@@ -150,9 +164,10 @@ class Transaction(BaseModel):
 def first_fault(error: ValidationError) -> tuple[str, str | None, str]:
     """Code, field and message of the reject that a `Transaction` was refused with."""
     fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    if fault["type"] == SIGN.code:
+        return fault["type"], "amount", fault["msg"]
     if not fault["loc"]:
-        field = "amount" if fault["type"] == SIGN.code else None
-        return fault["type"], field, fault["msg"]
+        return "invalid_record", None, "the record is no JSON object"
     field = "transaction_id" if fault["loc"][0] == "id" else str(fault["loc"][0])
     if fault["type"] == "missing":
         return f"missing_{field}", field, f"{field} is missing"

@@ -125,11 +125,13 @@ class FileSource:
         if chunk.records.height > left:
             self._waiting.clear()
             self._reading = None
+            if not left:
+                return None
             of = chunk.ranges[0]
             rest = Range(of.partition, of.first, of.first + left, left)
             chunk = replace(chunk, ranges=(rest,), records=chunk.records[:left])
         self._left = left - chunk.records.height
-        return chunk if chunk.records.height or chunk.ranges[0].end else None
+        return chunk
 
     def _begin(self, positions: AskPositions) -> bool:
         """Takes up the next file that waits; False while its position is not to be had."""

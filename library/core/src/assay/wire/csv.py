@@ -120,7 +120,7 @@ class Splitter:
     def _split(self, *, final: bool) -> pl.DataFrame:
         buffer = self._rest + self._utf8(final=final)
         found = _Found()
-        if buffer:
+        if buffer or self._length:
             # A CRLF that was cut in two leaves a line of no bytes: nothing.
             start = self._record(buffer, 0, found, final=final) if self._length else 0
             if start is not None:
