@@ -145,7 +145,7 @@ def _print_doors(summary: Mapping[str, Any]) -> None:
     console.print(
         f"   {summary['read']:,} = {' + '.join(f'{each:,}' for each in doors)}: "
         f"{'[green]the books balance[/]' if balances else '[red]they do not balance[/]'}"
-        f" ({summary['seconds']:.1f} s, {rate:,.0f} records/s, start included)"
+        f" ({summary['seconds']:.1f} s, {rate:,.0f} records/s)"
     )
     if not balances:
         raise DemoFailed("the books do not balance")

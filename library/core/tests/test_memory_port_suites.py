@@ -1,18 +1,29 @@
 """The guarantees of the ports, on the adapters in memory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from itertools import repeat
 
 import pytest
 
+from assay.domain.metrics import Metric
+from assay.domain.position import Partition
+from assay.memory.classifier import MemoryClassifier
 from assay.memory.letters import MemoryLetters
+from assay.memory.meter import MemoryMeter
 from assay.memory.objects import MemoryObjects
+from assay.memory.source import MemorySource
 from assay.memory.store import MemoryStore
+from assay.ports.classifier import Classifier
+from assay.ports.meter import Meter
 from assay.ports.objects import Objects
+from assay.ports.source import Source
 from assay.ports.store import Store
+from assay.testing.classifier import ClassifierSuite
 from assay.testing.letters import LettersSuite, MakeLetters
+from assay.testing.meter import MeterSuite
 from assay.testing.objects import ObjectsSuite
+from assay.testing.source import MakeSource, SourceSuite
 from assay.testing.store import StoreSuite
 
 
@@ -49,3 +60,33 @@ class TestMemoryObjects(ObjectsSuite):
     @pytest.fixture
     def nowhere(self) -> str:
         return "memory://elsewhere/"
+
+
+class TestMemoryClassifier(ClassifierSuite):
+    @pytest.fixture
+    def classifier(self) -> Classifier:
+        return MemoryClassifier()
+
+
+class TestMemoryMeter(MeterSuite):
+    @pytest.fixture
+    def meter(self) -> Meter:
+        return MemoryMeter()
+
+    def read(self, meter: Meter, metric: Metric, **labels: str) -> float:
+        assert isinstance(meter, MemoryMeter)
+        if metric.kind == "histogram":
+            return len(meter.observations.get((metric.name, frozenset(labels.items())), []))
+        return meter.value(metric, **labels)
+
+
+class TestMemorySource(SourceSuite):
+    @pytest.fixture
+    def make_source(self) -> MakeSource:
+        def make(logs: Mapping[str, Sequence[bytes]]) -> tuple[Source, dict[str, Partition]]:
+            copied: dict[Partition, list[bytes | None]] = {
+                name: list(log) for name, log in logs.items()
+            }
+            return MemorySource(copied, owned=set(copied)), {name: name for name in logs}
+
+        return make

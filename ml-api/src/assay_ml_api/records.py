@@ -15,6 +15,11 @@ from assay.domain.transaction import TRANSACTIONS, Transaction, digits, first_fa
 FEW: Final = 300
 """Up to about this length checking one by one costs less than setting up columns."""
 
+NOT_PLAIN: Final = (AttributeError, TypeError, UnicodeEncodeError)
+"""What records end with that are no objects, or whose values are no text."""
+
+_PLAIN: Final = {str, type(None)}
+
 _FIRST: Final = datetime(1, 1, 1, tzinfo=UTC)
 _LAST: Final = datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
 _RFC_3339: Final = "%Y-%m-%dT%H:%M:%S.%6fZ"
@@ -39,7 +44,7 @@ def sort(
         return _one_by_one(records, range(len(records)), currency)
     try:
         frame = _columns(cast(Sequence[dict[str, Any]], records), currency)
-    except (AttributeError, TypeError, UnicodeEncodeError):
+    except NOT_PLAIN:
         odd = [row for row, record in enumerate(records) if not _is_plain(record)]
     else:
         return split(frame.with_row_index("row"))
@@ -79,7 +84,7 @@ def _columns(records: Sequence[dict[str, Any]], currency: str) -> pl.DataFrame:
     """The canonical columns as text.
 
     Raises:
-        AttributeError, TypeError, UnicodeEncodeError: a record is not plain.
+        Exception: one of `NOT_PLAIN`, where a record is not plain.
     """
     values = {name: [record.get(name) for record in records] for name in COLUMNS}
     values["transaction_id"] = [
@@ -89,6 +94,9 @@ def _columns(records: Sequence[dict[str, Any]], currency: str) -> pl.DataFrame:
     values["amount"] = [
         amount if isinstance(amount, str) else _amount(amount) for amount in values["amount"]
     ]
+    # polars does worse than raise where it meets some other types.
+    if not all(_PLAIN.issuperset(map(type, column)) for column in values.values()):
+        raise TypeError("a value is no text")
     frame = pl.DataFrame(values, schema=_TEXT, strict=True)
     return frame.with_columns(
         pl.when(pl.col("currency") != "").then("currency").fill_null(pl.lit(currency))
@@ -103,7 +111,7 @@ def _amount(value: object) -> object:
 def _is_plain(record: object) -> TypeGuard[dict[str, Any]]:
     try:
         _columns([cast(dict[str, Any], record)], "EUR")
-    except (AttributeError, TypeError, UnicodeEncodeError):
+    except NOT_PLAIN:
         return False
     return True
 

@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 from uuid import uuid4
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -150,7 +151,8 @@ def _do(request: Request, result: Result, console: Console, *, dry: bool) -> Non
 
 
 def _print_codes(codes: Counter[tuple[str, str]], result: Result, console: Console) -> None:
-    table = Table("code", "field", "records", title="Would be rejected", title_justify="left")
+    table = Table("code", "field", "records", title="Would be rejected", box=SIMPLE_HEAD)
+    table.title_justify = "left"
     table.columns[2].justify = "right"
     for (code, field), count in codes.most_common():
         table.add_row(code, field, f"{count:,}")

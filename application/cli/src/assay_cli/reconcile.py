@@ -60,7 +60,8 @@ def _show(report: "Report") -> None:
         show(opened)
         say()
     if not report.differences:
-        say(f"[green]The books balance[/], over {report.entries:,} ledger entries.")
+        entries = "1 ledger entry" if report.entries == 1 else f"{report.entries:,} ledger entries"
+        say(f"[green]The books balance[/], over {entries}.")
         return
     for each in report.differences:
         say(

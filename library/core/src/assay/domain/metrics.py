@@ -44,7 +44,7 @@ BREAKER_OPEN: Final = Metric(
 ATTEMPTS: Final = Metric(
     "assay_attempts_total",
     "counter",
-    "Calls to a dependency, by result: ok, unavailable, refused, fenced or fatal.",
+    "Calls to classifier and store, by result: ok, unavailable, refused or fenced.",
     ("pipeline", "dependency", "result"),
 )
 
