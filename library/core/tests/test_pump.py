@@ -294,3 +294,21 @@ def test_each_commit_is_told() -> None:
     plant = Plant.of({"a": [*GOOD, b"broken"]}, size=6, committed=tell)
     plant.pump.run()
     assert told == [(6, Tally(6, 6)), (11, Tally(5, 4, 1))]
+
+
+def test_what_was_asked_for_a_revoked_partition_is_taken_up() -> None:
+    """A call under way when its chunk leaves does not count as under way for ever."""
+    plant = Plant.of({"a": GOOD}, size=10)
+    plant.clock.while_waiting = None
+    plant.step()
+    plant.executor.step()  # decoded
+    plant.step()  # asked
+    plant.source.revoke({"a"})
+    plant.step()
+    plant.source.assign({"a"})
+    plant.classifier.faults.plan("classify", *[Unavailable("away")] * 12)
+    plant.clock.while_waiting = plant.executor.step
+    for _ in range(5_000):
+        if not plant.step():
+            break
+    assert plant.pump.report.tally == Tally(read=10, classified=10)

@@ -187,6 +187,10 @@ def run(request: Request, services: Services, result: Result, progress: Progress
         )
         finished = [each for each in found if _is_finished(stand, each.partition)]
         _patiently(patience, partial(_archive, finished, request.places, services.objects, result))
+    if result.problems and result.status != "interrupted":
+        codes = {error.exit_code for error in result.problems.values()}
+        # What may succeed later is to be tried again; the rest fails again then.
+        result.status, result.exit_code = "incomplete", TEMPORARY if TEMPORARY in codes else DATA
 
 
 def _patiently(patience: float | None, call: Callable[[], T]) -> T:
@@ -249,12 +253,8 @@ def _pump(
     with _stopping(pump) as signals:
         pump.run()
     result.problems |= source.failed | pump.report.given_up
-    codes = {error.exit_code for error in result.problems.values()}
     if signals:
         result.status, result.exit_code = "interrupted", TEMPORARY
-    elif codes:
-        # What may succeed later is to be tried again; the rest fails again then.
-        result.status, result.exit_code = "incomplete", TEMPORARY if TEMPORARY in codes else DATA
 
 
 @contextmanager

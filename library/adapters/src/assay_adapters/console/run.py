@@ -3,31 +3,37 @@
 import json
 import sys
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
-from assay.domain.errors import TEMPORARY, AssayError
+from assay.domain.errors import CONFIGURATION, DONE, AssayError
+
+_USAGE: Final = 2  # what Typer ends with when the command line is wrong
 
 
 def run(app: typer.Typer) -> NoReturn:
-    """Runs a command line and ends the process: see `assay.domain.errors` for its exit codes."""
+    """Runs a command line and ends the process: see `assay.domain.errors` for its exit codes.
+
+    Options that do not exist or do not fit count as settings. Ctrl-C ends with 130, as in shells,
+    unless the command makes more of it.
+    """
     try:
         app()
     except AssayError as error:
         complain(str(error))
         raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
-        complain("interrupted")
-        raise SystemExit(TEMPORARY) from None
-    raise SystemExit(0)
+    except SystemExit as end:
+        raise SystemExit(CONFIGURATION if end.code == _USAGE else end.code) from None
+    raise SystemExit(DONE)
 
 
 def complain(message: str) -> None:
-    """Says on standard error what went wrong."""
-    Console(stderr=True).print("[bold red]error:[/]", escape(message), highlight=False)
+    """Says on standard error what went wrong; wrapped on a terminal only, for `grep` sees lines."""
+    console = Console(stderr=True, highlight=False)
+    console.print("[bold red]error:[/]", escape(message), soft_wrap=not console.is_terminal)
 
 
 def last_line(summary: Mapping[str, Any]) -> None:

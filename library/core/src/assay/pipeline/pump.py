@@ -244,7 +244,7 @@ class Pump:
         for flight in self._window:
             if flight.job is not None and flight.job.done():
                 self._finish_job(flight)
-        while (head := self._window.head) is not None and not head.ranges and self._commit is None:
+        while (head := self._window.head) is not None and self._is_empty(head):
             self._window.pop()
             self._outcome = None
         for flight in self._window:
@@ -252,6 +252,10 @@ class Pump:
         self._begin_commit()
         self._show()
         self._lose_patience()
+
+    def _is_empty(self, head: Flight) -> bool:
+        """Whether nothing is left of the head, nor under way for it."""
+        return not head.ranges and head.job is None and self._commit is None
 
     def _finish_job(self, flight: Flight) -> None:
         job, ask = flight.job, flight.asked

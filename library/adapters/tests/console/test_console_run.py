@@ -1,0 +1,57 @@
+"""Exit codes and messages of commands."""
+
+import json
+import sys
+
+import pytest
+import typer
+
+from assay.domain.errors import Fatal, Unavailable, Unreadable
+from assay_adapters.console.run import last_line, run
+
+app = typer.Typer()
+
+
+@app.command()
+def fail(kind: str, *, code: int = 0) -> None:
+    """Ends as it is told."""
+    errors = {"away": Unavailable, "wrong": Fatal, "data": Unreadable}
+    if kind in errors:
+        raise errors[kind]("it is [so]")
+    raise typer.Exit(code)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["fine"], 0),
+        (["fine", "--code", "99"], 99),
+        (["away"], 75),
+        (["wrong"], 78),
+        (["data"], 65),
+        (["fine", "--nonsense"], 78),
+        ([], 78),
+    ],
+)
+def test_a_command_ends_with_its_code(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: int,
+) -> None:
+    """Errors of the core have theirs; a wrong command line counts as settings."""
+    monkeypatch.setattr(sys, "argv", ["assay", *arguments])
+    with pytest.raises(SystemExit) as end:
+        run(app)
+    assert (end.value.code or 0) == code
+    out, err = capsys.readouterr()
+    assert not out
+    assert ("error: it is [so]" in err) == (code in {75, 65} or arguments == ["wrong"])
+
+
+def test_the_last_line_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:
+    """On standard output, whatever the values hold."""
+    last_line({"a": "x\ny", "b": None})
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1
+    assert json.loads(out) == {"a": "x\ny", "b": None}
