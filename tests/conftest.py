@@ -2,7 +2,8 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 
 import pytest
 from pydantic import SecretStr
@@ -24,11 +25,10 @@ def template(local: Local) -> str:
     return "flow_template"
 
 
-@pytest.fixture
-def make_system(
+@contextmanager
+def _systems(
     local: Local, template: str, s3_settings: S3Settings
-) -> Iterator[Callable[[], System]]:
-    """Makes systems that share the servers and nothing else."""
+) -> Generator[Callable[[], System]]:
     local.start("postgres", "s3", "api")  # a test before may have killed one
     made: list[tuple[System, str]] = []
 
@@ -61,11 +61,27 @@ def make_system(
         for process in system.started:
             if process.poll() is None:
                 process.send_signal(signal.SIGKILL)
-                process.wait()
+                process.communicate()
         databases.drop(local.postgres.url, name)
+
+
+@pytest.fixture
+def make_system(
+    local: Local, template: str, s3_settings: S3Settings
+) -> Iterator[Callable[[], System]]:
+    """Makes systems that share the servers and nothing else."""
+    with _systems(local, template, s3_settings) as make:
+        yield make
 
 
 @pytest.fixture
 def system(make_system: Callable[[], System]) -> System:
     """A system of its own."""
     return make_system()
+
+
+@pytest.fixture(scope="module")
+def shared_system(local: Local, template: str, s3_settings: S3Settings) -> Iterator[System]:
+    """One system for all tests of a module, which look at what one run has done."""
+    with _systems(local, template, s3_settings) as make:
+        yield make()

@@ -2,15 +2,27 @@
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
+from uuid import uuid4
 
 import psycopg
+from rich.console import Console
 
+from assay.contract.document import parse
+from assay.domain.errors import AssayError
+from assay.pipeline.pump import Policy
+from assay_adapters.environment.settings import load
 from assay_adapters.s3.objects import S3Objects
+from assay_batch.bootstrap import BatchSettings, services
+from assay_batch.places import places
+from assay_batch.progress import shown
+from assay_batch.run import Request, Result, run
 
 ROOT = Path(__file__).parents[1]
 ASSAY = Path(sys.executable).with_name("assay")
@@ -70,14 +82,39 @@ class System:
         path = str(self.contract(contract))
         return self.run("batch", "run", *arguments, "--contract", path, **environment)
 
+    def batch_here(
+        self, uri: str, contract: str, policy: Policy, **environment: str
+    ) -> tuple[Result, AssayError | None]:
+        """Does what `assay batch run` does, in this process: no start to wait for.
+
+        Args:
+            uri: the files.
+            contract: the text of a contract.
+            policy: patience and limits.
+            environment: settings besides those of the system.
+
+        Returns:
+            What the run has done, and what has stopped it, if anything has.
+        """
+        with patch.dict(os.environ, self.environment | environment, clear=True):
+            settings = load(BatchSettings)
+        request = Request(str(uuid4()), [uri], places([uri]), parse(contract, "contract"), policy)
+        result = Result(request.run_id)
+        try:
+            with services([uri], settings) as composed, shown(Console(stderr=True)) as progress:
+                run(request, composed, result, progress)
+        except AssayError as error:
+            return result, error
+        return result, None
+
     def contract(self, name: str) -> Path:
         """The path of a contract of the project."""
         return ROOT / "contracts" / f"{name}.odcs.yaml"
 
-    def query(self, sql: str) -> list[tuple[Any, ...]]:
-        """What the database says."""
+    def query(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        """What the database says; `%s` in the question stands for a value."""
         with psycopg.connect(self.environment["ASSAY_POSTGRES__URL"]) as connection:
-            return connection.execute(sql.encode()).fetchall()
+            return connection.execute(sql.encode(), values or None).fetchall()
 
     def balances(self) -> bool:
         """Whether `assay reconcile` finds the books in order."""

@@ -53,7 +53,7 @@ def _batch(environment: dict[str, str], arguments: Sequence[str]) -> None:
 def start() -> Callable[[System], BaseProcess]:
     """Starts a run within milliseconds."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["assay_batch.cli"])
+    context.set_forkserver_preload(["assay_batch.cli", "assay_batch.command"])
 
     def begin(system: System) -> BaseProcess:
         contract = str(system.contract("transactions"))

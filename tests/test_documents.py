@@ -5,14 +5,14 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Final, LiteralString, cast
 
 import psycopg
 import pytest
 import yaml
-from pydantic import BaseModel
 
 from assay.contract.contract import Contract
 from assay.contract.document import parse
@@ -20,30 +20,16 @@ from assay.contract.settings import PropertySettings, ServerSettings
 from assay.domain import errors
 from assay.domain.metrics import METRICS
 from assay.domain.reject import RAW_LIMIT
-from assay_adapters.environment.sections import SECTIONS
-from assay_adapters.http.config import ApiConfig
-from assay_adapters.log.config import LogConfig
-from assay_adapters.postgres.config import PostgresConfig
-from assay_adapters.s3.config import S3Config
-from assay_batch.config import BatchConfig
+from assay_adapters.environment.sections import GROUP, SECTIONS, installed
 from assay_cli.sample import read
 from assay_local import Local
 from assay_local.pytest_plugin import S3Settings
-from assay_ml_api.config import ServerConfig
 from assay_ml_api.metrics import METRICS as API_METRICS
 
 ROOT: Final = Path(__file__).parents[1]
 DOCUMENTS: Final = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("library/*/README.md")]
 )
-CONFIGS: Final[Mapping[str, type[BaseModel]]] = {
-    "postgres": PostgresConfig,
-    "s3": S3Config,
-    "api": ApiConfig,
-    "batch": BatchConfig,
-    "log": LogConfig,
-    "server": ServerConfig,
-}
 
 
 def text(name: str) -> str:
@@ -206,7 +192,7 @@ def test_every_decision_is_dated_and_short() -> None:
 
 def settings() -> Iterator[tuple[str, str]]:
     """Every variable of the product, and its default as the table writes it."""
-    for section, config in CONFIGS.items():
+    for section, config in installed().items():
         for name, field in config.model_fields.items():
             value: object = field.default
             default = f"{value:g}" if isinstance(value, float) else str(value)
@@ -221,7 +207,9 @@ def test_the_settings_are_those_of_the_code() -> None:
     """The table names every variable, with its default."""
     rows = table("docs/operations.md", "settings")
     assert [(in_code(row[0])[0], row[1]) for row in rows] == list(settings())
-    assert set(CONFIGS) == SECTIONS - {"local"}
+    assert {*installed(), "local"} == set(SECTIONS)
+    registered = {entry.name for entry in entry_points(group=GROUP)}
+    assert registered == set(installed())
 
 
 def test_the_compose_file_sets_known_variables_and_opens_no_port_to_others() -> None:

@@ -129,11 +129,19 @@ def test_no_letters_are_no_fault(assay: Assay, engine: Engine) -> None:
     assert "No dead letters." in ended.stdout
 
 
+def test_no_letters_like_these(assay: Assay, books: Engine) -> None:
+    """Where there are others it is not said that there are none."""
+    del books
+    ended = assay("dead-letters", "list", "--code", "other")
+    assert ended.returncode == 0
+    assert "No dead letters match." in ended.stdout
+
+
 def test_a_time_that_is_none_is_a_usage_error(assay: Assay, engine: Engine) -> None:
-    """The message says how times are written."""
+    """The message says how times are written; exit 78."""
     del engine
     ended = assay("dead-letters", "list", "--since", "yesterday")
-    assert ended.returncode == 2
+    assert ended.returncode == 78
     assert "2024-05-01T08:30" in ended.stderr
 
 

@@ -43,11 +43,11 @@ def test_settings_are_shown_with_their_origin_and_without_secrets(
     (tmp_path / ".env").write_text(
         "ASSAY_API__URL=http://me:secretly@127.0.0.1:1\nASSAY_LOG__LEVEL=info\n"
         "ASSAY_S3__ACCESS_KEY_ID=somebody\nASSAY_S3__SECRET_ACCESS_KEY=verborgen\n"
-        "ASSAY_S3__SESSION_TOKEN=fluechtig\n"
+        "ASSAY_S3__SESSION_TOKEN=fluechtig\nASSAY_SERVER__API_KEYS=losung,parole\n"
     )
     for words in (["config"], ["config", "--json"], ["doctor"], ["doctor", "--json"], ["migrate"]):
         ended = assay(*words)
-        for secret in ("geheim", "sesam", "secretly", "verborgen", "fluechtig"):
+        for secret in ("geheim", "sesam", "secretly", "verborgen", "fluechtig", "losung"):
             assert secret not in ended.stdout + ended.stderr
     document = json.loads(assay("config", "--json").stdout)
     assert document["problems"] == []
@@ -55,6 +55,8 @@ def test_settings_are_shown_with_their_origin_and_without_secrets(
     assert rows["ASSAY_LOG__LEVEL"] == ("debug", "environment")
     assert rows["ASSAY_S3__ACCESS_KEY_ID"] == ("somebody", ".env")
     assert rows["ASSAY_POSTGRES__POOL_SIZE"] == ("5", "default")
+    assert rows["ASSAY_SERVER__API_KEYS"] == ("**********,**********", ".env")
+    assert {"ASSAY_BATCH__WORKERS", "ASSAY_SERVER__PORT"} <= rows.keys()
     assert assay("config").returncode == 0
 
 
@@ -164,6 +166,43 @@ def test_the_doctor_goes_on_when_all_is_away(assay: Assay, monkeypatch: pytest.M
     assert states["migrations"] == "warn"
     advice = [each["advice"] for each in json.loads(ended.stdout)["checks"]]
     assert sum("assay up" in (each or "") for each in advice) == 3
+
+
+@pytest.mark.usefixtures("model", "engine", "s3")
+def test_a_variable_that_nobody_knows_hides_no_other_check(
+    assay: Assay, monkeypatch: pytest.MonkeyPatch, bucket: str
+) -> None:
+    """An unknown section or variable fails the check of settings alone, and the commands."""
+    monkeypatch.setenv("ASSAY_S4__REGION", "x")
+    monkeypatch.setenv("ASSAY_S3__REGIN", "x")
+    monkeypatch.setenv("ASSAY_POSTGRES__TIMEOUT", "x")
+    monkeypatch.setenv("ASSAY_SERVER__PROT", "x")
+    ended = assay("doctor", "--bucket", bucket, "--json")
+    assert ended.returncode == 78
+    checks = json.loads(ended.stdout)["checks"]
+    wrong = [each["detail"].split()[0] for each in checks if each["check"] == "settings"]
+    assert wrong == [
+        "ASSAY_POSTGRES__TIMEOUT",
+        "ASSAY_S3__REGIN",
+        "ASSAY_S4__REGION",
+        "ASSAY_SERVER__PROT",
+    ]
+    assert {each["state"] for each in checks if each["check"] != "settings"} == {"ok"}
+    assert "did you mean ASSAY_SERVER__PORT?" in ended.stdout
+    assert assay("reconcile").returncode == 78
+
+
+def test_the_doctor_checks_the_settings_of_all_services(
+    assay: Assay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the batch service and of the model API, too."""
+    monkeypatch.setenv("ASSAY_BATCH__WORKERS", "many")
+    monkeypatch.setenv("ASSAY_SERVER__PORT", "http")
+    ended = assay("doctor")
+    assert ended.returncode == 78
+    assert "ASSAY_BATCH__WORKERS: Input should be" in ended.stdout
+    assert "ASSAY_SERVER__PORT: Input should be" in ended.stdout
+    assert ended.stdout.count("→ mend it") == 1
 
 
 def test_the_doctor_does_not_wait_for_the_silent(

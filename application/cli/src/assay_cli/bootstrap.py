@@ -4,7 +4,7 @@
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from assay.domain.errors import Fatal, Unreadable
 from assay_adapters.console.run import complain, run
@@ -12,16 +12,14 @@ from assay_adapters.console.run import complain, run
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from assay_adapters.environment.settings import Row
+    from assay_adapters.environment.settings import Survey
     from assay_adapters.http.config import ApiConfig
-    from assay_adapters.log.config import LogConfig
     from assay_adapters.postgres.config import PostgresConfig
+    from assay_adapters.postgres.lookup import DeadLetters, Filter
     from assay_adapters.postgres.reconcile import Report
     from assay_adapters.s3.config import S3Config
 
-__all__ = ["Report", "Row", "complain", "run"]
-
-Config = TypeVar("Config")
+__all__ = ["Filter", "Report", "complain", "run"]
 
 _CONNECT: Final = 3  # seconds that a probe waits for a connection
 _ANSWER: Final = 5  # and for an answer
@@ -40,101 +38,75 @@ class Answer(NamedTuple):
     doubt: str | None = None
 
 
-class Section(NamedTuple, Generic[Config]):
-    """A section of settings.
+def settings() -> "Survey":
+    """The settings of all packages that are installed, and what is wrong with them."""
+    from assay_adapters.environment.sections import installed
+    from assay_adapters.environment.settings import survey
 
-    Attributes:
-        config: what was read.
-        rows: the same as it is shown to people.
-    """
-
-    config: Config
-    rows: "list[Row]"
+    return survey(installed())
 
 
-def _postgres() -> "Section[PostgresConfig]":
-    from assay_adapters.environment.settings import Settings, describe, load
+def _postgres(*, strict: bool = True) -> "PostgresConfig":
+    from assay_adapters.environment.settings import load_section
     from assay_adapters.postgres.config import PostgresConfig
 
-    class PostgresSettings(Settings):
-        postgres: PostgresConfig
-
-    found = load(PostgresSettings)
-    return Section(found.postgres, describe(found))
+    return load_section("postgres", PostgresConfig, strict=strict)
 
 
-def _s3() -> "Section[S3Config]":
-    from assay_adapters.environment.settings import Settings, describe, load
+def _s3(*, strict: bool = True) -> "S3Config":
+    from assay_adapters.environment.settings import load_section
     from assay_adapters.s3.config import S3Config
 
-    class S3Settings(Settings):
-        s3: S3Config = S3Config()
-
-    found = load(S3Settings)
-    return Section(found.s3, describe(found))
+    return load_section("s3", S3Config, strict=strict)
 
 
-def _api() -> "Section[ApiConfig]":
-    from assay_adapters.environment.settings import Settings, describe, load
+def _api(*, strict: bool = True) -> "ApiConfig":
+    from assay_adapters.environment.settings import load_section
     from assay_adapters.http.config import ApiConfig
 
-    class ApiSettings(Settings):
-        api: ApiConfig
-
-    found = load(ApiSettings)
-    return Section(found.api, describe(found))
-
-
-def _log() -> "Section[LogConfig]":
-    from assay_adapters.environment.settings import Settings, describe, load
-    from assay_adapters.log.config import LogConfig
-
-    class LogSettings(Settings):
-        log: LogConfig = LogConfig()
-
-    found = load(LogSettings)
-    return Section(found.log, describe(found))
-
-
-def sections() -> Mapping[str, "Callable[[], Section[Any]]"]:
-    """Reads the sections that services share; each raises `Fatal` where its settings are wrong."""
-    return {"postgres": _postgres, "s3": _s3, "api": _api, "log": _log}
+    return load_section("api", ApiConfig, strict=strict)
 
 
 @contextmanager
-def postgres() -> "Generator[Engine]":
+def _engine() -> "Generator[Engine]":
     """PostgreSQL with tables of this version, for as long as the block lasts.
-
-    Its errors inside the block leave it as those of Assay.
 
     Raises:
         Unavailable: it is away.
         Fatal: the settings are wrong, or `assay migrate` has not been run.
     """
-    from assay_adapters.postgres.connection import engine_for, translated
+    from assay_adapters.postgres.connection import engine_for
     from assay_adapters.postgres.migrate import check
 
-    engine = engine_for(_postgres().config)
+    engine = engine_for(_postgres())
     try:
         check(engine)
-        with translated():
-            yield engine
+        yield engine
     finally:
         engine.dispose()
+
+
+@contextmanager
+def dead_letters() -> "Generator[DeadLetters]":
+    """The dead letters, for as long as the block lasts; raises what `_engine` does."""
+    from assay_adapters.postgres.lookup import DeadLetters
+
+    with _engine() as engine:
+        yield DeadLetters(engine)
 
 
 def migrate() -> list[str]:
     """Brings the tables to this version: see `assay_adapters.postgres.migrate`."""
     from assay_adapters.postgres import migrate as migrations
 
-    return migrations.migrate(_postgres().config)
+    return migrations.migrate(_postgres())
 
 
 def reconcile() -> "Report":
     """Proves the books: see `assay_adapters.postgres.reconcile`."""
     from assay_adapters.postgres import reconcile as books
 
-    with postgres() as engine:
+    with _engine() as engine:
         return books.reconcile(engine)
 
 
@@ -155,7 +127,7 @@ def _s3_blocks(uri: str) -> Iterator[bytes]:
     from assay_adapters.s3.config import s3_client
     from assay_adapters.s3.objects import S3Objects
 
-    objects = S3Objects(s3_client(_s3().config))
+    objects = S3Objects(s3_client(_s3()))
     item = next(iter(objects.list(uri)), None)
     if item is None:
         raise Unreadable(f"{uri} does not exist")
@@ -178,7 +150,7 @@ def probes(bucket: str | None) -> Mapping[str, list[tuple[str, Callable[[], Answ
     """What can be asked about each section of settings, in an order in which it makes sense.
 
     A probe raises `Unavailable` where something is away, within seconds, and other errors of
-    Assay where something is misconfigured.
+    Assay where something is misconfigured. Variables that nobody knows hinder none.
 
     Args:
         bucket: to look at; None: which there are.
@@ -195,7 +167,7 @@ def _hasty_engine() -> "Generator[Engine]":
     from assay_adapters.postgres.connection import engine_for
 
     hasty = {"connect_timeout": _CONNECT, "statement_timeout": _ANSWER, "pool_size": 1}
-    engine = engine_for(_postgres().config.model_copy(update=hasty))
+    engine = engine_for(_postgres(strict=False).model_copy(update=hasty))
     try:
         yield engine
     finally:
@@ -208,7 +180,9 @@ def _ask_postgres() -> Answer:
     from assay_adapters.postgres.connection import translated
 
     with _hasty_engine() as engine, translated(), engine.connect() as connection:
-        return Answer(f"PostgreSQL {connection.scalar(text('SHOW server_version'))}")
+        asked = text("SELECT current_setting('server_version'), current_database(), current_user")
+        version, database, role = connection.execute(asked).one()
+        return Answer(f"PostgreSQL {version}; database {database}, as {role}")
 
 
 def _ask_tables() -> Answer:
@@ -225,7 +199,7 @@ def _ask_s3(bucket: str | None) -> Answer:
     from assay_adapters.s3.objects import S3Objects
 
     hasty = {"connect_timeout": float(_CONNECT), "read_timeout": float(_ANSWER)}
-    client = s3_client(_s3().config.model_copy(update=hasty))
+    client = s3_client(_s3(strict=False).model_copy(update=hasty))
     if bucket is not None:
         found = next(iter(S3Objects(client).list(f"s3://{bucket}/")), None)
         return Answer(f"bucket {bucket} can be listed" + ("" if found else "; it is empty"))
@@ -246,7 +220,7 @@ def _ask_model() -> Answer:
     from assay_adapters.http.classifier import HttpClassifier
 
     hasty = {"connect_timeout": float(_CONNECT), "timeout": float(_ANSWER)}
-    classifier = HttpClassifier(_api().config.model_copy(update=hasty))
+    classifier = HttpClassifier(_api(strict=False).model_copy(update=hasty))
     try:
         name, version = classifier.model()
     finally:

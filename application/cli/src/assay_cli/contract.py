@@ -199,7 +199,7 @@ def _show_sample(sample: Sample, *, content: bool) -> None:
     show(counts)
     say()
     for row, code, _, message in _first(sample):
-        say(f"record {row + 1}: [yellow]{plain(code)}[/] {plain(message)}")
+        say(f"record {row + 1}: {plain(message)} ([yellow]{plain(code)}[/])")
         if content:
             say(f"  {plain(decoded(sample.records['raw'][row]))}")
     if not content:

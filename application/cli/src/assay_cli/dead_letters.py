@@ -2,18 +2,20 @@
 
 import re
 from base64 import b64encode
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
 from assay.domain.errors import DATA, Fatal
-from assay_cli import letters, review
-from assay_cli.bootstrap import postgres
-from assay_cli.letters import Filter
+from assay_cli import bootstrap, review
 from assay_cli.output import Json, add, decoded, plain, print_json, say, show, table
+
+if TYPE_CHECKING:
+    from assay_cli.bootstrap import Filter
 
 app = typer.Typer(help="Look at the records that were rejected, and why.", no_args_is_help=True)
 
@@ -79,6 +81,28 @@ Until = Annotated[
 ]
 
 
+def _filter(
+    *,
+    code: Sequence[str] | None,
+    stage: Sequence[StageName] | None,
+    state: Sequence[StateName] | None,
+    run: str | None,
+    source: str | None,
+    since: datetime | None,
+    until: datetime | None,
+) -> "Filter":
+    """The letters that the options choose."""
+    return {
+        "codes": code or (),
+        "stages": stage or (),
+        "states": state or (),
+        "run_id": run,
+        "source": source,
+        "since": since,
+        "until": until,
+    }
+
+
 @app.command("list")
 def list_(
     *,
@@ -103,16 +127,24 @@ def list_(
     Exit codes: 0 done, also where there are none; 75 PostgreSQL is away, 78
     settings are wrong or `assay migrate` is due.
     """
-    chosen = Filter(code or (), stage or (), state or (), run, source, since, until)
-    with postgres() as engine:
-        counts = letters.counts(engine, chosen)
-        latest = letters.latest(engine, chosen, limit)
+    chosen = _filter(
+        code=code,
+        stage=stage,
+        state=state,
+        run=run,
+        source=source,
+        since=since,
+        until=until,
+    )
+    with bootstrap.dead_letters() as letters:
+        counts = letters.counts(chosen)
+        latest = letters.latest(chosen, limit)
     total = sum(each["letters"] for each in counts)
     if as_json:
         print_json({"total": total, "counts": counts, "letters": [_facts(row) for row in latest]})
         return
     if not total:
-        say("No dead letters.")
+        say("No dead letters match." if any(chosen.values()) else "No dead letters.")
         return
     summed = table("letters", "code", "field", "stage", "state", numbers=("letters",))
     for each in counts:
@@ -120,7 +152,7 @@ def list_(
     show(summed)
     if latest:
         say(f"\nThe latest {len(latest):,} of {total:,}:\n")
-        rows = table("id", "rejected at (UTC)", "code", "record", numbers=("id",))
+        rows = table("id", "rejected at (UTC)", "code", "position", numbers=("id",))
         for row in latest:
             add(rows, str(row["id"]), _minute(row["created_at"]), row["code"], _place(row))
         show(rows)
@@ -135,14 +167,14 @@ def show_(
 ) -> None:
     r"""Show one dead letter with the record's own bytes.
 
-    Control characters are escaped, and bytes that are no UTF-8 stand as \\xff.
+    Control characters are escaped, and bytes that are no UTF-8 stand as \xff.
     In JSON the latter are in `raw_base64` in place of `raw`.
 
     Exit codes: 0 done, 65 there is no such letter, 75 PostgreSQL is away, 78
     settings are wrong or `assay migrate` is due.
     """
-    with postgres() as engine:
-        found = letters.one(engine, letter)
+    with bootstrap.dead_letters() as letters:
+        found = letters.one(letter)
     if found is None:
         raise NoSuchLetter(f"there is no dead letter {letter}")
     contents = {name: found.pop(name) for name in ("key", "header", "raw")}
@@ -194,11 +226,17 @@ def export(
     Exit codes: 0 done, 75 PostgreSQL is away, 78 the file exists, settings are
     wrong or `assay migrate` is due.
     """
-    chosen = Filter(code or (), stage or (), state or (), run, source, since, until)
-    with postgres() as engine:
-        written = review.write(
-            out, letters.every(engine, chosen), delimiter=delimiter, replace=force
-        )
+    chosen = _filter(
+        code=code,
+        stage=stage,
+        state=state,
+        run=run,
+        source=source,
+        since=since,
+        until=until,
+    )
+    with bootstrap.dead_letters() as letters:
+        written = review.write(out, letters.every(chosen), delimiter=delimiter, replace=force)
     if as_json:
         print_json({"file": str(out), "letters": written})
     else:
@@ -236,6 +274,6 @@ def _minute(moment: datetime) -> str:
 
 
 def _place(row: dict[str, Any]) -> str:
-    """File and number of a record, as short as people call it."""
+    """Partition and position of a record, the former as short as people call it."""
     file = row["partition"].partition("#")[0].rpartition("/")[2] or row["partition"]
     return f"{file} @ {row['position']}"

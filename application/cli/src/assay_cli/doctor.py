@@ -4,20 +4,21 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
+from itertools import zip_longest
 from platform import python_version
 from typing import Annotated, Final, Literal, TypeAlias
 
 import typer
 
-from assay.domain.errors import CONFIGURATION, DONE, TEMPORARY, AssayError, Fatal
+from assay.domain.errors import CONFIGURATION, DONE, TEMPORARY, AssayError
 from assay_cli import bootstrap
 from assay_cli.bootstrap import Answer
-from assay_cli.config import reasons
 from assay_cli.output import Json, add, plain, print_json, say, show, table
 from assay_cli.version import PACKAGES
 
 Probe: TypeAlias = tuple[str, Callable[[], Answer]]
 
+_MEND: Final = "mend it in the environment or in .env; `assay up` fills the latter for local use"
 _IF_AWAY: Final = {
     "postgres": "`assay up postgres` starts a local one; or correct ASSAY_POSTGRES__URL",
     "s3": "`assay up s3` starts a local one; or correct ASSAY_S3__ENDPOINT_URL",
@@ -71,9 +72,9 @@ def doctor(
         print_json({"status": status, "checks": [asdict(each) for each in found]})
     else:
         shown = table("state", "check", "detail")
-        for each in found:
+        for each, following in zip_longest(found, found[1:]):
             add(shown, each.state, each.check, each.detail)
-            if each.advice:
+            if each.advice and (following is None or following.advice != each.advice):
                 add(shown, "", "", f"→ {each.advice}")
         show(shown)
         say(f"\n{plain(_summary(found))}")
@@ -82,25 +83,16 @@ def doctor(
 
 def examine(bucket: str | None) -> list[Finding]:
     """All findings, in a fixed order; takes as long as the slowest check."""
-    problems = dict[str, list[str]]()
-    for section, load in bootstrap.sections().items():
-        try:
-            load()
-        except Fatal as error:
-            problems[section] = reasons(error)
+    settings = bootstrap.settings()
     chains = bootstrap.probes(bucket)
     with ThreadPoolExecutor(len(chains)) as pool:
         pending = [
-            pool.submit(_ask, probes, "settings" if section in problems else None)
+            pool.submit(_ask, probes, None if section in settings.sections else "settings")
             for section, probes in chains.items()
         ]
-    unique = dict.fromkeys(each for lines in problems.values() for each in lines)
-    settings = [
-        Finding("settings", "fail", each, "mend it in the environment or in .env", CONFIGURATION)
-        for each in unique
-    ]
+    wrong = [Finding("settings", "fail", each, _MEND, CONFIGURATION) for each in settings.problems]
     answers = [finding for each in pending for finding in each.result()]
-    return [_packages(), *(settings or [Finding("settings", "ok", "complete")]), *answers]
+    return [_packages(), *(wrong or [Finding("settings", "ok", "complete")]), *answers]
 
 
 def _ask(probes: Sequence[Probe], failed: str | None) -> list[Finding]:

@@ -83,12 +83,12 @@ def _source(column: Column | None, cell: int | None, header: Sequence[str]) -> s
     if cell is not None:
         return f"column {cell + 1}, {header[cell]}"
     if column is None:
-        return "nothing: the contract does not name it"
+        return "nothing: not in the contract"
     if column.by_sign is not None:
         return "the sign of the amount"
     if column.default is not None:
         return f"always {column.default}"
-    return "nothing: the file lacks it" if column.headers else "the content of the record"
+    return "nothing: not in the file" if column.headers else "the content of the record"
 
 
 def _split(splitter: Splitter, blocks: Iterable[bytes]) -> Iterator[pl.DataFrame]:

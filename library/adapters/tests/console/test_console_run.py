@@ -7,7 +7,7 @@ import pytest
 import typer
 
 from assay.domain.errors import Fatal, Unavailable, Unreadable
-from assay_adapters.console.run import last_line, run
+from assay_adapters.console.run import complain, last_line, run
 
 app = typer.Typer()
 
@@ -47,6 +47,12 @@ def test_a_command_ends_with_its_code(
     out, err = capsys.readouterr()
     assert not out
     assert ("error: it is [so]" in err) == (code in {75, 65} or arguments == ["wrong"])
+
+
+def test_a_message_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """However long, where it does not go to a terminal: logs are searched by line."""
+    complain("so long " * 40)
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_the_last_line_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:

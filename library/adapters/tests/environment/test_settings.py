@@ -7,7 +7,14 @@ import pytest
 from pydantic import BaseModel, HttpUrl, SecretStr, ValidationError
 
 from assay.domain.errors import Fatal
-from assay_adapters.environment.settings import Row, Settings, describe, load
+from assay_adapters.environment.settings import (
+    Row,
+    Settings,
+    describe,
+    load,
+    load_section,
+    survey,
+)
 
 
 class Api(BaseModel, frozen=True):
@@ -122,6 +129,12 @@ def test_unknown_variables_are_named(
     assert f"{name.upper()} is unknown; did you mean {meant}?" in problem()
 
 
+def test_only_what_there_is_is_proposed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A section that is like one of this service proposes no variable that it does not have."""
+    monkeypatch.setenv("ASSAY_LOGS__QQQQQQQQQQQQQQ", "hush")
+    assert "ASSAY_LOGS__QQQQQQQQQQQQQQ is unknown\n" in problem() + "\n"
+
+
 @pytest.mark.parametrize("name", ["ASSAY_ZZZZ", "ASSAY_QQQQ__X", "ASSAY_LOG", "ASSAY_LOG__QQQQQQ"])
 def test_unknown_variables_like_no_other(folder: Path, name: str) -> None:
     """A variable that resembles nothing is unknown all the same, in the file as well."""
@@ -137,6 +150,41 @@ def test_sections_of_other_services_are_theirs(
     monkeypatch.setenv("ASSAY_TEST_DATA", "/data")
     monkeypatch.setenv("ASSAYER", "1")
     assert load(Service).log.level == "info"
+
+
+def test_what_nobody_knows_may_be_let_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unknown variables spoil neither settings nor section, where one asks for that."""
+    monkeypatch.setenv("ASSAY_LOG__LEVLE", "hush")
+    monkeypatch.setenv("ASSAY_ZZZZ__X", "hush")
+    assert load(Service, strict=False).log.level == "info"
+    assert load_section("log", Log, strict=False) == Log()
+    with pytest.raises(Fatal, match="ASSAY_ZZZZ__X is unknown"):
+        load_section("log", Log)
+
+
+def test_a_survey_names_all_that_is_wrong_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And describes the sections that can be read, unknown variables or not."""
+    monkeypatch.delenv("ASSAY_POSTGRES__URL")
+    monkeypatch.setenv("ASSAY_API__TIMEOUT", "hush")
+    monkeypatch.setenv("ASSAY_LOG__LEVLE", "hush")
+    found = survey({"postgres": Postgres, "log": Log, "api": Api})
+    assert [each.split()[0].rstrip(":") for each in found.problems] == [
+        "ASSAY_API__TIMEOUT",
+        "ASSAY_LOG__LEVLE",
+        "ASSAY_POSTGRES__URL",
+    ]
+    assert {name: [row.name for row in rows] for name, rows in found.sections.items()} == {
+        "log": ["ASSAY_LOG__LEVEL", "ASSAY_LOG__NAMES"]
+    }
+
+
+def test_a_survey_of_a_file_that_is_no_text(folder: Path) -> None:
+    """It is the one thing that is wrong."""
+    (folder / ".env").write_bytes(b"ASSAY_LOG__LEVEL=\xff\xfe\n")
+    found = survey({"log": Log, "api": Api})
+    assert not found.sections
+    assert len(found.problems) == 1
+    assert ".env" in found.problems[0]
 
 
 def test_a_file_that_is_no_text_is_fatal(folder: Path) -> None:

@@ -3,17 +3,22 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
+from assay.domain.errors import Unavailable
 from assay.testing.frames import outcome, transaction
-from assay_adapters.postgres.lookup import LISTED, Which, letter, letter_counts, letters_table
+from assay_adapters.postgres.config import PostgresConfig
+from assay_adapters.postgres.connection import engine_for
+from assay_adapters.postgres.lookup import DeadLetters, Filter
 from assay_adapters.postgres.store import PostgresStore
 
 _DAY = datetime(2024, 5, 1, tzinfo=UTC)
+_CONTENT = {"key", "header", "raw", "sha256"}
 
 
 @pytest.fixture
-def shelf(engine: Engine) -> Engine:
+def shelf(engine: Engine) -> DeadLetters:
     """Letters of two sources and runs, two codes and stages, a day apart."""
     store = PostgresStore(engine, processing_type="batch")
     store.commit(outcome(["a"], rejected=["x", "y"]))
@@ -26,52 +31,73 @@ def shelf(engine: Engine) -> Engine:
         connection.execute(
             text("UPDATE dead_letters SET state = 'closed' WHERE transaction_id = 'y'")
         )
-    return engine
+    return DeadLetters(engine)
 
 
 @pytest.mark.parametrize(
-    ("which", "ids"),
+    ("chosen", "ids"),
     [
-        (Which(), ["a", "y", "x"]),
-        (Which(code="missing_side"), ["y", "x"]),
-        (Which(stage="commit"), ["a"]),
-        (Which(run_id="run-2"), ["a"]),
-        (Which(source="files"), ["y", "x"]),
-        (Which(source="files", state="open"), ["x"]),
-        (Which(state="closed"), ["y"]),
-        (Which(since=_DAY + timedelta(days=2)), ["a", "y"]),
-        (Which(until=_DAY + timedelta(days=2)), ["x"]),
-        (Which(source="topic", stage="validate"), []),
+        (Filter(), ["a", "y", "x"]),
+        (Filter(codes=(), stages=(), states=(), run_id=None), ["a", "y", "x"]),
+        (Filter(codes=["missing_side"]), ["y", "x"]),
+        (Filter(codes=["missing_side", "conflicting_duplicate"]), ["a", "y", "x"]),
+        (Filter(stages=["commit"]), ["a"]),
+        (Filter(stages=["commit", "validate"], states=["closed"]), ["y"]),
+        (Filter(run_id="run-2"), ["a"]),
+        (Filter(source="files"), ["y", "x"]),
+        (Filter(source="files", states=["open"]), ["x"]),
+        (Filter(states=["closed", "discarded"]), ["y"]),
+        (Filter(since=_DAY + timedelta(days=2)), ["a", "y"]),
+        (Filter(until=_DAY + timedelta(days=2)), ["x"]),
+        (Filter(source="topic", stages=["validate"]), []),
     ],
 )
 def test_letters_are_found_by_what_is_known_of_them(
-    shelf: Engine, which: Which, ids: list[str]
+    shelf: DeadLetters, chosen: Filter, ids: list[str]
 ) -> None:
-    """The latest first; all of what is given must hold."""
-    found = letters_table(shelf, which, limit=10)
-    assert found.schema == LISTED
-    assert found["transaction_id"].to_list() == ids
+    """All of what is given must hold; the list begins with the latest, the stream ends so."""
+    assert [each["transaction_id"] for each in shelf.latest(chosen, 10)] == ids
+    assert [each["transaction_id"] for each in shelf.every(chosen)] == ids[::-1]
+    assert sum(each["letters"] for each in shelf.counts(chosen)) == len(ids)
 
 
-def test_no_more_letters_than_asked_for(shelf: Engine) -> None:
-    """The latest ones."""
-    assert letters_table(shelf, Which(), limit=2)["transaction_id"].to_list() == ["a", "y"]
+def test_no_more_letters_than_asked_for(shelf: DeadLetters) -> None:
+    """The latest ones, and nothing of their content."""
+    found = shelf.latest(Filter(), 2)
+    assert [each["transaction_id"] for each in found] == ["a", "y"]
+    assert not _CONTENT & found[0].keys()
 
 
-def test_letters_are_counted_by_code(shelf: Engine) -> None:
-    """The most frequent code first."""
-    assert letter_counts(shelf, Which()).rows() == [
-        ("validate", "missing_side", 2),
-        ("commit", "conflicting_duplicate", 1),
+def test_letters_are_counted_by_what_happened(shelf: DeadLetters) -> None:
+    """By state, stage, code and field, and the most frequent first."""
+    assert [tuple(each.values()) for each in shelf.counts(Filter(states=["open"]))] == [
+        ("open", "commit", "conflicting_duplicate", "transaction_id", 1),
+        ("open", "validate", "missing_side", "side", 1),
     ]
-    assert letter_counts(shelf, Which(run_id="run-2"))["letters"].to_list() == [1]
+    assert [each["letters"] for each in shelf.counts(Filter(codes=["missing_side"]))] == [1, 1]
 
 
-def test_one_letter_is_shown_whole(shelf: Engine) -> None:
-    """By its id; None where there is none."""
-    listed = letters_table(shelf, Which(code="conflicting_duplicate"), limit=1)
-    found = letter(shelf, listed["id"].item())
-    assert found == listed.row(0, named=True)
+def test_one_letter_is_shown_whole(shelf: DeadLetters) -> None:
+    """By its id, with its content; None where there is none."""
+    (listed,) = shelf.latest(Filter(codes=["conflicting_duplicate"]), 1)
+    found = shelf.one(listed["id"])
     assert found is not None
+    assert listed.items() <= found.items()
+    assert found.keys() - listed.keys() == _CONTENT
     assert found["raw"] == b"record 0"
-    assert letter(shelf, -1) is None
+    assert [found] == list(shelf.every(Filter(codes=["conflicting_duplicate"])))
+    assert shelf.one(-1) is None
+
+
+def test_a_database_that_is_away_is_away() -> None:
+    """Every question ends as the errors of the core do, the streamed one too."""
+    away = engine_for(PostgresConfig(url=SecretStr("postgresql://somebody@127.0.0.1:1/books")))
+    shelf = DeadLetters(away)
+    with pytest.raises(Unavailable):
+        shelf.counts(Filter())
+    with pytest.raises(Unavailable):
+        shelf.latest(Filter(), 1)
+    with pytest.raises(Unavailable):
+        shelf.one(1)
+    with pytest.raises(Unavailable):
+        list(shelf.every(Filter()))

@@ -430,7 +430,6 @@ def test_what_is_no_address_is_fatal(objects: S3Objects, uri: str) -> None:
         {"secret_access_key": "secret"},
         {"session_token": "token"},
         {"endpoint_url": "not a url"},
-        {"endpoint": "http://127.0.0.1"},
         {"read_timeout": 0},
         {"addressing_style": "sideways"},
     ],

@@ -5,12 +5,13 @@
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Final, Literal, TypeVar, cast
 
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import BaseModel, Field, SecretStr, ValidationError, create_model
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -41,6 +42,19 @@ class Settings(BaseSettings):
 
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
+Config = TypeVar("Config", bound=BaseModel)
+
+
+class WrongSettings(Fatal):
+    """Variables are missing, ill-typed or unknown to the product.
+
+    Attributes:
+        problems: each of them by name, and never a value.
+    """
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(sorted(problems))
+        super().__init__("wrong settings\n" + "\n".join(f"  {each}" for each in self.problems))
 
 
 @dataclass(frozen=True)
@@ -52,15 +66,31 @@ class Row:
     origin: Literal["environment", ".env", "default"]
 
 
-def load(settings_class: type[AnySettings]) -> AnySettings:
+@dataclass(frozen=True)
+class Survey:
+    """All settings as they stand.
+
+    Attributes:
+        sections: every setting of those sections that can be read, in order.
+        problems: all that is wrong, each once; a variable that nobody knows spoils no section.
+    """
+
+    sections: Mapping[str, Sequence[Row]]
+    problems: Sequence[str]
+
+
+def load(settings_class: type[AnySettings], *, strict: bool = True) -> AnySettings:
     """The settings of a service.
 
+    Args:
+        settings_class: its sections.
+        strict: whether variables that are unknown to the product are an error.
+
     Raises:
-        Fatal: variables are missing, ill-typed or unknown to the product; names each of them, and
-            never a value.
+        WrongSettings: names all that are.
     """
     try:
-        problems = list(_unknown(settings_class))
+        problems = list(_unknown(settings_class)) if strict else []
         try:
             settings = settings_class()
         except ValidationError as error:
@@ -69,8 +99,41 @@ def load(settings_class: type[AnySettings]) -> AnySettings:
             if not problems:
                 return settings
     except (OSError, UnicodeDecodeError) as error:
-        raise Fatal(f"the file .env cannot be read: {type(error).__name__}") from None
-    raise Fatal("wrong settings\n" + "\n".join(f"  {each}" for each in sorted(problems)))
+        problems = [f"the file .env cannot be read: {type(error).__name__}"]
+    raise WrongSettings(problems)
+
+
+def load_section(name: str, config: type[Config], *, strict: bool = True) -> Config:
+    """One section by itself, as `load` reads it."""
+    return getattr(load(_made_of({name: config}), strict=strict), name)
+
+
+def survey(configs: Mapping[str, type[BaseModel]]) -> Survey:
+    """What stands in these sections, and all that is wrong, without failing."""
+    problems: Sequence[str] = ()
+    try:
+        load(_made_of(configs))
+    except WrongSettings as error:
+        problems = error.problems
+    sections = dict[str, Sequence[Row]]()
+    for name, config in configs.items():
+        with suppress(WrongSettings):
+            sections[name] = describe(load(_made_of({name: config}), strict=False))
+    return Survey(sections, problems)
+
+
+def _made_of(configs: Mapping[str, type[BaseModel]]) -> type[Settings]:
+    """Settings with these sections; one that can do without any variable may be absent."""
+    fields: dict[str, Any] = {
+        name: (
+            config,
+            ...
+            if any(field.is_required() for field in config.model_fields.values())
+            else Field(default_factory=config),
+        )
+        for name, config in configs.items()
+    }
+    return create_model("Sections", __base__=Settings, **fields)
 
 
 def describe(settings: Settings) -> list[Row]:
@@ -101,9 +164,15 @@ def _unknown(settings_class: type[Settings]) -> Iterator[str]:
             continue
         others = set[str]()
         if delimiter and not ours:
-            others = {f"{PREFIX}{each.upper()}__{rest}" for each in SECTIONS}
-        near = get_close_matches(name, own | others, n=1)
-        yield f"{name} is unknown" + (f"; did you mean {near[0]}?" if near else "")
+            # What a section of another service holds is not known here.
+            foreign = [each for each in SECTIONS if each not in settings_class.model_fields]
+            alike = get_close_matches(section.lower(), foreign)
+            others = {f"{PREFIX}{each.upper()}__{rest}" for each in alike}
+        # Without what all of them begin with, which would make any two alike.
+        near = get_close_matches(
+            name.removeprefix(PREFIX), [each.removeprefix(PREFIX) for each in own | others], n=1
+        )
+        yield f"{name} is unknown" + (f"; did you mean {PREFIX}{near[0]}?" if near else "")
 
 
 def _invalid(settings_class: type[Settings], error: ValidationError) -> Iterator[str]:

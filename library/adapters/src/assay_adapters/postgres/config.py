@@ -31,7 +31,7 @@ class PostgresConfig(BaseModel):
         pool_size: connections at the same time, at most.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     url: Annotated[SecretStr, AfterValidator(_is_url)]
     application_name: str = "assay"

@@ -9,6 +9,7 @@ from psycopg import sql
 from sqlalchemy import Connection, Table
 
 _SLICE: Final = 5_000
+_SLICE_BYTES: Final = 8 << 20
 
 
 def copy_into(connection: Connection, table: Table, frame: pl.DataFrame) -> None:
@@ -29,5 +30,12 @@ def copy_into(connection: Connection, table: Table, frame: pl.DataFrame) -> None
     with driver.cursor() as cursor, cursor.copy(statement) as copy:
         # PostgreSQL reads one slice while the next one is written. In CSV only an empty field
         # without quotes is null, and that is how polars writes it.
-        for rows in frame.iter_slices(_SLICE):
+        for rows in frame.iter_slices(_fitting(frame)):
             copy.write(rows.with_columns(hexadecimal).write_csv(include_header=False))
+
+
+def _fitting(frame: pl.DataFrame) -> int:
+    """The rows of a slice. Bytes are counted, since equal ones take no memory until written."""
+    sizes = frame.select(cs.binary().bin.size().cast(pl.Int64).sum())
+    size = max(sum(sizes.row(0)), 1) if sizes.width else 1
+    return max(1, min(_SLICE, _SLICE_BYTES * frame.height // size))

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, Final
+from itertools import accumulate
+from typing import Final
 from uuid import uuid4
 
 import polars as pl
@@ -11,7 +12,6 @@ from sqlalchemy import (
     BigInteger,
     Connection,
     Engine,
-    Select,
     any_,
     func,
     literal,
@@ -29,6 +29,10 @@ _c: Final = dead_letters.c
 _ORIGIN: Final = (_c.source, _c.partition, _c.position)
 _LETTER: Final = tuple(dead_letters.c[name] for name in LETTERS)
 _WAITS: Final = _c.published_at.is_(None)
+_SIZE: Final = func.coalesce(func.octet_length(_c.raw), 0) + func.coalesce(
+    func.octet_length(_c.header), 0
+)
+_CLAIM_BYTES: Final = 8 << 20
 
 
 class PostgresLetters:
@@ -59,8 +63,9 @@ class PostgresLetters:
     def claim(self, destination: str, limit: int) -> Claim | None:
         """The next letters for a destination, at most `limit`; None where none wait.
 
-        A claim that was never stamped is handed out again, with the same name and letters: at
-        once to the same relay, to others after its lease has run out.
+        Fewer are claimed where they hold more than 8 MiB together, since a relay holds all of
+        them at once. A claim that was never stamped is handed out again, with the same name and
+        letters: at once to the same relay, to others after its lease has run out.
         """
         waiting = (_c.destination == destination, _WAITS)
         free = or_(_c.relay == self._relay, _c.leased_until <= func.clock_timestamp())
@@ -69,12 +74,14 @@ class PostgresLetters:
             for name in connection.scalars(unstamped.distinct().order_by(_c.claim)).all():
                 # Another relay may take it at the same time; then it is no longer free.
                 taken = select(_c.id).where(*waiting, _c.claim == name, free).order_by(*_ORIGIN)
-                if claim := self._take(connection, taken.with_for_update(), name):
-                    return claim
-            fresh = select(_c.id).where(*waiting, _c.claim.is_(None)).order_by(*_ORIGIN)
-            return self._take(
-                connection, fresh.limit(limit).with_for_update(skip_locked=True), uuid4().hex
-            )
+                if held := connection.scalars(taken.with_for_update()).all():
+                    return self._take(connection, held, name)
+            fresh = select(_c.id, _SIZE).where(*waiting, _c.claim.is_(None)).order_by(*_ORIGIN)
+            found = connection.execute(fresh.limit(limit).with_for_update(skip_locked=True)).all()
+            ends = accumulate(size for _, size in found)
+            held = [each.id for each, end in zip(found, ends, strict=True) if end <= _CLAIM_BYTES]
+            held = held or [each.id for each in found[:1]]
+            return self._take(connection, held, uuid4().hex) if held else None
 
     @translated()
     def stamp(self, claim: Claim, place: str) -> None:
@@ -86,11 +93,8 @@ class PostgresLetters:
                 .values(published_at=func.now(), place=place)
             )
 
-    def _take(self, connection: Connection, ids: Select[Any], name: str) -> Claim | None:
+    def _take(self, connection: Connection, held: Sequence[int], name: str) -> Claim:
         """Leases these letters to this relay under a name."""
-        held = connection.scalars(ids).all()
-        if not held:
-            return None
         rows = connection.execute(
             update(dead_letters)
             .where(_c.id == any_(literal(held, ARRAY(BigInteger))))

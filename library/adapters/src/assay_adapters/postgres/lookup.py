@@ -1,117 +1,125 @@
-"""Dead letters as people look them up."""
+"""Dead letters as people look them up: how many, which, and what stands in one."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, TypedDict
 
-import polars as pl
 from sqlalchemy import ColumnElement, Engine, func, select
 
-from assay.domain.reject import LETTERS
 from assay_adapters.postgres.connection import translated
 from assay_adapters.postgres.tables import dead_letters
 
 _c: Final = dead_letters.c
-_MOMENT: Final = pl.Datetime("us", "UTC")
-
-LISTED: Final = pl.Schema(
-    {
-        "id": pl.Int64,
-        **LETTERS,
-        "state": pl.String,
-        "created_at": _MOMENT,
-        "published_at": _MOMENT,
-        "place": pl.String,
-    }
+_FACTS: Final = (
+    _c.id,
+    _c.state,
+    _c.stage,
+    _c.code,
+    _c.field,
+    _c.message,
+    _c.transaction_id,
+    _c.source,
+    _c.partition,
+    _c.position,
+    _c.run_id,
+    _c.retriable,
+    _c.attempt,
+    _c.model_version,
+    _c.created_at,
+    _c.published_at,
+    _c.place,
+    _c.length,
 )
-"""A letter as it is listed: what was rejected, and what has become of it since."""
+_CONTENT: Final = (_c.key, _c.header, _c.raw, _c.sha256)
+_FETCH: Final = 100  # letters of up to 1 MiB that are held at once
 
 
-@dataclass(frozen=True, kw_only=True)
-class Which:
-    """The letters that all of what is given holds for.
+class Filter(TypedDict, total=False):
+    """Which letters are meant: those to which all that is given applies.
 
     Attributes:
-        code: their reject code.
-        stage: the stage that rejected them.
-        run_id: the run that committed them.
-        source: their source.
-        state: what has become of them.
+        codes: their code is any of these. Where there are none, codes, stages and states choose
+            nothing.
+        stages: their stage is.
+        states: what became of them is: open, closed or discarded.
+        run_id: the run that committed them; None is as if it were not given, here and below.
+        source: what they were read from.
         since: committed at this time or later.
         until: committed before this time.
     """
 
-    code: str | None = None
-    stage: str | None = None
-    run_id: str | None = None
-    source: str | None = None
-    state: Literal["open", "closed", "discarded"] | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-
-    def conditions(self) -> list[ColumnElement[bool]]:
-        """The same in SQL."""
-        equal = {
-            _c.code: self.code,
-            _c.stage: self.stage,
-            _c.run_id: self.run_id,
-            _c.source: self.source,
-            _c.state: self.state,
-        }
-        found = [column == value for column, value in equal.items() if value is not None]
-        if self.since is not None:
-            found.append(_c.created_at >= self.since)
-        if self.until is not None:
-            found.append(_c.created_at < self.until)
-        return found
+    codes: Sequence[str]
+    stages: Sequence[str]
+    states: Sequence[str]
+    run_id: str | None
+    source: str | None
+    since: datetime | None
+    until: datetime | None
 
 
-@translated()
-def letters_table(engine: Engine, which: Which, *, limit: int) -> pl.DataFrame:
-    """The letters, latest first, at most `limit`.
+def _conditions(chosen: Filter) -> Iterator[ColumnElement[bool]]:
+    if codes := chosen.get("codes"):
+        yield _c.code.in_(codes)
+    if stages := chosen.get("stages"):
+        yield _c.stage.in_(stages)
+    if states := chosen.get("states"):
+        yield _c.state.in_(states)
+    if (run_id := chosen.get("run_id")) is not None:
+        yield _c.run_id == run_id
+    if (source := chosen.get("source")) is not None:
+        yield _c.source == source
+    if (since := chosen.get("since")) is not None:
+        yield _c.created_at >= since
+    if (until := chosen.get("until")) is not None:
+        yield _c.created_at < until
 
-    Returns:
-        Shaped as `LISTED`.
 
-    Raises:
-        Unavailable: PostgreSQL is away.
-        Fatal: the tables cannot be used.
+class DeadLetters:
+    """The dead letters in PostgreSQL, to be read only.
+
+    A letter is a mapping from the columns' names. Its facts are all but its content (`key`,
+    `header`, `raw`, `sha256`) and what relays note for themselves.
+
+    Every method raises `Unavailable` where PostgreSQL is away, and `Fatal` where the tables cannot
+    be used.
     """
-    wanted = select(*(_c[name] for name in LISTED)).where(*which.conditions())
-    with engine.connect() as connection:
-        rows = connection.execute(wanted.order_by(_c.id.desc()).limit(limit)).all()
-    return pl.DataFrame(rows, schema=LISTED, orient="row")
 
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
 
-@translated()
-def letter_counts(engine: Engine, which: Which) -> pl.DataFrame:
-    """How many letters there are: `stage`, `code`, `letters`, the most frequent first.
+    @translated()
+    def counts(self, chosen: Filter) -> list[dict[str, Any]]:
+        """How many `letters` there are by state, stage, code and field, most first."""
+        by = (_c.state, _c.stage, _c.code, _c.field)
+        number = func.count().label("letters")
+        query = (
+            select(*by, number)
+            .where(*_conditions(chosen))
+            .group_by(*by)
+            .order_by(number.desc(), *by)
+        )
+        with self._engine.connect() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
 
-    Raises:
-        Unavailable: PostgreSQL is away.
-        Fatal: the tables cannot be used.
-    """
-    count = func.count().label("letters")
-    wanted = (
-        select(_c.stage, _c.code, count)
-        .where(*which.conditions())
-        .group_by(_c.stage, _c.code)
-        .order_by(count.desc(), _c.stage, _c.code)
-    )
-    schema = {"stage": pl.String, "code": pl.String, "letters": pl.Int64}
-    with engine.connect() as connection:
-        return pl.DataFrame(connection.execute(wanted).all(), schema=schema, orient="row")
+    @translated()
+    def latest(self, chosen: Filter, limit: int) -> list[dict[str, Any]]:
+        """The facts of the latest letters, latest first."""
+        query = select(*_FACTS).where(*_conditions(chosen)).order_by(_c.id.desc()).limit(limit)
+        with self._engine.connect() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
 
+    @translated()
+    def one(self, letter: int) -> dict[str, Any] | None:
+        """Facts and content of a letter by its id; None where there is none."""
+        query = select(*_FACTS, *_CONTENT).where(_c.id == letter)
+        with self._engine.connect() as connection:
+            row = connection.execute(query).mappings().one_or_none()
+            return None if row is None else dict(row)
 
-@translated()
-def letter(engine: Engine, letter_id: int) -> dict[str, Any] | None:
-    """One letter by its id, with the columns of `LISTED`; None where there is none.
-
-    Raises:
-        Unavailable: PostgreSQL is away.
-        Fatal: the tables cannot be used.
-    """
-    wanted = select(*(_c[name] for name in LISTED)).where(_c.id == letter_id)
-    with engine.connect() as connection:
-        row = connection.execute(wanted).mappings().one_or_none()
-    return None if row is None else dict(row)
+    def every(self, chosen: Filter) -> Iterator[dict[str, Any]]:
+        """Facts and content of these letters in the order of their ids, in bounded memory."""
+        query = select(*_FACTS, *_CONTENT).where(*_conditions(chosen)).order_by(_c.id)
+        with translated(), self._engine.connect() as connection:
+            streamed = connection.execution_options(yield_per=_FETCH)
+            for row in streamed.execute(query).mappings():
+                yield dict(row)

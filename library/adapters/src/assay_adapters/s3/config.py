@@ -31,7 +31,7 @@ class S3Config(BaseModel):
         read_timeout: seconds of silence within an answer.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True)
 
     endpoint_url: HttpUrl | None = None
     access_key_id: str | None = None

@@ -20,6 +20,8 @@ _MESSAGES: Final = {
     "missing_merchant": "merchant is missing, and the contract requires it",
     "missing_mcc": "mcc is missing, and the contract requires it",
 }
+_MOST: Final = 30
+_LONGEST: Final = 40
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ class Contract:
             if len(at) == 1:
                 found[column.name] = at[0]
             elif len(at) > 1:
-                names = ", ".join(repr(header[number]) for number in at)
+                names = _listed([header[number] for number in at])
                 problems.append(
                     f"{column.name} could be any of {names}: rename the others in the file, or "
                     "take them out of the contract's synonyms"
@@ -120,7 +122,7 @@ class Contract:
         if problems:
             raise Unreadable(
                 f"contract {self.id}: {'; '.join(problems)}. The file's headers are "
-                f"{', '.join(map(repr, header))}"
+                f"{_listed(header)}"
             )
         return Layout(len(header), found)
 
@@ -181,6 +183,13 @@ class Contract:
         if name == "amount":  # what the side says of the direction, the number need not
             return number.str.strip_prefix("-") if "side" in signs else number
         return pl.col("time" if name == "timestamp" else name)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names as a message tells them; what is no header may be long, and no text at all."""
+    listed = [repr(name if len(name) <= _LONGEST else name[:_LONGEST] + "…") for name in names]
+    more = [f"and {len(names) - _MOST:,} more"] if len(names) > _MOST else []
+    return ", ".join(listed[:_MOST] + more)
 
 
 def _lost(before: str, after: str) -> pl.Expr:

@@ -82,13 +82,14 @@ def letters(outcome: Outcome, rejects: pl.DataFrame) -> pl.DataFrame:
     origin = outcome.records[rejects["row"]].select(
         "partition", "position", "key", "raw", "length", "sha256"
     )
-    headers = pl.Series(
-        "header", [outcome.headers.get(each) for each in origin["partition"]], dtype=pl.Binary
+    headers = pl.DataFrame(
+        {"partition": list(outcome.headers), "header": list(outcome.headers.values())},
+        schema={"partition": pl.String, "header": pl.Binary},
     )
     return (
         pl.concat([origin, rejects.drop("row")], how="horizontal")
+        .join(headers, on="partition", how="left", maintain_order="left")
         .with_columns(
-            headers,
             source=pl.lit(outcome.source),
             attempt=pl.lit(1, pl.Int16),
             run_id=pl.lit(outcome.run_id),

@@ -23,6 +23,7 @@ Decompress: TypeAlias = Callable[[str, Iterator[bytes]], Iterator[bytes]]
 """The plain bytes of a file, by its name and its bytes as they are stored."""
 
 _BEGINNING: Final = Position(0)
+_CHUNK_BYTES: Final = 8 << 20
 
 
 class FileSource:
@@ -56,7 +57,8 @@ class FileSource:
             items: the files, in the order in which they are to be read.
             contract: how their records are written.
             decompress: by the file's name.
-            chunk_records: records in a chunk, at most.
+            chunk_records: records in a chunk, at most; fewer where they are longer than 8 MiB
+                together.
             limit: records that are handed out in all, at most; a file that it cuts stays open.
         """
         self._objects, self._contract, self._decompress = objects, contract, decompress
@@ -156,9 +158,9 @@ class FileSource:
         try:
             for found, header in self._records(item):
                 held = pl.concat([held, found.filter(pl.col("position") >= start)])
-                while held.height > self._chunk_records:
-                    yield _chunk(item, at, held[: self._chunk_records], header)
-                    at, held = at + self._chunk_records, held[self._chunk_records :]
+                while full := self._full(held):
+                    yield _chunk(item, at, held[:full], header)
+                    at, held = at + full, held[full:]
             end = "finished"
         except Replaced as error:
             end = "abandoned"
@@ -167,6 +169,12 @@ class FileSource:
             self.failed[item.partition] = Unreadable(f"{item.uri}: {error}")
         if held.height or end:
             yield _chunk(item, at, held, header, end)
+
+    def _full(self, held: pl.DataFrame) -> int:
+        """How many of these records fill a chunk; 0 where one has room for more than these."""
+        ends = held["raw"].head(self._chunk_records).bin.size().cum_sum()
+        fitting = int((ends <= _CHUNK_BYTES).sum())
+        return max(fitting, 1) if fitting < held.height else 0
 
     def _records(self, item: Object) -> Iterator[tuple[pl.DataFrame, bytes]]:
         """The records of a file, block by block, shaped as `RECORDS`, each with the header."""

@@ -36,6 +36,7 @@ _MARKS: Final = (  # UTF-32's begins with UTF-16's
 )
 _LONGEST_MARK: Final = 4
 _GLANCE: Final = 1 << 14  # bytes
+_HEADER_LIMIT: Final = 1 << 16  # bytes; every reject keeps a copy
 _WIDE: Final = ("utf-16", "utf-32")
 _NEWLINE: Final = re.compile(rb"[\r\n]")
 _NEWLINES: Final = (b"\r", b"\n")
@@ -312,15 +313,15 @@ def header_cells(raw: bytes, dialect: Dialect) -> list[str]:
     """The names in a header record, without the blanks around them.
 
     Raises:
-        Unreadable: it cannot be decoded, or is no well-formed record.
+        Unreadable: it cannot be decoded, is no well-formed record, or is longer than 64 KiB.
     """
+    if len(raw) > _HEADER_LIMIT:
+        raise Unreadable("the header is longer than 64 KiB; is this a file of delimited text?")
     text = _decode(pl.Series([raw.removeprefix(codecs.BOM_UTF8)]), dialect_of(raw, dialect))[0]
     if text is None:
         raise Unreadable(
             "the header cannot be decoded; say in the contract which encoding the file has"
         )
-    if len(raw) >= RAW_LIMIT:
-        raise Unreadable("the header is longer than 1 MiB; is this a file of delimited text?")
     if dialect.quote is None or dialect.quote not in text:
         return [name.strip() for name in text.split(dialect.delimiter)]
     if re.fullmatch(_pattern(dialect), text) is None:
@@ -385,11 +386,11 @@ def _split(plain: pl.DataFrame, width: int, delimiter: str) -> tuple[pl.DataFram
     counted = plain.with_columns(
         (text.str.count_matches(delimiter, literal=True) + 1).alias("found")
     )
-    even = counted.filter(pl.col("found") == width).select(
-        "row",
-        text.str.split_exact(delimiter, width - 1)
-        .struct.rename_fields([str(number) for number in range(width)])
-        .struct.unnest(),
+    cut = text.str.split_exact(delimiter, width - 1)
+    even = (
+        counted.filter(pl.col("found") == width)
+        .select("row", cut.struct.rename_fields([str(number) for number in range(width)]))
+        .unnest("text")  # as an expression it takes time quadratic in the width
     )
     return even, counted.filter(pl.col("found") != width).select("row", "found")
 

@@ -1,0 +1,132 @@
+"""What `run` does between its options and its exit code."""
+
+import traceback
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from assay.contract.document import parse
+from assay.domain.errors import TEMPORARY, AssayError, Fatal
+from assay.pipeline.pump import Policy
+from assay_batch import bootstrap
+from assay_batch.dry_run import dry_run
+from assay_batch.places import places
+from assay_batch.progress import shown
+from assay_batch.run import Request, Result
+from assay_batch.run import run as run_batch
+
+_log: Any = structlog.get_logger(__name__)
+
+
+def run(
+    uris: Sequence[str],
+    contract: Path,
+    *,
+    dry: bool,
+    limit: int | None,
+    patience: float,
+    reject_limit: float,
+    archive: bool,
+    archive_to: str | None,
+    errors: str | None,
+) -> int:
+    """Does a run as the options of `assay_batch.cli` say, `patience` being seconds.
+
+    From the moment when the run has a name the summary is the last line, whatever happens.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        Fatal: the options do not fit each other, or the contract is wrong.
+    """
+    request = Request(
+        run_id=str(uuid4()),
+        uris=uris,
+        places=places(uris, errors=errors, archive=archive_to),
+        contract=parse(_read(contract), str(contract)),
+        policy=Policy(patience=patience, reject_limit=reject_limit, alone=True),
+        limit=limit,
+        archive=archive,
+    )
+    result = Result(request.run_id)
+    console = Console(stderr=True)
+    stopped_by: AssayError | None = None
+    try:
+        _do(request, result, console, dry=dry)
+    except AssayError as error:
+        stopped_by = error
+        result.status, result.exit_code = "failed", error.exit_code
+    except KeyboardInterrupt:
+        result.status, result.exit_code = "interrupted", TEMPORARY
+    except Exception as error:  # noqa: BLE001 - whatever it is, the summary comes last
+        # Its message is left out: it may hold what no log may.
+        where = traceback.format_tb(error.__traceback__)
+        _log.error("a fault of Assay", error=type(error).__name__, where=where)
+        result.status, result.exit_code = "failed", 1
+    for partition, error in result.problems.items():
+        bootstrap.complain(f"{partition}: {error}")
+    if stopped_by is not None:
+        bootstrap.complain(str(stopped_by))
+    bootstrap.last_line(result.summary())
+    return result.exit_code
+
+
+def _do(request: Request, result: Result, console: Console, *, dry: bool) -> None:
+    if dry:
+        settings = bootstrap.read(bootstrap.ReadSettings)
+        objects = bootstrap.objects_for(request.uris, settings)
+        with shown(console) as progress:
+            codes = dry_run(request, objects, bootstrap.decompress, result, progress)
+        _print_codes(codes, result, console)
+        return
+    settings = bootstrap.read(bootstrap.BatchSettings)
+    request = replace(
+        request,
+        chunk_records=settings.batch.chunk_records,
+        policy=replace(
+            request.policy,
+            window_chunks=settings.batch.window_chunks,
+            window_bytes=settings.batch.window_mib << 20,
+        ),
+    )
+    with bootstrap.services(request.uris, settings) as services:
+        try:
+            with shown(console) as progress:
+                run_batch(request, services, result, progress)
+        except AssayError as error:
+            result.status, result.exit_code = "failed", error.exit_code
+            raise
+        finally:
+            if result.status != "nothing_to_do":
+                with suppress(AssayError):  # the books are kept elsewhere; this is a note
+                    services.runs.end(request.run_id, result.status, result.summary())
+
+
+def _print_codes(codes: Counter[tuple[str, str]], result: Result, console: Console) -> None:
+    table = Table("code", "field", "records", title="Would be rejected", box=SIMPLE_HEAD)
+    table.title_justify = "left"
+    table.columns[2].justify = "right"
+    for (code, field), count in codes.most_common():
+        table.add_row(code, field, f"{count:,}")
+    if codes:
+        console.print(table)
+    console.print(f"{result.tally.classified:,} of {result.tally.read:,} records are valid")
+
+
+def _read(contract: Path) -> str:
+    try:
+        return contract.read_text("utf-8")
+    except OSError as error:
+        raise Fatal(f"the contract {contract} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise Fatal(f"the contract {contract} is no UTF-8") from None

@@ -1,0 +1,171 @@
+"""The figures of a benchmark, and how they are shown."""
+
+import os
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from statistics import median
+from typing import Any, Final
+
+import psutil
+import psycopg
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from assay_batch.config import BatchConfig
+from assay_local import Local
+from assay_ml_api.config import ServerConfig
+
+MEMORY_SPREAD: Final = 0.1
+_MILLION: Final = 1_000_000
+_PACKAGES: Final = ("assay", "polars", "psycopg", "sqlalchemy", "pydantic", "httpx", "ministack")
+_SHOWN: Final = ("fsync", "synchronous_commit", "full_page_writes", "shared_buffers")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One run.
+
+    Attributes:
+        way: how the work was done.
+        rows: records of the file.
+        seconds: from the start of the process to its end.
+        inner_seconds: the same without the start, as the command itself says.
+        cpu: CPU seconds by process.
+        others: CPU seconds that everything else on the machine took meanwhile.
+        load: of the machine before the run, over a minute.
+        peak: the most memory of the process, in bytes.
+    """
+
+    way: str
+    rows: int
+    seconds: float
+    inner_seconds: float
+    cpu: dict[str, float]
+    others: float
+    load: float
+    peak: int
+
+    @property
+    def rate(self) -> float:
+        """Records a second, the start included."""
+        return self.rows / self.seconds
+
+
+def _cpu(name: str) -> Callable[[Figure], float]:
+    return lambda each: each.cpu[name or each.way] / each.rows * _MILLION
+
+
+_LINES: Final[dict[str, tuple[str, Callable[[Figure], float]]]] = {
+    "rows/s, start included": (",.0f", lambda each: each.rate),
+    "rows/s, start excluded": (",.0f", lambda each: each.rows / each.inner_seconds),
+    "CPU s per 1 M rows, all": (
+        ".2f",
+        lambda each: sum(each.cpu.values()) / each.rows * _MILLION,
+    ),
+    "  the process itself": (".2f", _cpu("")),
+    "  model API": (".2f", _cpu("api")),
+    "  PostgreSQL": (".2f", _cpu("postgres")),
+    "  S3 (emulator)": (".2f", _cpu("s3")),
+    "peak memory, MiB": (".0f", lambda each: each.peak / (1 << 20)),
+    "others' CPU s meanwhile": (".1f", lambda each: each.others),
+    "load before": (".1f", lambda each: each.load),
+}
+
+
+def print_runs(figures: Sequence[Figure]) -> None:
+    """Prints the runs of one size: the median of several, and half of their range."""
+    ways = list(dict.fromkeys(each.way for each in figures))
+    counts = {way: sum(each.way == way for each in figures) for way in ways}
+    table = Table(box=box.SIMPLE_HEAD, title=f"{figures[0].rows:,} records, S3 to PostgreSQL")
+    table.title_justify = "left"
+    table.add_column("median ± half the range", no_wrap=True)
+    for way in ways:
+        table.add_column(f"{way}, {counts[way]} runs", justify="right", no_wrap=True)
+    if len(ways) > 1:
+        table.add_column("ratio", justify="right")
+    for label, (form, value) in _LINES.items():
+        found = [[value(each) for each in figures if each.way == way] for way in ways]
+        cells = [_spread(values, form) for values in found]
+        if len(ways) > 1:
+            first, second = map(median, found)
+            cells.append(f"{first / second:.2f}" if second else "")
+        table.add_row(label, *cells)
+    Console(width=80, highlight=False).print(table)
+
+
+def _spread(values: Sequence[float], form: str) -> str:
+    text = format(median(values), form)
+    if len(values) == 1:
+        return text
+    return f"{text} ± {format((max(values) - min(values)) / 2, form)}"
+
+
+def print_sizes(figures: Sequence[Figure]) -> None:
+    """Prints whether peak memory stays the same, however large the file is."""
+    peaks: dict[int, list[int]] = {}
+    for each in figures:
+        peaks.setdefault(each.rows, []).append(each.peak)
+    medians = {rows: median(found) / (1 << 20) for rows, found in peaks.items()}
+    first = next(iter(medians.values()))
+    table = Table("records", box=box.SIMPLE_HEAD, title="Peak memory by size")
+    table.title_justify = "left"
+    table.add_column("MiB", justify="right")
+    table.add_column("against the first", justify="right")
+    for rows, peak in medians.items():
+        table.add_row(f"{rows:,}", f"{peak:.0f}", f"{peak / first - 1:+.1%}")
+    console = Console(width=80, highlight=False)
+    console.print(table)
+    same = all(abs(peak / first - 1) <= MEMORY_SPREAD for peak in medians.values())
+    console.print(
+        f"peak memory {'stays the same' if same else 'GROWS with the file'} (±{MEMORY_SPREAD:.0%})"
+    )
+
+
+def about(local: Local, ids: str) -> dict[str, Any]:
+    """The machine, the versions and the settings, as far as they matter to the figures."""
+    with psycopg.connect(local.postgres.url) as connection:
+        rows = connection.execute(
+            "SELECT name, current_setting(name) FROM pg_settings WHERE name = ANY(%s)",
+            [list(_SHOWN)],
+        )
+        postgres = dict(rows.fetchall())
+    return {
+        "machine": {
+            "system": f"{platform.system()} {platform.machine()}",
+            "cpu": _processor(),
+            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+            "memory_gib": psutil.virtual_memory().total >> 30,
+        },
+        "versions": {
+            "python": platform.python_version(),
+            "postgresql": local.postgres.service.version(),
+            **{name: version(name) for name in _PACKAGES},
+        },
+        "settings": {
+            "ids": ids,
+            **_settings("ASSAY_BATCH__", BatchConfig().model_dump()),
+            **_settings(
+                "ASSAY_SERVER__", ServerConfig().model_dump(include={"workers", "threads"})
+            ),
+            **postgres,
+        },
+    }
+
+
+def _settings(prefix: str, defaults: dict[str, Any]) -> dict[str, str]:
+    return {
+        prefix + name.upper(): os.environ.get(prefix + name.upper(), str(value))
+        for name, value in defaults.items()
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123 - no file of ours
+            names = (line.partition(":")[2].strip() for line in file if "model name" in line)
+            return next(names, platform.processor())
+    except OSError:
+        return platform.processor()

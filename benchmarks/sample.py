@@ -1,0 +1,166 @@
+"""A large file in the format of `contracts/transactions.odcs.yaml`, and what must come of it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final, Literal
+from zlib import crc32
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+DISTINCT: Final = 0.2
+"""The share of descriptions that differ from all before, also in what a model makes of them."""
+
+BROKEN: Final = 0.001
+
+Ids = Literal["scattered", "ascending"]
+"""How ids follow each other: like digests, the harder case for an index, or like counters."""
+
+_SEED: Final = 20240401
+_SLICE: Final = 500_000
+_HEADER: Final = "id;description;amount;timestamp;merchant;operation_type;side\n"
+
+# Words, not numbers, make descriptions distinct: a model passes over reference numbers.
+_TRADES: Final = (
+    *("BAKERY", "BISTRO", "BOOKSHOP", "BUTCHER", "CHEMIST", "CINEMA", "COFFEE", "DENTIST"),
+    *("FLORIST", "GARAGE", "GROCER", "GYM", "HOTEL", "INSURANCE", "LAUNDRY", "MARKET"),
+    *("METRO", "OPTICIAN", "PARKING", "PETROL", "PIZZERIA", "RAILWAY", "RENT", "SALARY"),
+    *("SCHOOL", "SHOES", "STREAMING", "SUPERMARKET", "TAXI", "TELECOM", "THEATRE", "WATER"),
+)
+_FIRST: Final = ("AL", "BER", "COR", "DEL", "EM", "FAL", "GRE", "HAR", "IL", "JUN")
+_MIDDLE: Final = ("A", "BI", "DO", "LE", "MI", "NO", "RA", "SE", "TO", "VI")
+_LAST: Final = ("BURG", "DALE", "FORD", "HAM", "LIN", "MONT", "NESS", "PORT", "STAD", "WICK")
+_TOWNS: Final = tuple(a + b + c for a in _FIRST for b in _MIDDLE for c in _LAST)
+
+# (operation type, side)
+_KINDS: Final = (
+    *(("payment", "debit"),) * 5,
+    ("direct_debit", "debit"),
+    ("transfer", "credit"),
+    ("refund", "credit"),
+)
+
+# Summer time in Europe/Paris throughout, so that every local time is one moment.
+_START: Final = datetime(2024, 4, 1)  # noqa: DTZ001 - the format's times are local
+_SECONDS: Final = 200 * 86_400
+_OFFSET: Final = 2 * 3_600
+_KINDS_OF_FAULTS: Final = 6
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A file and what must come of it.
+
+    Attributes:
+        rows: records in it, its header not among them.
+        broken: of these, those that break the contract or a rule.
+        size: of the file in bytes.
+        checksum: the sum of the CRC-32 of each valid record, written as `CHECKSUM` writes it.
+    """
+
+    rows: int
+    broken: int
+    size: int
+    checksum: int
+
+
+CHECKSUM: Final = """
+    SELECT coalesce(sum(crc32(convert_to(concat_ws('|', transaction_id, description, amount,
+        extract(epoch FROM timestamp)::bigint, coalesce(merchant, ''), operation_type, side),
+        'UTF8'))), 0)::bigint
+    FROM transactions
+"""
+"""The same sum over what PostgreSQL holds."""
+
+
+def write(path: Path, rows: int, ids: Ids) -> Sample:
+    """Writes a file, the same for the same arguments."""
+    chance = np.random.default_rng(_SEED)
+    # Each description equally often: repeats are as far apart as they can be by chance.
+    descriptions = chance.permutation(np.arange(rows) % max(1, int(rows * DISTINCT)))
+    broken = chance.choice(rows, size=int(rows * BROKEN), replace=False)
+    faults = np.full(rows, -1, np.int8)
+    faults[broken] = np.arange(broken.size) % _KINDS_OF_FAULTS
+    checksum = 0
+    with path.open("wb") as file:
+        file.write(_HEADER.encode())
+        for start in range(0, rows, _SLICE):
+            part = slice(start, min(rows, start + _SLICE))
+            frame = _frame(part, ids, descriptions[part], faults[part], chance)
+            file.write((frame["line"].str.join("\n").item() + "\n").encode())
+            checksum += sum(map(crc32, frame["stored"].drop_nulls().cast(pl.Binary)))
+    return Sample(rows, broken.size, path.stat().st_size, checksum)
+
+
+def _frame(
+    part: slice,
+    ids: Ids,
+    descriptions: NDArray[np.int64],
+    faults: NDArray[np.int8],
+    chance: np.random.Generator,
+) -> pl.DataFrame:
+    """`line`, as it stands in the file, and `stored`, as the table must hold it if it is valid."""
+    height: int = part.stop - part.start
+    number = np.arange(part.start, part.stop, dtype=np.uint64)
+    if ids == "scattered":  # a bijection of 40 bits: odd multiplier
+        number = (number * np.uint64(0x9E3779B97F)) & np.uint64((1 << 40) - 1)
+    cents = chance.integers(100, 100_000, height)
+    seconds = chance.integers(0, _SECONDS, height)
+    trade, town = descriptions % len(_TRADES), descriptions // len(_TRADES)
+    street, town = town // len(_TOWNS), town % len(_TOWNS)
+    kinds = pl.DataFrame(_KINDS, schema=["operation_type", "side"], orient="row")
+    frame = pl.DataFrame(
+        {
+            "id": pl.Series(number).cast(pl.String).str.zfill(13),
+            "trade": pl.Series(_TRADES).gather(trade),
+            "town": pl.Series(_TOWNS).gather(town),
+            "street": pl.Series(_TOWNS).gather(street),
+            "named": pl.Series(town % 10 < 7),  # noqa: PLR2004 - seven of ten have a merchant
+            "cents": pl.Series(cents),
+            "seconds": pl.Series(seconds),
+            "fault": pl.Series(faults),
+        }
+    ).hstack(kinds[chance.integers(0, kinds.height, height)])
+    decimals = (pl.col("cents") % 100).cast(pl.String).str.zfill(2)
+    frame = frame.with_columns(
+        id="T" + pl.col("id"),
+        description=pl.format("CARD {} {} {}", "trade", "town", "street"),
+        merchant=pl.when("named").then(
+            pl.format("{} {}", pl.col("trade").str.to_titlecase(), "town")
+        ),
+        sign=pl.when(pl.col("side") == "debit").then(pl.lit("-")).otherwise(pl.lit("")),
+        whole=(pl.col("cents") // 100).cast(pl.String),
+        decimals=decimals,
+        time=pl.lit(_START) + pl.duration(seconds="seconds"),
+    )
+    cells = {
+        "id": _faulty(0, "", pl.col("id")),
+        "description": _faulty(1, "", pl.col("description")),
+        "amount": _faulty(2, "twelve", pl.format("{}{},{}", "sign", "whole", "decimals")),
+        "timestamp": _faulty(3, "2024-02-30 10:00:00", pl.col("time").dt.to_string("%F %T")),
+        "merchant": pl.col("merchant").fill_null(""),
+        "operation_type": pl.col("operation_type"),
+        "side": _faulty(4, "sideways", pl.col("side")),
+    }
+    whole = pl.concat_str(list(cells.values()), separator=";")
+    short = pl.concat_str(list(cells.values())[:5], separator=";")
+    stored = pl.concat_str(
+        "id",
+        "description",
+        pl.format("{}.{}", "whole", "decimals"),
+        (pl.col("time").dt.epoch("s") - _OFFSET).cast(pl.String),
+        cells["merchant"],
+        "operation_type",
+        "side",
+        separator="|",
+    )
+    return frame.select(
+        line=pl.when(pl.col("fault") == _KINDS_OF_FAULTS - 1).then(short).otherwise(whole),
+        stored=pl.when(pl.col("fault") < 0).then(stored),
+    )
+
+
+def _faulty(number: int, written: str, right: pl.Expr) -> pl.Expr:
+    return pl.when(pl.col("fault") == number).then(pl.lit(written)).otherwise(right)
