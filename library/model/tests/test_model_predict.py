@@ -146,7 +146,7 @@ def test_the_cache_finds_what_it_kept() -> None:
     """A kept key is found with its answer; another key of the same slot is not."""
     cache = Cache(bits=4)
     keys = np.array([1, 2, 3], np.uint64)
-    cache.keep(keys, np.array([(1, 0.1), (2, 0.2), (3, 0.3)], ANSWER))
+    cache.keep(keys, np.array([(1, 0.1, 7), (2, 0.2, 8), (3, 0.3, 9)], ANSWER))
     answers, known = cache.find(np.array([3, 1, 17, 0, 4], np.uint64))
     assert known.tolist() == [True, True, False, False, False]
-    assert answers[:2].tolist() == [(3, 0.3), (1, 0.1)]
+    assert answers[:2].tolist() == [(3, 0.3, 9), (1, 0.1, 7)]

@@ -59,8 +59,8 @@ class Model:
     def predict(self, transactions: pl.DataFrame) -> pl.DataFrame:
         """A category for every transaction, in the same order; any text gets one.
 
-        Only the description and, where it is given, the merchant count. Each distinct normalised
-        text is classified once, and remembered across calls.
+        Only the description and, where it is given, the merchant count. Each distinct text is
+        normalised and classified once, and remembered across calls by a hash of 64 bits.
 
         Args:
             transactions: has `description` (String, no nulls) and may have `merchant` (String);
@@ -72,12 +72,12 @@ class Model:
             artifact's threshold), `feature_hash` (String: 16 hexadecimal digits that stand for
             all that the model saw).
         """
-        texts = seen(transactions)
-        keys = fingerprints(texts)
+        given = transactions.select(pl.col("^(description|merchant)$"))
+        keys = given.hash_rows().to_numpy()
         distinct, first, rows = np.unique(keys, return_index=True, return_inverse=True)
         answers, known = self._cache.find(distinct)
         if not known.all():
-            answers[~known] = self._classify(texts.gather(first[~known]))
+            answers[~known] = self._answers(seen(given[first[~known]]))
             self._cache.keep(distinct[~known], answers[~known])
         answers = answers[rows]
         confidence = answers["confidence"]
@@ -86,16 +86,20 @@ class Model:
                 "category": pl.Series(answers["code"]).cat.to(pl.Enum(self.taxonomy.categories)),
                 "confidence": confidence,
                 "needs_review": confidence < self.artifact.review_below,
-                "feature_hash": _hexadecimal(keys),
+                "feature_hash": _hexadecimal(answers["fingerprint"]),
             }
         )
 
-    def _classify(self, texts: pl.Series) -> NDArray[np.void]:
-        found = logits(self._table, self.artifact.layer.intercept, texts)
+    def _answers(self, texts: pl.Series) -> NDArray[np.void]:
+        """The answer to each normalised text; equal ones are classified once."""
+        fingerprint = fingerprints(texts)
+        _, first, rows = np.unique(fingerprint, return_index=True, return_inverse=True)
+        found = logits(self._table, self.artifact.layer.intercept, texts.gather(first))
         chances = probabilities(found, self.artifact.temperature)
         answers = np.empty(texts.len(), ANSWER)
-        answers["code"] = chances.argmax(axis=1)
-        answers["confidence"] = chances.max(axis=1)
+        answers["code"] = chances.argmax(axis=1)[rows]
+        answers["confidence"] = chances.max(axis=1)[rows]
+        answers["fingerprint"] = fingerprint
         return answers
 
 
