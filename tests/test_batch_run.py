@@ -61,6 +61,7 @@ def test_the_same_records_again_are_duplicates(system: System) -> None:
     assert doors(system.batch(system.uri("in/*.csv")).summary) == (500, 0, 0, 500)
     again = system.batch(system.uri("in/*.csv"))
     assert (again.exit_code, again.summary["status"]) == (99, "nothing_to_do")
+    assert "all 2 files were done before" in again.errors
     assert doors(again.summary) == (0, 0, 0, 0)
     assert system.balances()
 
@@ -169,7 +170,9 @@ def test_local_files(system: System, tmp_path: Path) -> None:
 def test_a_file_that_does_not_exist(system: System) -> None:
     """A name must exist; a pattern or folder may match nothing."""
     assert system.batch(system.uri("in/a.csv")).exit_code == 65
-    assert system.batch(system.uri("in/*.csv")).exit_code == 99
+    nothing = system.batch(system.uri("in/*.csv"))
+    assert nothing.exit_code == 99
+    assert f"no file matches {system.uri('in/*.csv')}" in " ".join(nothing.errors.split())
 
 
 @pytest.mark.corpus

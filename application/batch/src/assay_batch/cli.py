@@ -68,7 +68,7 @@ def run(
     ] = False,
     archive_to: Annotated[
         str | None,
-        typer.Option(metavar="URI", help="Where to; archive/ beside the files unless given."),
+        typer.Option(metavar="URI", help="Move them there, not to archive/ beside the files."),
     ] = None,
     errors: Annotated[
         str | None,

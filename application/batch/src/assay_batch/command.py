@@ -56,7 +56,7 @@ def run(
         contract=parse(_read(contract), str(contract)),
         policy=Policy(patience=patience, reject_limit=reject_limit, alone=True),
         limit=limit,
-        archive=archive,
+        archive=archive or archive_to is not None,
     )
     result = Result(request.run_id)
     console = Console(stderr=True)
@@ -77,6 +77,11 @@ def run(
         bootstrap.complain(f"{partition}: {error}")
     if stopped_by is not None:
         bootstrap.complain(str(stopped_by))
+    if result.status == "nothing_to_do":
+        finished = f"all {result.found:,} files were done before"
+        console.print(finished if result.found else f"no file matches {' '.join(uris)}")
+    elif result.tally.rejected and not dry:
+        console.print(f"see what was rejected: assay dead-letters list --run {result.run_id}")
     bootstrap.last_line(result.summary())
     return result.exit_code
 

@@ -122,12 +122,14 @@ class Result:
 
     Attributes:
         status: `done`, `nothing_to_do`, `incomplete` (some files failed), `interrupted`, `failed`.
-        problems: what went wrong, by file, or by the run itself under no name.
+        found: files that the URIs name, finished ones included.
+        problems: what went wrong, by file.
     """
 
     run_id: str
     status: str = "done"
     exit_code: int = DONE
+    found: int = 0
     files: int = 0
     archived: int = 0
     published: list[str] = field(default_factory=list[str])
@@ -165,6 +167,7 @@ def run(request: Request, services: Services, result: Result, progress: Progress
     store = services.store
     _patiently(patience, services.runs.check)
     found = _patiently(patience, partial(find, services.objects, request.uris, request.places))
+    result.found = len(found)
     stand = _patiently(
         patience, partial(store.positions, request.source, [each.partition for each in found])
     )
@@ -266,6 +269,7 @@ def _stopping(pump: Pump) -> Generator[list[int]]:
     def stop(number: int, _: FrameType | None) -> None:
         received.append(number)
         pump.stop()
+        _log.warning("stopping: what was read is committed; a second signal ends at once")
         for each, handler in before.items():
             signal.signal(each, handler)
 
