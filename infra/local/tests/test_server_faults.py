@@ -5,6 +5,7 @@ import json
 import secrets
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -100,6 +101,19 @@ def test_a_paused_server_keeps_its_clients_waiting(broken: Local) -> None:
         assert not broken.postgres.answers()
         broken.postgres.resume()
         assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_guard_sleeps_after_a_pause(broken: Local) -> None:
+    """That the server was stopped and goes on wakes it once, not for ever."""
+    broken.postgres.pause()
+    broken.postgres.resume()
+    server = broken.postgres.process
+    assert server is not None
+    guard = server.parent()
+    assert guard is not None
+    before = guard.cpu_times().user
+    time.sleep(1)
+    assert guard.cpu_times().user - before < 0.3
 
 
 def test_a_killed_s3_keeps_its_objects(broken: Local) -> None:

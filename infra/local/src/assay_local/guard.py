@@ -44,6 +44,8 @@ def main() -> None:
     while server.poll() is None:
         # A fork of the caller may hold our input open after the caller's end: ask for both.
         ready, _, _ = select.select([sys.stdin, woken], [], [], 1.0)
+        if woken in ready:  # the server may have been stopped, not ended
+            os.read(woken, 1024)
         if sys.stdin in ready:
             if sys.stdin.readline() == "release\n":
                 return
