@@ -122,6 +122,14 @@ def test_missing_and_doubled_headers_are_all_named() -> None:
     assert "synonyms" in message
 
 
+def test_what_is_no_header_is_told_in_brief() -> None:
+    """A message does not repeat a whole record, or a file that is no text."""
+    with pytest.raises(Unreadable) as error:
+        CONTRACT.layout(["\0" * 1_000] * 1_000)
+    assert "and 970 more" in str(error.value)
+    assert len(str(error.value)) < 7_000
+
+
 def test_a_column_may_be_absent_only_where_the_contract_says_so() -> None:
     """A file without it is read, with nothing or the default in its place."""
     contract = with_column(Column("merchant", ("shop",), may_be_absent=True, default="unknown"))

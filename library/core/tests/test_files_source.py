@@ -254,6 +254,16 @@ def test_a_limit_cuts_exactly(limit: int) -> None:
     assert finished == min(limit, 12) // 4
 
 
+def test_long_records_make_chunks_of_fewer() -> None:
+    """A chunk is bounded in bytes as well, each record is handed out, and one at least."""
+    long = [b"%d;%s" % (number, b"x" * 900_000) for number in range(30)]
+    body = b"\n".join([HEAD + b"0;x", *long, b"1;x", b"2;x"])
+    chunks = drain(source_of({"a.csv": body}, size=1_000))
+    assert [each.records.height for each in chunks] == [10, 9, 9, 5]
+    assert chunks[-1].ranges[0].end == "finished"
+    assert pl.concat(each.records for each in chunks)["position"].to_list() == list(range(33))
+
+
 def test_raw_bytes_are_kept_as_they_came() -> None:
     """Whatever becomes of a record, its bytes are in the chunk, without the line's end."""
     records = [b'1;"a\r\nb"' + REST, b"2;caf\xe9" + REST, b"x", b";;;"]

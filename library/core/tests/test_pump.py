@@ -1,6 +1,7 @@
 """What the pump does with each kind of record and each kind of fault, over memory adapters."""
 
 from collections import Counter
+from time import process_time
 
 import pytest
 
@@ -145,6 +146,16 @@ def test_bisecting_finds_few_culprits_in_few_calls() -> None:
     plant.classifier.poison = {"id-7", "id-500", "id-501"}
     assert plant.pump.run().tally == Tally(read=1024, classified=1021, rejected=3)
     assert len(plant.classifier.calls) <= 2 * 3 * 10 + 10
+
+
+def test_bisecting_takes_time_that_is_linear_in_the_culprits() -> None:
+    """Two thousand culprits are found in seconds, where all of them are to be accepted."""
+    log = [f"id-{number};a purchase".encode() for number in range(2_000)]
+    plant = Plant.of({"a": log}, size=2_000, policy=Policy(reject_limit=1.0))
+    plant.classifier.poison = {f"id-{number}" for number in range(2_000)}
+    start = process_time()
+    assert plant.pump.run().tally == Tally(read=2_000, rejected=2_000)
+    assert process_time() - start < 15
 
 
 def test_a_passing_refusal_condemns_nobody() -> None:

@@ -1,6 +1,6 @@
 """The window: chunks that were read and are not committed yet, in the order read."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -45,6 +45,24 @@ def prepare(chunk: Chunk, decode: Decode) -> Prepared:
 
 
 @dataclass
+class Door:
+    """The records of a chunk that are known to leave by one door, and how many of each partition.
+
+    They are counted as they come, since a call that is bisected brings thousands of frames.
+    """
+
+    frames: list[pl.DataFrame] = field(default_factory=list[pl.DataFrame])
+    counts: Counter[Partition] = field(default_factory=Counter[Partition])
+
+    def add(self, rows: pl.DataFrame, chunk: Chunk) -> None:
+        """More of them, each with its `row` in the chunk."""
+        self.frames.append(rows)
+        if rows.height:
+            of = chunk.records["partition"].gather(rows["row"])
+            self.counts.update(dict(of.value_counts().iter_rows()))
+
+
+@dataclass
 class Flight:
     """One chunk in the window, and how far it has come.
 
@@ -61,8 +79,8 @@ class Flight:
     prepared: Prepared | None = None
     asked: Ask | None = None
     asks: list[Ask] = field(default_factory=list[Ask])
-    classified: list[pl.DataFrame] = field(default_factory=list[pl.DataFrame])
-    rejects: list[pl.DataFrame] = field(default_factory=list[pl.DataFrame])
+    classified: Door = field(default_factory=Door)
+    rejects: Door = field(default_factory=Door)
     gone: set[Partition] = field(default_factory=set[Partition])
 
     @property
@@ -78,35 +96,30 @@ class Flight:
     def is_prepared(self, prepared: Prepared) -> None:
         """Its records are decoded; what passed is to be asked about."""
         self.prepared = prepared
-        self.rejects.append(prepared.rejects)
+        self.rejects.add(prepared.rejects, self.chunk)
         if prepared.transactions.height:
             self.asks.append(Ask(prepared.transactions))
 
     def has_learnt(self, step: Step) -> None:
         """An answer came in."""
-        self.classified.append(step.classified)
-        self.rejects.append(step.rejects)
+        self.classified.add(step.classified, self.chunk)
+        self.rejects.add(step.rejects, self.chunk)
         self.asks.extend(reversed(step.again))
 
     def found(self, partition: Partition | None = None) -> Tally:
         """How many of its records, or of one partition of them, have found a door so far."""
-        of = self.chunk.records["partition"]
-
-        def count(frames: list[pl.DataFrame]) -> int:
-            if partition is None and not self.gone:
-                return sum(frame.height for frame in frames)
-            left = [each.partition for each in self.ranges if partition in {None, each.partition}]
-            return sum(int(of.gather(frame["row"]).is_in(left).sum()) for frame in frames)
-
-        classified, rejected = count(self.classified), count(self.rejects)
+        left = [each.partition for each in self.ranges if partition in {None, each.partition}]
+        classified, rejected = (
+            sum(door.counts[each] for each in left) for door in (self.classified, self.rejects)
+        )
         return Tally(read=classified + rejected, classified=classified, rejected=rejected)
 
     def sorted_by_door(self) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Its classified records and its rejects, each in the order read, whatever has left."""
         if self.prepared is None:
             raise AssertionError("asked for doors before the records were decoded")
-        predictions = pl.concat(self.classified) if self.classified else None
-        rejects = pl.concat(self.rejects).cast(REJECTS).sort("row")
+        predictions = pl.concat(self.classified.frames) if self.classified.frames else None
+        rejects = pl.concat(self.rejects.frames).cast(REJECTS).sort("row")
         transactions = self.prepared.transactions.with_columns(content_hash=self.prepared.hashes)
         if predictions is None:
             return pl.DataFrame(schema=CLASSIFIED), rejects

@@ -459,7 +459,7 @@ class Pump:
 
 def _most_frequent(flight: Flight) -> str:
     codes: dict[str, int] = {}
-    for frame in flight.rejects:
+    for frame in flight.rejects.frames:
         for code in frame["code"]:
             codes[code] = codes.get(code, 0) + 1
     ranked = sorted(codes.items(), key=lambda each: -each[1])
