@@ -13,7 +13,7 @@ class BatchConfig(BaseModel, frozen=True):
         workers: chunks that are worked on at the same time.
     """
 
-    chunk_records: int = Field(default=20_000, ge=1, le=1_000_000)
-    window_chunks: int = Field(default=6, ge=1)
+    chunk_records: int = Field(default=50_000, ge=1, le=1_000_000)
+    window_chunks: int = Field(default=3, ge=1)
     window_mib: int = Field(default=64, ge=1)
     workers: int = Field(default=4, ge=2)

@@ -108,7 +108,7 @@ class Request:
     policy: Policy
     limit: int | None = None
     archive: bool = False
-    chunk_records: int = 20_000
+    chunk_records: int = 50_000
 
     @property
     def source(self) -> str:

@@ -53,6 +53,7 @@ def test_a_redrives_rejects_have_no_letters_of_their_own(books: Engine) -> None:
 
 
 _RANGES = "ranges that do not begin where the one before ends"
+_OUTSIDE = "ranges with transactions from outside"
 _POSITION = "the position, and how it ended"
 _TOPIC = ("topic", "transactions/0", None)
 _RUN_1 = ("topic", "transactions/0", "run-1")
@@ -65,7 +66,7 @@ _OF_FILE = ("files", _FILE, "run-1")
     [
         (
             "UPDATE ledger SET first = 44, next = 45 WHERE run_id = 'run-2'",
-            [(_RANGES, *_RUN_2, 0, 1), (_POSITION, *_TOPIC, 45, 44)],
+            [(_RANGES, *_RUN_2, 0, 1), (_OUTSIDE, *_RUN_2, 0, 1), (_POSITION, *_TOPIC, 45, 44)],
         ),
         (
             "UPDATE ledger SET first = 42 WHERE run_id = 'run-2'",
@@ -82,8 +83,7 @@ _OF_FILE = ("files", _FILE, "run-1")
         (
             "DELETE FROM ledger WHERE run_id = 'run-2'",
             [
-                ("transactions", *_RUN_2, 0, 1),
-                ("transactions with a prediction", *_RUN_2, 0, 1),
+                ("transactions without a ledger entry", None, None, None, 0, 1),
                 (_POSITION, *_TOPIC, 43, 44),
             ],
         ),
@@ -100,8 +100,16 @@ _OF_FILE = ("files", _FILE, "run-1")
             [("transactions with a prediction", *_RUN_1, 2, 1)],
         ),
         (
-            "UPDATE predictions SET run_id = 'run-9' WHERE transaction_id = 'b'",
+            "UPDATE predictions SET entry = 0 WHERE transaction_id = 'b'",
             [("transactions with a prediction", *_RUN_1, 2, 1)],
+        ),
+        (
+            "UPDATE transactions SET position = 43 WHERE transaction_id = 'b'",
+            [(_OUTSIDE, *_RUN_1, 0, 1)],
+        ),
+        (
+            "UPDATE transactions SET position = 39 WHERE transaction_id = 'b'",
+            [(_OUTSIDE, *_RUN_1, 0, 1)],
         ),
         (
             "UPDATE positions SET next = 50 WHERE source = 'topic'",

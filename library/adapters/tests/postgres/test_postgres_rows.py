@@ -71,9 +71,10 @@ def test_a_row_says_where_it_comes_from(engine: Engine) -> None:
     PostgresStore(engine, processing_type="stream").commit(given)
     assert _rows(
         engine,
-        "SELECT transaction_id, transactions.run_id, source, partition, position,"
-        " predictions.run_id AS predicted_by, processing_type"
-        " FROM transactions JOIN predictions USING (transaction_id) ORDER BY transaction_id",
+        "SELECT transaction_id, ledger.run_id, ledger.source, ledger.partition, position,"
+        " shown.run_id AS predicted_by, processing_type FROM transactions JOIN ledger USING (entry)"
+        " JOIN transactions_with_predictions AS shown USING (transaction_id, partition, position)"
+        " ORDER BY transaction_id",
     ) == [
         {
             "transaction_id": name,

@@ -25,21 +25,31 @@ _UNFINISHED: Final = text("""
 """)
 _ROWS: Final = text("""
     SELECT
-        source, partition, run_id, misplaced, unbalanced, classified, transactions, predicted
+        source, partition, run_id, misplaced, unbalanced, outside, classified, transactions,
+        predicted
     FROM reconciliation
-    WHERE misplaced <> 0 OR unbalanced <> 0 OR transactions <> classified OR predicted <> classified
+    WHERE misplaced <> 0 OR unbalanced <> 0 OR outside <> 0
+        OR transactions <> classified OR predicted <> classified
     ORDER BY source, partition, run_id
 """)
-_ORPHANS: Final = text("""
-    SELECT run_id, count(*)
-    FROM predictions
-    WHERE NOT EXISTS (
-        SELECT FROM transactions
-        WHERE transactions.transaction_id = predictions.transaction_id
-    )
-    GROUP BY run_id
-    ORDER BY run_id
-""")
+_ORPHANS: Final = {
+    "predictions without their transaction": text("""
+        SELECT run_id, count(*)
+        FROM predictions LEFT JOIN ledger USING (entry)
+        WHERE NOT EXISTS (
+            SELECT FROM transactions
+            WHERE transactions.transaction_id = predictions.transaction_id
+        )
+        GROUP BY run_id
+        ORDER BY run_id
+    """),
+    "transactions without a ledger entry": text("""
+        SELECT NULL, count(*)
+        FROM transactions
+        WHERE NOT EXISTS (SELECT FROM ledger WHERE ledger.entry = transactions.entry)
+        HAVING count(*) > 0
+    """),
+}
 _POSITIONS: Final = text("""
     WITH last AS (
         SELECT DISTINCT ON (source, partition) source, partition, next, end_state
@@ -128,9 +138,9 @@ def reconcile(engine: Engine) -> Report:
 
     By source, partition and run: the ranges are contiguous, in files from 0 on, and nothing
     follows an end; each entry has read = classified + rejected + duplicate; there are as many
-    transactions as were classified, each with a prediction of the same run. Each position is where
-    the last range ends. Each prediction has its transaction. The rejects of all sources but
-    `redrive` are the dead letters.
+    transactions as were classified, each of a position in its range and with a prediction of the
+    same entry. Each position is where the last range ends. Each transaction has its entry, each
+    prediction its transaction. The rejects of all sources but `redrive` are the dead letters.
 
     Raises:
         Unavailable: PostgreSQL is away.
@@ -156,6 +166,7 @@ def _rows(connection: Connection) -> list[Difference]:
         compared = {
             "ranges that do not begin where the one before ends": (0, row.misplaced),
             "ranges with other than read = classified + rejected + duplicate": (0, row.unbalanced),
+            "ranges with transactions from outside": (0, row.outside),
             "transactions": (row.classified, row.transactions),
             "transactions with a prediction": (row.classified, row.predicted),
         }
@@ -176,10 +187,9 @@ def _rows(connection: Connection) -> list[Difference]:
 
 def _orphans(connection: Connection) -> list[Difference]:
     return [
-        Difference(
-            what="predictions without their transaction", expected=0, found=count, run_id=run_id
-        )
-        for run_id, count in connection.execute(_ORPHANS)
+        Difference(what=what, expected=0, found=count, run_id=run_id)
+        for what, query in _ORPHANS.items()
+        for run_id, count in connection.execute(query)
     ]
 
 

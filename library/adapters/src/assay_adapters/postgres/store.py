@@ -32,16 +32,17 @@ from assay_adapters.postgres.tables import (
     KEY,
     dead_letters,
     ledger,
+    ledger_entry,
     positions,
     predictions,
     transactions,
 )
 
-_TRANSACTION: Final = (*COLUMNS, "content_hash", "run_id", "source", "partition", "position")
+_TRANSACTION: Final = (*COLUMNS, "content_hash", "entry", "position")
 _PREDICTION: Final = (
     "transaction_id",
     *(name for name in PREDICTIONS if name != "row"),
-    "run_id",
+    "entry",
     "processing_type",
 )
 _UNIT: Final = "\x1f"
@@ -85,10 +86,11 @@ class PostgresStore:
                 if stored is None:
                     raise Fenced(fenced)
                 return stored
-            settled = self._keep(connection, outcome)
+            entries = _draw(connection, len(outcome.ranges))
+            settled = self._keep(connection, outcome, entries)
             _keep_letters(connection, outcome, settled.rejects)
             found = tallies(outcome, settled)
-            _enter(connection, outcome, found)
+            _enter(connection, outcome, entries, found)
             return sum(found, Tally())
 
     @translated()
@@ -111,12 +113,12 @@ class PostgresStore:
                 total += Tally(*row)
         return total
 
-    def _keep(self, connection: Connection, outcome: Outcome) -> Settled:
+    def _keep(self, connection: Connection, outcome: Outcome, entries: Sequence[int]) -> Settled:
         """Writes the transactions that are new, and their predictions."""
         origin = outcome.records.select("partition", "position")[outcome.classified["row"]]
+        of = {each.partition: entry for each, entry in zip(outcome.ranges, entries, strict=True)}
         classified = pl.concat([outcome.classified, origin], how="horizontal").with_columns(
-            run_id=pl.lit(outcome.run_id),
-            source=pl.lit(outcome.source),
+            entry=pl.col("partition").replace_strict(of, return_dtype=pl.Int64),
             processing_type=pl.lit(self._processing_type),
         )
         ids = classified["transaction_id"]
@@ -168,6 +170,12 @@ def _hold(connection: Connection, outcome: Outcome) -> list[Range]:
     return [each for each in outcome.ranges if standing[each.partition] != Position(each.first)]
 
 
+def _draw(connection: Connection, number: int) -> Sequence[int]:
+    """New numbers for ledger entries; one that is not used leaves a hole."""
+    drawn = select(ledger_entry.next_value()).select_from(func.generate_series(1, number))
+    return connection.scalars(drawn).all()
+
+
 def _stored(connection: Connection, outcome: Outcome) -> Tally | None:
     """The tally of an outcome whose ranges were all committed before by the same run."""
     entries = select(
@@ -208,22 +216,25 @@ def _keep_letters(connection: Connection, outcome: Outcome, conflicts: pl.DataFr
     copy_into(connection, dead_letters, letters(outcome, rejects).with_columns(text))
 
 
-def _enter(connection: Connection, outcome: Outcome, found: Sequence[Tally]) -> None:
+def _enter(
+    connection: Connection, outcome: Outcome, entries: Sequence[int], found: Sequence[Tally]
+) -> None:
     """Writes the ledger entries and moves the positions."""
-    entered = zip(outcome.ranges, found, strict=True)
+    entered = zip(entries, outcome.ranges, found, strict=True)
     connection.execute(
         insert(ledger).values(
             source=outcome.source, run_id=outcome.run_id, accepts_rejects=outcome.accepts_rejects
         ),
         [
             {
+                "entry": entry,
                 "partition": each.partition,
                 "first": each.first,
                 "next": each.next,
                 "end_state": each.end,
                 **vars(tally),
             }
-            for each, tally in entered
+            for entry, each, tally in entered
         ],
     )
     moved = upsert(positions).values(run_id=outcome.run_id)

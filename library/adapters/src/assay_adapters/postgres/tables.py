@@ -14,6 +14,7 @@ from sqlalchemy import (
     MetaData,
     Numeric,
     PrimaryKeyConstraint,
+    Sequence,
     SmallInteger,
     Table,
     Text,
@@ -75,10 +76,8 @@ transactions: Final = Table(
         nullable=False,
         comment="BLAKE2b of all columns above but the id: tells duplicates from conflicts",
     ),
-    _key("run_id", "The run that committed it"),
-    _key("source", "Origin: source,"),
-    _key("partition", "partition"),
-    _number("position", "and position, which the range of one ledger entry holds"),
+    _number("entry", "Origin: the ledger entry, which names run, source and partition,"),
+    _number("position", "and the position in its range"),
     _now("created_at", "When it was committed"),
     PrimaryKeyConstraint("transaction_id", name="transactions_pkey"),
     CheckConstraint("amount >= 0", name="transactions_amount"),
@@ -96,7 +95,7 @@ predictions: Final = Table(
     Column("confidence", Numeric(5, 4), nullable=False, comment="Probability in [0, 1]"),
     Column("needs_review", Boolean, nullable=False, comment="Whether the model is unsure"),
     _text("feature_hash", "Of what the model saw, where it says so", null=True),
-    _key("run_id", "The run that committed it"),
+    _number("entry", "The ledger entry that it was committed with, which names the run"),
     _text("processing_type", "The kind of that run: batch, stream, …"),
     _now("created_at", "When it was committed"),
     PrimaryKeyConstraint("transaction_id", "model_name", "model_version", name="predictions_pkey"),
@@ -122,10 +121,13 @@ runs: Final = Table(
     comment="Every execution of a service",
 )
 
+# Drawn before the rows are written, which carry it.
+ledger_entry: Final = Sequence("ledger_entry", metadata=metadata)
+
 ledger: Final = Table(
     "ledger",
     metadata,
-    Column("entry", BigInteger, Identity(always=True), nullable=False, comment="Order of commits"),
+    _number("entry", "Its number; transactions and predictions carry it"),
     _key("source", "The range's source"),
     _key("partition", "its partition"),
     _number("first", "Its first position"),
@@ -145,6 +147,7 @@ ledger: Final = Table(
     _text("end_state", "finished or abandoned on a partition's last range", null=True),
     _now("committed_at", "When it was committed"),
     PrimaryKeyConstraint("source", "partition", "first", name="ledger_pkey"),
+    UniqueConstraint("entry", name="ledger_entry_key"),
     CheckConstraint("read = classified + rejected + duplicate", name="ledger_balance"),
     CheckConstraint(
         "classified >= 0 AND rejected >= 0 AND duplicate >= 0"

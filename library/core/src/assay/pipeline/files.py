@@ -47,7 +47,7 @@ class FileSource:
         contract: Contract,
         decompress: Decompress,
         *,
-        chunk_records: int = 20_000,
+        chunk_records: int = 50_000,
         limit: int | None = None,
     ) -> None:
         """Composes a source.

@@ -51,7 +51,7 @@ class Policy:
             others go on (files); else a fenced one is rewound and the limit ends the run (streams).
     """
 
-    window_chunks: int = 6
+    window_chunks: int = 3
     window_bytes: int = 64 << 20
     tick: float = 0.1
     attempts: int = 3

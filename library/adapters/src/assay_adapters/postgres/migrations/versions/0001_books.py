@@ -25,11 +25,13 @@ _VIEWS = {
         """
         SELECT
             transaction_id, description, amount, currency, timestamp, merchant, operation_type,
-            side, mcc, category, confidence, needs_review, model_name, model_version,
-            processing_type, predictions.run_id, source, partition, position,
+            side, mcc, category, confidence, predictions.needs_review, model_name, model_version,
+            processing_type, judged.run_id, origin.source, origin.partition, position,
             predictions.created_at
         FROM transactions
         JOIN predictions USING (transaction_id)
+        LEFT JOIN ledger AS origin ON origin.entry = transactions.entry
+        LEFT JOIN ledger AS judged ON judged.entry = predictions.entry
         """,
     ),
     "transaction_stats": (
@@ -49,65 +51,59 @@ _VIEWS = {
         """,
     ),
     "reconciliation": (
-        "The books beside the rows; equal: classified, transactions and predicted; 0: misplaced",
+        "The books beside the rows; equal: classified, transactions, predicted; 0: the other three",
         """
         -- misplaced: begins elsewhere than the one before ended (files begin at 0), or after an end
+        -- outside: holds rows whose position is not in the range
         WITH entries AS (
             SELECT *,
                 lag(next) OVER ranges AS previous_next,
                 lag(end_state) OVER ranges AS previous_end
             FROM ledger
             WINDOW ranges AS (PARTITION BY source, partition ORDER BY first, next)
-        ), books AS (
-            SELECT
-                source, partition, run_id,
-                count(*) AS ranges,
-                min(first) AS first,
-                max(next) AS next,
-                max(end_state) AS end_state,
-                sum(read)::bigint AS read,
-                sum(classified)::bigint AS classified,
-                sum(rejected)::bigint AS rejected,
-                sum(duplicate)::bigint AS duplicate,
-                sum(needs_review)::bigint AS needs_review,
-                count(*) FILTER (WHERE
-                    previous_end IS NOT NULL
-                    OR first <> coalesce(
-                        previous_next, CASE WHEN partition LIKE '%://%' THEN 0 ELSE first END
-                    )
-                ) AS misplaced,
-                count(*) FILTER (WHERE read <> classified + rejected + duplicate) AS unbalanced
-            FROM entries
-            GROUP BY source, partition, run_id
         ), kept AS (
-            SELECT source, partition, run_id, count(*) AS transactions
+            SELECT
+                entry,
+                count(*) AS transactions,
+                min(position) AS lowest,
+                max(position) AS highest
             FROM transactions
-            GROUP BY source, partition, run_id
+            GROUP BY entry
         ), judged AS (
-            SELECT source, partition, run_id, count(*) AS predicted
+            SELECT entry, count(*) AS predicted
             FROM transactions
             WHERE EXISTS (
                 SELECT FROM predictions
                 WHERE predictions.transaction_id = transactions.transaction_id
-                    AND predictions.run_id = transactions.run_id
+                    AND predictions.entry = transactions.entry
             )
-            GROUP BY source, partition, run_id
+            GROUP BY entry
         )
         SELECT
-            source, partition, run_id, first, next, end_state,
-            coalesce(ranges, 0) AS ranges,
-            coalesce(read, 0) AS read,
-            coalesce(classified, 0) AS classified,
-            coalesce(rejected, 0) AS rejected,
-            coalesce(duplicate, 0) AS duplicate,
-            coalesce(needs_review, 0) AS needs_review,
-            coalesce(misplaced, 0) AS misplaced,
-            coalesce(unbalanced, 0) AS unbalanced,
-            coalesce(transactions, 0) AS transactions,
-            coalesce(predicted, 0) AS predicted
-        FROM books
-        FULL JOIN kept USING (source, partition, run_id)
-        LEFT JOIN judged USING (source, partition, run_id)
+            source, partition, run_id,
+            min(first) AS first,
+            max(next) AS next,
+            max(end_state) AS end_state,
+            count(*) AS ranges,
+            sum(read)::bigint AS read,
+            sum(classified)::bigint AS classified,
+            sum(rejected)::bigint AS rejected,
+            sum(duplicate)::bigint AS duplicate,
+            sum(needs_review)::bigint AS needs_review,
+            count(*) FILTER (WHERE
+                previous_end IS NOT NULL
+                OR first <> coalesce(
+                    previous_next, CASE WHEN partition LIKE '%://%' THEN 0 ELSE first END
+                )
+            ) AS misplaced,
+            count(*) FILTER (WHERE read <> classified + rejected + duplicate) AS unbalanced,
+            count(*) FILTER (WHERE lowest < first OR highest >= next) AS outside,
+            coalesce(sum(transactions), 0)::bigint AS transactions,
+            coalesce(sum(predicted), 0)::bigint AS predicted
+        FROM entries
+        LEFT JOIN kept USING (entry)
+        LEFT JOIN judged USING (entry)
+        GROUP BY source, partition, run_id
         """,
     ),
 }
@@ -218,14 +214,14 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("published_at IS NULL"),
     )
+    op.execute(sa.schema.CreateSequence(sa.Sequence("ledger_entry")))
     op.create_table(
         "ledger",
         sa.Column(
             "entry",
             sa.BigInteger(),
-            sa.Identity(always=True),
             nullable=False,
-            comment="Order of commits",
+            comment="Its number; transactions and predictions carry it",
         ),
         sa.Column("source", sa.Text(collation="C"), nullable=False, comment="The range's source"),
         sa.Column("partition", sa.Text(collation="C"), nullable=False, comment="its partition"),
@@ -292,6 +288,7 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint("read = classified + rejected + duplicate", name="ledger_balance"),
         sa.PrimaryKeyConstraint("source", "partition", "first", name="ledger_pkey"),
+        sa.UniqueConstraint("entry", name="ledger_entry_key"),
         comment="One entry per committed range: the books",
     )
     op.create_index(
@@ -360,7 +357,10 @@ def upgrade() -> None:
             comment="Of what the model saw, where it says so",
         ),
         sa.Column(
-            "run_id", sa.Text(collation="C"), nullable=False, comment="The run that committed it"
+            "entry",
+            sa.BigInteger(),
+            nullable=False,
+            comment="The ledger entry that it was committed with, which names the run",
         ),
         sa.Column(
             "processing_type",
@@ -451,15 +451,16 @@ def upgrade() -> None:
             comment="BLAKE2b of all columns above but the id: tells duplicates from conflicts",
         ),
         sa.Column(
-            "run_id", sa.Text(collation="C"), nullable=False, comment="The run that committed it"
+            "entry",
+            sa.BigInteger(),
+            nullable=False,
+            comment="Origin: the ledger entry, which names run, source and partition,",
         ),
-        sa.Column("source", sa.Text(collation="C"), nullable=False, comment="Origin: source,"),
-        sa.Column("partition", sa.Text(collation="C"), nullable=False, comment="partition"),
         sa.Column(
             "position",
             sa.BigInteger(),
             nullable=False,
-            comment="and position, which the range of one ledger entry holds",
+            comment="and the position in its range",
         ),
         sa.Column(
             "created_at",
