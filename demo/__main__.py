@@ -179,8 +179,8 @@ def _print_rejects(connection: psycopg.Connection) -> None:
     ):
         table.add_row(code, field or "", f"{count:,}")
     console.print(table)
-    for (place,) in connection.execute("SELECT DISTINCT place FROM dead_letters ORDER BY 1"):
-        console.print(f"   Published as {place}", soft_wrap=True)
+    for (place,) in connection.execute("SELECT DISTINCT destination FROM dead_letters ORDER BY 1"):
+        console.print(f"   Published under {place}", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def begun(system: System, *arguments: str) -> Any:
 
 
 def test_postgres_away_at_the_start(local: Local, filled: System) -> None:
-    """The run waits for it."""
+    """The run waits for it, and says so once."""
     local.postgres.kill()
     process = filled.start(
         "batch", "run", filled.uri("in/"), "--contract", str(filled.contract("transactions"))
@@ -61,7 +61,10 @@ def test_postgres_away_at_the_start(local: Local, filled: System) -> None:
     time.sleep(3)
     assert process.poll() is None
     local.postgres.start()
-    assert filled.end(process).exit_code == 0
+    done = filled.end(process)
+    assert done.exit_code == 0
+    assert done.errors.count("waiting for a dependency") == 1
+    assert done.errors.count("a dependency is back") == 1
     assert is_whole(filled)
 
 

@@ -3,15 +3,20 @@
 import os
 import tarfile
 from collections import Counter
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import zstandard
 from demo.samples import HEADER, csv
+from rich.console import Console
 from system import System
 
+from assay.domain.tally import Tally
 from assay.wire.envelope import letters_from_jsonl
+from assay_batch.report import show
+from assay_batch.run import Result
 
 
 def doors(summary: dict[str, Any]) -> tuple[int, ...]:
@@ -93,6 +98,7 @@ def test_a_file_that_cannot_be_read_does_not_stop_the_others(system: System) -> 
     assert "headers.csv" in done.errors
     assert "truncated.csv.zst" in done.errors
     assert "good.csv" not in done.errors
+    assert done.errors.count("a file holds no record") == 2
     assert system.balances()
 
 
@@ -134,6 +140,28 @@ def test_what_a_run_has_put_there_is_no_input(system: System) -> None:
     assert system.batch(system.uri(""), "--archive", "--reject-limit", "1").exit_code == 0
     assert list(system.objects.list(system.uri("errors/")))
     assert system.batch(system.uri("")).exit_code == 99
+
+
+def test_a_terminal_shows_the_doors() -> None:
+    """Rejects by code, where they were published, and the command that shows them."""
+    result = Result(
+        "run-1",
+        tally=Tally(3_000, 2_990, 9, 1),
+        codes=Counter({("invalid_amount", "amount"): 8, ("unclosed_quote", ""): 1}),
+        empty=["file:///in/empty.csv#0"],
+        published=Counter({"file:///in/errors/run-1/": 9}),
+    )
+    written = StringIO()
+    show(result, Console(file=written, width=80), dry=False)
+    lines = [" ".join(line.split()) for line in written.getvalue().splitlines()]
+    assert "invalid_amount amount 8" in lines
+    assert "unclosed_quote 1" in lines
+    assert "no record in file:///in/empty.csv#0" in lines
+    assert lines[-3:] == [
+        "3,000 read = 2,990 classified + 9 rejected + 1 duplicate",
+        "9 rejects published under file:///in/errors/run-1/",
+        "see what was rejected: assay dead-letters list --run run-1",
+    ]
 
 
 def test_a_dry_run_writes_nothing(system: System) -> None:

@@ -130,11 +130,12 @@ def test_no_letters_are_no_fault(assay: Assay, engine: Engine) -> None:
 
 
 def test_no_letters_like_these(assay: Assay, books: Engine) -> None:
-    """Where there are others it is not said that there are none."""
+    """Where there are others it is not said that there are none, and their codes are named."""
     del books
     ended = assay("dead-letters", "list", "--code", "other")
     assert ended.returncode == 0
     assert "No dead letters match." in ended.stdout
+    assert "other codes: missing_side." in ended.stdout
 
 
 def test_a_time_that_is_none_is_a_usage_error(assay: Assay, engine: Engine) -> None:

@@ -35,16 +35,19 @@ def test_any_lines_survive(tmp_path_factory: pytest.TempPathFactory, lines: list
     path.write_text(text)
     dotenv.write_block(path, {"X": "1"})
     dotenv.write_block(path, {})
-    assert path.read_text() == text
+    assert path.exists() == bool(lines)
+    assert not lines or path.read_text() == text
 
 
 def test_a_link_stays_a_link(tmp_path: Path) -> None:
-    """Where .env is a link, the file that it points to is written."""
-    (tmp_path / "real").write_text("A=1\n")
+    """Where .env is a link, the file that it points to is written, and is never deleted."""
+    (tmp_path / "real").touch()
     (tmp_path / ".env").symlink_to("real")
     dotenv.write_block(tmp_path / ".env", {"X": "1"})
     assert (tmp_path / ".env").is_symlink()
     assert "X=1" in (tmp_path / "real").read_text()
+    dotenv.write_block(tmp_path / ".env", {})
+    assert (tmp_path / ".env").read_text() == ""
 
 
 @pytest.mark.parametrize(

@@ -307,6 +307,20 @@ def test_each_commit_is_told() -> None:
     assert told == [(6, Tally(6, 6)), (11, Tally(5, 4, 1))]
 
 
+def test_an_outage_is_told_once_and_its_end_once() -> None:
+    """Not each failed attempt, and not a failure that passes before the breaker opens."""
+    told: list[tuple[str, str | None]] = []
+
+    def tell(dependency: str, error: Unavailable | None) -> None:
+        told.append((dependency, None if error is None else str(error)))
+
+    plant = Plant.of({"a": GOOD}, away=tell)
+    plant.classifier.faults.plan("classify", *[Unavailable("refused")] * 12)
+    plant.store.faults.plan("commit", Unavailable("a moment"))
+    plant.pump.run()
+    assert told == [("classifier", "refused"), ("classifier", None)]
+
+
 def test_what_was_asked_for_a_revoked_partition_is_taken_up() -> None:
     """A call under way when its chunk leaves does not count as under way for ever."""
     plant = Plant.of({"a": GOOD}, size=10)

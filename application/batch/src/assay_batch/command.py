@@ -1,7 +1,6 @@
 """What `run` does between its options and its exit code."""
 
 import traceback
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -10,9 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import structlog
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
 from assay.contract.document import parse
 from assay.domain.errors import TEMPORARY, AssayError, Fatal
@@ -21,6 +18,7 @@ from assay_batch import bootstrap
 from assay_batch.dry_run import dry_run
 from assay_batch.places import places
 from assay_batch.progress import shown
+from assay_batch.report import log, show
 from assay_batch.run import Request, Result
 from assay_batch.run import run as run_batch
 
@@ -77,11 +75,12 @@ def run(
         bootstrap.complain(f"{partition}: {error}")
     if stopped_by is not None:
         bootstrap.complain(str(stopped_by))
-    if result.status == "nothing_to_do":
-        finished = f"all {result.found:,} files were done before"
-        console.print(finished if result.found else f"no file matches {' '.join(uris)}")
-    elif result.tally.rejected and not dry:
-        console.print(f"see what was rejected: assay dead-letters list --run {result.run_id}")
+    if result.status == "nothing_to_do" and not result.found:
+        console.print(f"no file matches {' '.join(uris)}")
+    elif console.is_terminal or dry or result.status == "nothing_to_do":
+        show(result, console, dry=dry)
+    else:
+        log(result)
     bootstrap.last_line(result.summary())
     return result.exit_code
 
@@ -91,8 +90,7 @@ def _do(request: Request, result: Result, console: Console, *, dry: bool) -> Non
         settings = bootstrap.read(bootstrap.ReadSettings)
         objects = bootstrap.objects_for(request.uris, settings)
         with shown(console) as progress:
-            codes = dry_run(request, objects, bootstrap.decompress, result, progress)
-        _print_codes(codes, result, console)
+            dry_run(request, objects, bootstrap.decompress, result, progress)
         return
     settings = bootstrap.read(bootstrap.BatchSettings)
     request = replace(
@@ -115,17 +113,6 @@ def _do(request: Request, result: Result, console: Console, *, dry: bool) -> Non
             if result.status != "nothing_to_do":
                 with suppress(AssayError):  # the books are kept elsewhere; this is a note
                     services.runs.end(request.run_id, result.status, result.summary())
-
-
-def _print_codes(codes: Counter[tuple[str, str]], result: Result, console: Console) -> None:
-    table = Table("code", "field", "records", title="Would be rejected", box=SIMPLE_HEAD)
-    table.title_justify = "left"
-    table.columns[2].justify = "right"
-    for (code, field), count in codes.most_common():
-        table.add_row(code, field, f"{count:,}")
-    if codes:
-        console.print(table)
-    console.print(f"{result.tally.classified:,} of {result.tally.read:,} records are valid")
 
 
 def _read(contract: Path) -> str:

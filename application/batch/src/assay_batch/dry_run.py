@@ -1,7 +1,8 @@
 """A run that reads and validates, and writes nothing anywhere."""
 
-from collections import Counter
 from collections.abc import Sequence
+
+import polars as pl
 
 from assay.domain.chunk import Chunk
 from assay.domain.position import Positions
@@ -10,7 +11,7 @@ from assay.domain.transaction import split
 from assay.pipeline.files import Decompress, FileSource, decode
 from assay.ports.objects import Objects
 from assay_batch.places import find
-from assay_batch.run import Progress, Request, Result
+from assay_batch.run import Progress, Request, Result, codes_of
 
 
 def dry_run(
@@ -19,14 +20,11 @@ def dry_run(
     decompress: Decompress,
     result: Result,
     progress: Progress,
-) -> Counter[tuple[str, str]]:
+) -> None:
     """Reads the files from their beginnings, whatever was committed of them.
 
     Neither a database nor a model is asked, so a record that would be a duplicate or refused by
     the model counts as valid, which is what `classified` says in `result`.
-
-    Returns:
-        How many records would be rejected, by code and field.
 
     Raises:
         AssayError: the files cannot be had.
@@ -40,24 +38,20 @@ def dry_run(
         chunk_records=request.chunk_records,
         limit=request.limit,
     )
-    codes: Counter[tuple[str, str]] = Counter()
     progress.begin(len(found), sum(each.size for each in found))
     for event in source.events(_from_the_beginning):
         if isinstance(event, Chunk):
             candidates, undecodable = decode(event, request.contract)
             valid, invalid = split(candidates)
-            for rejects in (undecodable, invalid):
-                for row in rejects.group_by("code", "field").len().iter_rows():
-                    codes[row[0], row[1] or ""] += row[2]
+            result.codes.update(codes_of(pl.concat([undecodable, invalid])))
             rejected = undecodable.height + invalid.height
             result.tally += Tally(valid.height + rejected, valid.height, rejected)
-            result.files += event.ranges[0].end == "finished"
+            result.note_ends(event.ranges)
             source.ack({each.partition: each.position for each in event.ranges})
             progress.committed(result.tally, source.bytes_read)
     result.status = "dry_run"
     result.problems |= source.failed
     result.exit_code = max((each.exit_code for each in source.failed.values()), default=0)
-    return codes
 
 
 def _from_the_beginning(_: Sequence[str]) -> Positions:

@@ -7,6 +7,7 @@ from typing import Any
 
 import structlog
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     Progress,
@@ -16,6 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from assay.domain.errors import Unavailable
 from assay.domain.tally import Tally
 
 _EVERY = 10.0  # seconds
@@ -42,6 +44,14 @@ class Bar:
             counts = f"{tally.read:,} records, {rate:,.0f}/s"
             self._progress.update(self._task, completed=read, counts=counts)
 
+    def away(self, dependency: str, error: Unavailable | None) -> None:
+        """Says above the bar what is waited for."""
+        if error is None:
+            self._progress.console.print(f"the {dependency} is back")
+        else:
+            waiting = f"[yellow]waiting for the {dependency}:[/] {escape(str(error))}"
+            self._progress.console.print(waiting)
+
 
 class Lines:
     """A log line every ten seconds."""
@@ -58,6 +68,13 @@ class Lines:
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + _EVERY
             _log.info("run goes on", bytes=read, **vars(tally))
+
+    def away(self, dependency: str, error: Unavailable | None) -> None:
+        """Says what is waited for."""
+        if error is None:
+            _log.info("a dependency is back", dependency=dependency)
+        else:
+            _log.warning("waiting for a dependency", dependency=dependency, error=str(error))
 
 
 @contextmanager

@@ -2,16 +2,18 @@
 
 import signal
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from types import FrameType
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar, cast
 
+import polars as pl
 import structlog
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay
 
 from assay.contract.contract import Contract
 from assay.domain.errors import (
@@ -23,12 +25,13 @@ from assay.domain.errors import (
     Unavailable,
 )
 from assay.domain.outcome import Outcome
-from assay.domain.position import Partition, Positions
+from assay.domain.position import Partition, Positions, Range
 from assay.domain.tally import Tally
 from assay.pipeline.files import Decompress, FileSource, decode
 from assay.pipeline.pump import Policy, Pump
 from assay.pipeline.relay import relay
 from assay.pipeline.retry import FULL_JITTER
+from assay.pipeline.watch import Watch
 from assay.ports.classifier import Classifier
 from assay.ports.clock import Clock
 from assay.ports.letters import Letters
@@ -39,6 +42,7 @@ from assay.ports.store import Store
 from assay_batch.places import Places, find
 
 T = TypeVar("T")
+_TOLD_FROM: Final = 3  # failed attempts; what passes within a second is nobody's concern
 _log = structlog.get_logger(__name__)
 
 
@@ -51,6 +55,10 @@ class Progress(Protocol):
 
     def committed(self, tally: Tally, read: int) -> None:
         """So many records in all are committed, and so many bytes of the files are read."""
+        ...
+
+    def away(self, dependency: str, error: Unavailable | None) -> None:
+        """A dependency is away and is waited for; with None: it is back."""
         ...
 
 
@@ -123,6 +131,9 @@ class Result:
     Attributes:
         status: `done`, `nothing_to_do`, `incomplete` (some files failed), `interrupted`, `failed`.
         found: files that the URIs name, finished ones included.
+        codes: how many records were rejected, by code and field.
+        empty: files without a record.
+        published: how many letters were published, by destination.
         problems: what went wrong, by file.
     """
 
@@ -132,11 +143,19 @@ class Result:
     found: int = 0
     files: int = 0
     archived: int = 0
-    published: list[str] = field(default_factory=list[str])
+    codes: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
+    empty: list[Partition] = field(default_factory=list[Partition])
+    published: Counter[str] = field(default_factory=Counter[str])
     tally: Tally = field(default_factory=Tally)
     model_version: str | None = None
     problems: dict[str, AssayError] = field(default_factory=dict[str, AssayError])
     began: float = field(default_factory=time.monotonic)
+
+    def note_ends(self, ranges: Iterable[Range]) -> None:
+        """Counts the files that these ranges finish."""
+        finished = [each for each in ranges if each.end == "finished"]
+        self.files += len(finished)
+        self.empty += [each.partition for each in finished if each.next == 0]
 
     def summary(self) -> dict[str, Any]:
         """The counts, as the last line of the run's output."""
@@ -163,17 +182,16 @@ def run(request: Request, services: Services, result: Result, progress: Progress
     Raises:
         AssayError: what stopped the run as a whole; files that failed alone stand in `result`.
     """
-    patience = request.policy.patience
+    wait = partial(_patiently, request.policy.patience, progress)
     store = services.store
-    _patiently(patience, services.runs.check)
-    found = _patiently(patience, partial(find, services.objects, request.uris, request.places))
+    wait("store", services.runs.check)
+    found = wait("source", partial(find, services.objects, request.uris, request.places))
     result.found = len(found)
-    stand = _patiently(
-        patience, partial(store.positions, request.source, [each.partition for each in found])
-    )
+    asked = partial(store.positions, request.source, [each.partition for each in found])
+    stand = wait("store", asked)
     waiting = [each for each in found if not _has_ended(stand, each.partition)]
     if waiting:
-        _patiently(patience, partial(services.runs.start, request.run_id, request.source))
+        wait("store", partial(services.runs.start, request.run_id, request.source))
         progress.begin(len(waiting), sum(each.size for each in waiting))
         try:
             _pump(waiting, request, services, result, progress)
@@ -183,28 +201,40 @@ def run(request: Request, services: Services, result: Result, progress: Progress
             raise
     else:
         result.status, result.exit_code = "nothing_to_do", NOTHING_TO_DO
-    _patiently(patience, partial(_publish, request, services, result))
+    wait("publisher", partial(_publish, request, services, result))
     if request.archive:
-        stand = _patiently(
-            patience, partial(store.positions, request.source, [each.partition for each in found])
-        )
+        stand = wait("store", asked)
         finished = [each for each in found if _is_finished(stand, each.partition)]
-        _patiently(patience, partial(_archive, finished, request.places, services.objects, result))
+        wait("source", partial(_archive, finished, request.places, services.objects, result))
     if result.problems and result.status != "interrupted":
         codes = {error.exit_code for error in result.problems.values()}
         # What may succeed later is to be tried again; the rest fails again then.
         result.status, result.exit_code = "incomplete", TEMPORARY if TEMPORARY in codes else DATA
 
 
-def _patiently(patience: float | None, call: Callable[[], T]) -> T:
+def _patiently(
+    patience: float | None, progress: Progress, dependency: str, call: Callable[[], T]
+) -> T:
     """The answer of a call that may find its dependency away for a while."""
+    told = False
+
+    def tell(state: RetryCallState) -> None:
+        nonlocal told
+        if not told and state.attempt_number >= _TOLD_FROM and state.outcome is not None:
+            told = True
+            progress.away(dependency, cast(Unavailable, state.outcome.exception()))
+
     retrying = Retrying(
         retry=retry_if_exception_type(Unavailable),
         wait=FULL_JITTER,
         stop=stop_after_delay(patience or 0),
+        before_sleep=tell,
         reraise=True,
     )
-    return retrying(call)
+    answer = retrying(call)
+    if told:
+        progress.away(dependency, None)
+    return answer
 
 
 def _has_ended(stand: Positions, partition: Partition) -> bool:
@@ -233,7 +263,11 @@ def _pump(
 
     def committed(outcome: Outcome, tally: Tally) -> None:
         result.tally += tally
-        result.files += sum(each.end == "finished" for each in outcome.ranges)
+        result.note_ends(outcome.ranges)
+        result.codes.update(codes_of(outcome.rejects))
+        # The store alone sees those, and says how many.
+        if conflicts := tally.rejected - outcome.rejects.height:
+            result.codes["conflicting_duplicate", "transaction_id"] += conflicts
         if outcome.classified.height:
             result.model_version = outcome.classified["model_version"][-1]
         progress.committed(result.tally, source.bytes_read)
@@ -242,22 +276,28 @@ def _pump(
         run_id=request.run_id,
         source_name=request.source,
         destination=f"{request.places.errors}{request.run_id}/",
-        pipeline="batch",
         source=source,
         decode=partial(decode, contract=request.contract),
         classifier=services.classifier,
         store=services.store,
         executor=services.executor,
         clock=services.clock,
-        meter=services.meter,
+        watch=Watch(
+            services.meter, services.clock, "batch", committed=committed, away=progress.away
+        ),
         policy=request.policy,
-        committed=committed,
     )
     with _stopping(pump) as signals:
         pump.run()
     result.problems |= source.failed | pump.report.given_up
     if signals:
         result.status, result.exit_code = "interrupted", TEMPORARY
+
+
+def codes_of(rejects: pl.DataFrame) -> dict[tuple[str, str], int]:
+    """How many rejects there are, by code and field."""
+    counted = rejects.group_by("code", "field").len()
+    return {(code, field or ""): number for code, field, number in counted.iter_rows()}
 
 
 @contextmanager
@@ -286,8 +326,7 @@ def _publish(request: Request, services: Services, result: Result) -> None:
     """Publishes this run's rejects, and those that an earlier run has left behind."""
     for destination in services.letters.destinations(request.places.errors):
         for published in relay(services.letters, services.publisher, destination):
-            result.published.append(destination)
-            _log.info("rejects published", destination=destination, letters=published)
+            result.published[destination] += published
 
 
 def _archive(finished: Sequence[Object], places: Places, objects: Objects, result: Result) -> None:

@@ -139,12 +139,18 @@ def list_(
     with bootstrap.dead_letters() as letters:
         counts = letters.counts(chosen)
         latest = letters.latest(chosen, limit)
+        # A code that was mistyped finds nothing, too.
+        others = (
+            {each["code"] for each in letters.counts({})} if code and not counts else set[str]()
+        )
     total = sum(each["letters"] for each in counts)
     if as_json:
         print_json({"total": total, "counts": counts, "letters": [_facts(row) for row in latest]})
         return
     if not total:
         say("No dead letters match." if any(chosen.values()) else "No dead letters.")
+        if others:
+            say(f"There are letters of other codes: {plain(', '.join(sorted(others)))}.")
         return
     summed = table("letters", "code", "field", "stage", "state", numbers=("letters",))
     for each in counts:

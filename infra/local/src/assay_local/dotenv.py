@@ -24,8 +24,9 @@ def own_settings(path: Path) -> dict[str, str]:
 def write_block(path: Path, settings: Mapping[str, str]) -> None:
     """Puts these settings into the block, at its place or at the end; without any, removes it.
 
-    The file is replaced all at once. One that we make can be read by its owner only, since it
-    holds passwords; one that there is keeps its mode.
+    Where the block was all that the file held, the file goes with it; else it is replaced all at
+    once. One that we make can be read by its owner only, since it holds passwords; one that there
+    is keeps its mode.
 
     Raises:
         SetupError: The file cannot be written, or has only one of the block's two marks.
@@ -34,8 +35,10 @@ def write_block(path: Path, settings: Mapping[str, str]) -> None:
         before, after = _around(path)
         block = [BEGIN, *(f"{name}={value}" for name, value in settings.items()), END]
         lines = [*before, *(block if settings else []), *after]
-        if lines or path.exists():
+        if lines or path.is_symlink():
             _replace(path.resolve(), "".join(f"{line}\n" for line in lines))
+        else:
+            path.unlink(missing_ok=True)
     except OSError as error:
         raise SetupError(f"Cannot write the addresses to {path}: {error}") from error
 

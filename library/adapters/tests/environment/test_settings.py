@@ -88,16 +88,19 @@ def test_the_environment_goes_before_the_file(
 
 
 def test_every_missing_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a section that is absent, each variable that it cannot be without."""
+    """Of a section that is absent, each variable that it cannot be without; and what to do."""
     for name in GIVEN:
         monkeypatch.delenv(name)
     monkeypatch.setenv("ASSAY_API__TIMEOUT", "3")
     said = problem()
-    assert [line.strip() for line in said.splitlines()[1:]] == [
+    *names, advice = said.splitlines()[1:]
+    assert [line.strip() for line in names] == [
         "ASSAY_API__URL is missing",
         "ASSAY_POSTGRES__PASSWORD is missing",
         "ASSAY_POSTGRES__URL is missing",
     ]
+    assert f".env in {Path.cwd()}" in advice
+    assert "`assay up`" in advice
 
 
 def test_ill_typed_variables_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

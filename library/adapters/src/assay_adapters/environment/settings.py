@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, cast
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError, create_model
@@ -24,6 +25,7 @@ from assay_adapters.environment.sections import OTHERS, SECTIONS
 
 PREFIX: Final = "ASSAY_"
 
+_MISSING: Final = " is missing"
 _PASSWORD: Final = re.compile(r"(://[^:/@?#]*:)[^/?#]*@")
 
 
@@ -54,7 +56,13 @@ class WrongSettings(Fatal):
 
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = tuple(sorted(problems))
-        super().__init__("wrong settings\n" + "\n".join(f"  {each}" for each in self.problems))
+        lines = ["wrong settings", *(f"  {each}" for each in self.problems)]
+        if any(each.endswith(_MISSING) for each in self.problems):
+            lines.append(
+                f"Set what is missing in the environment, or in .env in {Path.cwd()}, where "
+                "`assay up` writes the addresses of local servers"
+            )
+        super().__init__("\n".join(lines))
 
 
 @dataclass(frozen=True)
@@ -180,7 +188,7 @@ def _invalid(settings_class: type[Settings], error: ValidationError) -> Iterator
         path = [str(part) for part in each["loc"]]
         if each["type"] == "missing":
             for name in _required(settings_class, path):
-                yield f"{name.upper()} is missing"
+                yield name.upper() + _MISSING
         else:
             yield f"{_name(path).upper()}: {each['msg']}"
 

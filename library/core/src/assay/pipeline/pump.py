@@ -7,7 +7,7 @@ runs in one thread, which never sleeps in a worker's place: workers make one att
 pump keeps when to try again.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -29,9 +29,9 @@ from assay.pipeline.breaker import Breaker
 from assay.pipeline.inflight import Decode, Flight, Window, prepare
 from assay.pipeline.limit import ENOUGH, RejectLimit
 from assay.pipeline.retry import FULL_JITTER, delay
+from assay.pipeline.watch import Watch
 from assay.ports.classifier import Classifier
 from assay.ports.clock import Clock
-from assay.ports.meter import Meter
 from assay.ports.source import Source
 from assay.ports.store import Store
 
@@ -73,10 +73,6 @@ class Report:
     given_up: dict[Partition, AssayError] = field(default_factory=dict[Partition, AssayError])
 
 
-def _nobody(_: Outcome, __: Tally) -> None:
-    pass
-
-
 class Pump:
     """Moves a source's records through the classifier into the store, exactly once in effect.
 
@@ -90,16 +86,14 @@ class Pump:
         run_id: str,
         source_name: str,
         destination: str,
-        pipeline: str,
         source: Source,
         decode: Decode,
         classifier: Classifier,
         store: Store,
         executor: Executor,
         clock: Clock,
-        meter: Meter,
+        watch: Watch,
         policy: Policy = Policy(),
-        committed: Callable[[Outcome, Tally], None] = _nobody,
     ) -> None:
         """Composes a pump.
 
@@ -107,22 +101,19 @@ class Pump:
             run_id: of the run that it works for.
             source_name: under which the store keeps positions and ledger.
             destination: where relays publish the rejects.
-            pipeline: the label of its metrics.
             source: read from one thread, the one that calls `run`.
             decode: run by workers.
             classifier: called by workers.
             store: called by workers for commits, and by the source's thread for positions.
             executor: the workers. Belongs to the caller, who shuts it down.
             clock: monotonic.
-            meter: for those who watch.
+            watch: told what happens, in the thread of `run`.
             policy: patience and bounds.
-            committed: told of each commit, in the thread of `run`.
         """
         self._run_id, self._name, self._destination = run_id, source_name, destination
         self._source, self._decode, self._classifier = source, decode, classifier
         self._store, self._executor, self._clock = store, executor, clock
-        self._meter, self._pipeline, self._policy = meter, pipeline, policy
-        self._committed = committed
+        self._watch, self._policy = watch, policy
         self._window = Window(policy.window_chunks, policy.window_bytes)
         self._limit = RejectLimit(policy.reject_limit)
         self._to_source, self._to_classifier, self._to_store = (
@@ -250,7 +241,7 @@ class Pump:
         for flight in self._window:
             self._ask_next(flight)
         self._begin_commit()
-        self._show()
+        self._watch.look(self._window, self._breakers)
         self._lose_patience()
 
     def _is_empty(self, head: Flight) -> bool:
@@ -270,17 +261,17 @@ class Pump:
             verdicts = job.result()
         except Unavailable as error:
             self._to_classifier.failed(now, error)
-            self._count("classifier", "unavailable")
+            self._watch.attempt("classifier", "unavailable")
             flight.asks.append(ask)
             return
         except Refused as error:
             self._to_classifier.succeeded()
-            self._count("classifier", "refused")
+            self._watch.attempt("classifier", "refused")
             flight.has_learnt(refused(ask, str(error)))
             self._judge_early(flight)
             return
         self._to_classifier.succeeded()
-        self._count("classifier", "ok")
+        self._watch.attempt("classifier", "ok")
         step = answered(ask, verdicts, attempts=self._policy.attempts)
         later = now + delay(FULL_JITTER, ask.attempt)
         again = tuple(replace(each, not_before=later) for each in step.again)
@@ -297,12 +288,8 @@ class Pump:
         flight.job = self._executor.submit(self._classify, ask)
 
     def _classify(self, ask: Ask) -> Any:
-        began = self._clock.now()
-        verdicts = self._classifier.classify(ask.transactions)
-        self._meter.observe(
-            metrics.CLASSIFY_SECONDS, self._clock.now() - began, pipeline=self._pipeline
-        )
-        return verdicts
+        with self._watch.timed(metrics.CLASSIFY_SECONDS):
+            return self._classifier.classify(ask.transactions)
 
     # ------------------------------------------------------------------ the reject limit
 
@@ -380,12 +367,8 @@ class Pump:
         )
 
     def _store_outcome(self, outcome: Outcome) -> Tally:
-        began = self._clock.now()
-        tally = self._store.commit(outcome)
-        self._meter.observe(
-            metrics.COMMIT_SECONDS, self._clock.now() - began, pipeline=self._pipeline
-        )
-        return tally
+        with self._watch.timed(metrics.COMMIT_SECONDS):
+            return self._store.commit(outcome)
 
     def _finish_commit(self) -> None:
         job, outcome, head = self._commit, self._outcome, self._window.head
@@ -397,11 +380,11 @@ class Pump:
         except Unavailable as error:
             # Whether it was committed is not known; the same outcome tells on the next attempt.
             self._to_store.failed(self._clock.now(), error)
-            self._count("store", "unavailable")
+            self._watch.attempt("store", "unavailable")
             return
         except Fenced as error:
             self._to_store.succeeded()
-            self._count("store", "fenced")
+            self._watch.attempt("store", "fenced")
             lost = {each.partition for each in error.ranges}
             if self._policy.alone:
                 self._give_up(lost, error)
@@ -409,13 +392,13 @@ class Pump:
                 self._rewind(lost)
             return
         self._to_store.succeeded()
-        self._count("store", "ok")
+        self._watch.attempt("store", "ok")
         self._outcome = None
         self._window.pop()
         self._keep_books(head, tally)
         still_owned = [each for each in outcome.ranges if each in head.ranges]
         self._source.ack({each.partition: each.position for each in still_owned})
-        self._committed(outcome, tally)
+        self._watch.committed(outcome, tally)
 
     def _keep_books(self, flight: Flight, tally: Tally) -> None:
         self.report = replace(self.report, tally=self.report.tally + tally)
@@ -423,28 +406,8 @@ class Pump:
         for scope, partition, _ in scopes:
             # Of several files the store's tally is the sum; what was found is known of each.
             self._limit.record(scope, tally if len(scopes) == 1 else flight.found(partition))
-        for door in ("classified", "rejected", "duplicate"):
-            self._meter.add(
-                metrics.RECORDS, getattr(tally, door), pipeline=self._pipeline, door=door
-            )
 
-    # ------------------------------------------------------------------ for those who watch
-
-    def _count(self, dependency: str, result: str) -> None:
-        self._meter.add(
-            metrics.ATTEMPTS, pipeline=self._pipeline, dependency=dependency, result=result
-        )
-
-    def _show(self) -> None:
-        self._meter.set(metrics.WINDOW_CHUNKS, len(self._window), pipeline=self._pipeline)
-        self._meter.set(metrics.WINDOW_BYTES, self._window.size, pipeline=self._pipeline)
-        for breaker in self._breakers:
-            self._meter.set(
-                metrics.BREAKER_OPEN,
-                breaker.is_open,
-                pipeline=self._pipeline,
-                dependency=breaker.name,
-            )
+    # ------------------------------------------------------------------ patience
 
     def _lose_patience(self) -> None:
         patience = self._policy.patience

@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from assay.domain.chunk import Chunk
+from assay.domain.errors import Unavailable
 from assay.domain.outcome import Outcome
 from assay.domain.reject import faults
 from assay.domain.tally import Tally
@@ -17,6 +18,7 @@ from assay.memory.meter import MemoryMeter
 from assay.memory.source import MemorySource
 from assay.memory.store import MemoryStore
 from assay.pipeline.pump import Policy, Pump
+from assay.pipeline.watch import Watch
 
 _ENDED = object()
 
@@ -59,6 +61,7 @@ class Plant:
     run_id: str = "run-1"
     policy: Policy = field(default_factory=Policy)
     committed: Callable[[Outcome, Tally], None] = field(default=lambda _, __: None)
+    away: Callable[[str, Unavailable | None], None] = field(default=lambda _, __: None)
 
     def __post_init__(self) -> None:
         self.clock.while_waiting = self.executor.step
@@ -66,16 +69,14 @@ class Plant:
             run_id=self.run_id,
             source_name="logs",
             destination="memory:errors",
-            pipeline="test",
             source=self.source,
             decode=decode,
             classifier=self.classifier,
             store=self.store,
             executor=self.executor,
             clock=self.clock,
-            meter=self.meter,
+            watch=Watch(self.meter, self.clock, "test", committed=self.committed, away=self.away),
             policy=self.policy,
-            committed=self.committed,
         )
         self.steps = self.pump.steps()
 

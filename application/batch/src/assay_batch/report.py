@@ -1,0 +1,57 @@
+"""What has become of a run's records, for people and for logs."""
+
+from typing import Any
+
+import structlog
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from assay_batch.run import Result
+
+_log: Any = structlog.get_logger(__name__)
+
+
+def show(result: Result, console: Console, *, dry: bool) -> None:
+    """Says to people what has become of the records."""
+    tally = result.tally
+    if result.status == "nothing_to_do":
+        many = f"all {result.found:,} files were" if result.found > 1 else "the file was"
+        console.print(f"{many} done before")
+    for each in result.empty:
+        console.print(f"no record in {each}", soft_wrap=True, highlight=False)
+    title = "Would be rejected" if dry else "Rejected"
+    table = Table("code", "field", "records", title=title, box=SIMPLE_HEAD)
+    table.title_justify = "left"
+    table.columns[2].justify = "right"
+    for (code, field), count in result.codes.most_common():
+        table.add_row(code, field, f"{count:,}")
+    if result.codes:
+        console.print(table)
+    if dry:
+        console.print(f"{tally.classified:,} of {tally.read:,} records are valid")
+    elif tally.read:
+        console.print(
+            f"{tally.read:,} read = {tally.classified:,} classified + {tally.rejected:,} rejected"
+            f" + {tally.duplicate:,} duplicate",
+            highlight=False,
+        )
+    for destination, letters in result.published.items():
+        published = f"{letters:,} rejects published under {destination}"
+        console.print(published, soft_wrap=True, highlight=False)
+    if tally.rejected and not dry:
+        hint = f"assay dead-letters list --run {result.run_id}"
+        console.print(f"see what was rejected: {hint}", soft_wrap=True, highlight=False)
+
+
+def log(result: Result) -> None:
+    """Says the same to those who read logs."""
+    for each in result.empty:
+        _log.warning("a file holds no record", file=each)
+    if result.codes:
+        codes = {
+            f"{code} {field}".strip(): count for (code, field), count in result.codes.most_common()
+        }
+        _log.warning("rejected", codes=codes)
+    for destination, letters in result.published.items():
+        _log.info("rejects published", destination=destination, letters=letters)

@@ -1,0 +1,81 @@
+"""What a pump tells those who watch it: numbers for a meter, and events for its owner."""
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+
+from assay.domain import metrics
+from assay.domain.errors import Unavailable
+from assay.domain.metrics import Metric
+from assay.domain.outcome import Outcome
+from assay.domain.tally import Tally
+from assay.pipeline.breaker import Breaker
+from assay.pipeline.inflight import Window
+from assay.ports.clock import Clock
+from assay.ports.meter import Meter
+
+
+def _nobody(*_: object) -> None:
+    pass
+
+
+class Watch:
+    """Counts under one pipeline's label, and calls back in the pump's own thread."""
+
+    def __init__(
+        self,
+        meter: Meter,
+        clock: Clock,
+        pipeline: str,
+        *,
+        committed: Callable[[Outcome, Tally], None] = _nobody,
+        away: Callable[[str, Unavailable | None], None] = _nobody,
+    ) -> None:
+        """Composes a watch.
+
+        Args:
+            meter: where the numbers go.
+            clock: of the pump.
+            pipeline: the label of its metrics.
+            committed: told of each commit.
+            away: told once when a dependency (`source`, `classifier`, `store`) counts as away, with
+                its last error, and once when it is back, with None.
+        """
+        self._meter, self._clock, self._pipeline = meter, clock, pipeline
+        self._tell_committed, self._tell_away = committed, away
+        self._away: set[str] = set()
+
+    def attempt(self, dependency: str, result: str) -> None:
+        """A call to a dependency has ended like this."""
+        self._meter.add(
+            metrics.ATTEMPTS, pipeline=self._pipeline, dependency=dependency, result=result
+        )
+
+    @contextmanager
+    def timed(self, metric: Metric) -> Generator[None]:
+        """Observes how long the block took, unless it fails. For any thread."""
+        began = self._clock.now()
+        yield
+        self._meter.observe(metric, self._clock.now() - began, pipeline=self._pipeline)
+
+    def committed(self, outcome: Outcome, tally: Tally) -> None:
+        """An outcome is committed."""
+        for door in ("classified", "rejected", "duplicate"):
+            self._meter.add(
+                metrics.RECORDS, getattr(tally, door), pipeline=self._pipeline, door=door
+            )
+        self._tell_committed(outcome, tally)
+
+    def look(self, window: Window, breakers: Sequence[Breaker]) -> None:
+        """Shows how the pump stands."""
+        self._meter.set(metrics.WINDOW_CHUNKS, len(window), pipeline=self._pipeline)
+        self._meter.set(metrics.WINDOW_BYTES, window.size, pipeline=self._pipeline)
+        for each in breakers:
+            self._meter.set(
+                metrics.BREAKER_OPEN, each.is_open, pipeline=self._pipeline, dependency=each.name
+            )
+            if each.is_open and each.name not in self._away:
+                self._away.add(each.name)
+                self._tell_away(each.name, each.last_error)
+            elif each.name in self._away and not each.is_open:
+                self._away.remove(each.name)
+                self._tell_away(each.name, None)
