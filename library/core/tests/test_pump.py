@@ -98,6 +98,14 @@ def test_retry_after_is_obeyed() -> None:
     assert plant.clock.now() >= 60
 
 
+def test_retry_after_is_obeyed_within_reason() -> None:
+    """One that asks for a day is asked again after five minutes."""
+    plant = Plant.of({"a": GOOD[:3]})
+    plant.classifier.faults.plan("classify", Unavailable("busy", retry_after=86_400))
+    plant.pump.run()
+    assert 300 <= plant.clock.now() < 330
+
+
 def test_patience_ends() -> None:
     """A run that may not wait for ever ends as temporary, with nothing lost and nothing written."""
     plant = Plant.of({"a": GOOD}, policy=Policy(patience=30))

@@ -6,12 +6,12 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import polars as pl
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from assay.domain.errors import AssayError, Fatal, Unreadable
 from assay_model.artifact import SHIPPED, save
@@ -117,7 +117,15 @@ def _show(facts: Mapping[str, object], *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(facts))
         return
-    table = Table(show_header=False)
+    table = Table("", Column(overflow="fold"), box=None, show_header=False, pad_edge=False)
     for name, fact in facts.items():
-        table.add_row(name, fact if isinstance(fact, str) else json.dumps(fact, indent=1))
-    Console().print(table)
+        table.add_row(name, _text(fact))
+    Console(highlight=False).print(table)
+
+
+def _text(fact: object) -> str:
+    if isinstance(fact, float):
+        return f"{fact:.4f}"
+    if isinstance(fact, tuple):
+        return ", ".join(cast(tuple[str, ...], fact))
+    return fact if isinstance(fact, str) else json.dumps(fact, indent=1)

@@ -14,9 +14,16 @@ https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
 """
 
 
+LONGEST: Final = 300.0
+"""Seconds: whoever asks to be left alone for longer is asked again all the same."""
+
+
 def delay(policy: wait_base, attempt: int, error: Unavailable | None = None) -> float:
-    """Seconds to wait after a number of failed attempts, at least what the dependency asked for."""
+    """Seconds to wait after a number of failed attempts, at least what the dependency asked for.
+
+    It may ask for `LONGEST` at most.
+    """
     state = RetryCallState(Retrying(), None, (), {})
     state.attempt_number = attempt
     asked = error.retry_after if error is not None and error.retry_after is not None else 0.0
-    return max(float(policy(state)), asked)
+    return max(float(policy(state)), min(asked, LONGEST))
