@@ -164,6 +164,24 @@ def test_a_terminal_shows_the_doors() -> None:
     ]
 
 
+def test_a_draft_is_for_dry_runs_only(system: System, tmp_path: Path) -> None:
+    """A run refuses it, says what is left to decide and writes nothing; a dry run says so."""
+    system.put("in/a.csv", csv(50, seed=1, broken=0.0))
+    draft = tmp_path / "draft.odcs.yaml"
+    text = system.contract("transactions").read_text().replace("status: active", "status: draft")
+    draft.write_text(f"# Decide: this.\n# Decide: that.\n{text}")
+    arguments = ("batch", "run", system.uri("in/"), "--contract", str(draft))
+    refused = system.run(*arguments)
+    assert refused.exit_code == 78
+    assert "is a draft: decide what is marked in its lines 1, 2, then set" in refused.errors
+    assert not system.query("SELECT 1 FROM runs")
+    dry = system.run(*arguments, "--dry-run")
+    assert (dry.exit_code, dry.summary["classified"]) == (0, 50)
+    assert "is a draft: decide" in dry.errors
+    draft.write_text(text.replace("draft", "retired"))
+    assert "is retired" in system.run(*arguments).errors
+
+
 def test_a_dry_run_writes_nothing(system: System) -> None:
     """It needs neither database nor model, and says what would be rejected."""
     system.put("in/a.csv", csv(500, seed=1, broken=0.2))

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -105,6 +106,26 @@ def test_problems_are_named_by_line(assay: Assay, contract: str) -> None:
     document = json.loads(assay("contract", "validate", "bad.yaml", contract, "--json").stdout)
     assert [each["valid"] for each in document["contracts"]] == [False, True]
     assert number in {each["line"] for each in document["contracts"][0]["problems"]}
+
+
+def test_what_is_left_to_decide_is_listed(assay: Assay, contract: str) -> None:
+    """Each mark with its line and text, and that a draft is one; none once it is decided."""
+    lines = Path(contract).read_text().splitlines()
+    numbers = [at for at, line in enumerate(lines, start=1) if "# Decide:" in line]
+    ended = assay("contract", "validate", contract)
+    assert ended.returncode == 0
+    assert "version 1.0.0, draft" in ended.stdout
+    assert "No run takes its files" in ended.stdout
+    for number in numbers:
+        text = lines[number - 1].partition("# Decide: ")[2]
+        assert f"{contract}:{number}: to decide: {text}" in ended.stdout
+    (said,) = json.loads(assay("contract", "validate", contract, "--json").stdout)["contracts"]
+    assert [each["line"] for each in said["undecided"]] == numbers
+    assert said["status"] == "draft"
+    decided = re.sub("# Decide:.*", "", "\n".join(lines)).replace("draft", "active")
+    Path(contract).write_text(decided)
+    ended = assay("contract", "validate", contract)
+    assert ended.stdout == f"{contract}: valid (cards, version 1.0.0, active)\n"
 
 
 def test_what_is_no_contract_at_all(assay: Assay) -> None:

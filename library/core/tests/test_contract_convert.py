@@ -22,6 +22,7 @@ GOOD = ("a1", "Corner shop", "-12,34", "2024-06-01 10:00:00", "", "payment", "de
 CONTRACT = Contract(
     id="shop",
     version="1.0.0",
+    status="active",
     dialect=Dialect(),
     derives_id=False,
     timezone="Europe/Paris",

@@ -45,6 +45,7 @@ def test_our_contracts_compile() -> None:
         ("version: 1.0.0", "version: 1.0", "version", "quotes"),
         ("version: 1.0.0\n", "", "", "`version` is missing"),
         ("status: active", "status: active\nstatuss: x", "statuss", "write `status`"),
+        ("status: active", "status: actve", "status", "write one of proposed, draft, active"),
         ("required: true", "requird: true", "schema[0].properties[0].requird", "write `required`"),
         (
             "          timezone: false",
@@ -138,6 +139,24 @@ def test_all_mistakes_are_found_at_once() -> None:
     found = problems(text)
     assert [line for line, _, _ in found] == sorted(line for line, _, _ in found)
     assert {first, second, third} <= {line for line, _, _ in found}
+
+
+@pytest.mark.parametrize(
+    ("status", "in_force"),
+    [
+        ("active", True),
+        ("deprecated", True),
+        ("draft", False),
+        ("proposed", False),
+        ("retired", False),
+    ],
+)
+def test_a_contract_is_in_force_once_it_is_decided(status: str, in_force: bool) -> None:  # noqa: FBT001 - a case
+    """A draft, a proposal and what is withdrawn are read, and are not for runs."""
+    text, _ = changed("status: active", f"status: {status}")
+    assert parse(text, "ours").in_force == in_force
+    text, _ = changed("status: active\n", "")
+    assert parse(text, "ours").status == "active"
 
 
 def test_values_that_a_contract_gives_keep_the_rules() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from assay.contract.contract import Contract
 from assay.contract.document import parse
-from assay.contract.draft import draft
+from assay.contract.draft import draft, undecided
 from assay.domain.errors import Unreadable
 from assay.domain.transaction import split
 from assay.wire.csv import Splitter, cells, dialect_of, header_cells
@@ -108,3 +108,13 @@ def test_a_sample_may_end_anywhere() -> None:
     )
     for end in range(len(content) - 60, len(content)):
         assert parse(draft(content[:end], "ours"), "draft").amount.decimal == ","
+
+
+def test_the_marks_of_a_draft_are_found_in_its_text() -> None:
+    """Each with its line and what it asks, until it is taken out."""
+    text = draft(b"date,label,amount\n2024-01-01,x,-1.50\n", "bank")
+    marks = undecided(text)
+    assert len(marks) == text.count("# Decide:") >= 4
+    for line, asked in marks:
+        assert text.splitlines()[line - 1].endswith(f"# Decide: {asked}")
+    assert undecided(text.replace("# Decide:", "#")) == []

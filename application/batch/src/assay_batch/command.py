@@ -11,7 +11,9 @@ from uuid import uuid4
 import structlog
 from rich.console import Console
 
+from assay.contract.contract import Contract
 from assay.contract.document import parse
+from assay.contract.draft import undecided
 from assay.domain.errors import TEMPORARY, AssayError, Fatal
 from assay.pipeline.pump import Policy
 from assay_batch import bootstrap
@@ -45,19 +47,26 @@ def run(
         The exit code.
 
     Raises:
-        Fatal: the options do not fit each other, or the contract is wrong.
+        Fatal: the options do not fit each other, or the contract is wrong or not in force.
     """
+    text = _read(contract)
+    compiled = parse(text, str(contract))
     request = Request(
         run_id=str(uuid4()),
         uris=uris,
         places=places(uris, errors=errors, archive=archive_to),
-        contract=parse(_read(contract), str(contract)),
+        contract=compiled,
         policy=Policy(patience=patience, reject_limit=reject_limit, alone=True),
         limit=limit,
         archive=archive or archive_to is not None,
     )
     result = Result(request.run_id)
     console = Console(stderr=True)
+    if not compiled.in_force:
+        reason = f"the contract {contract} {_not_in_force(compiled, text)}"
+        if not dry:
+            raise Fatal(f"{reason}; a dry run reads files by it")
+        console.print(f"a dry run only: {reason}", markup=False, soft_wrap=True)
     stopped_by: AssayError | None = None
     try:
         _do(request, result, console, dry=dry)
@@ -113,6 +122,18 @@ def _do(request: Request, result: Result, console: Console, *, dry: bool) -> Non
             if result.status != "nothing_to_do":
                 with suppress(AssayError):  # the books are kept elsewhere; this is a note
                     services.runs.end(request.run_id, result.status, result.summary())
+
+
+def _not_in_force(contract: Contract, text: str) -> str:
+    """Why a run does not take files by a contract, and what to do."""
+    if contract.status == "retired":
+        return "is retired: name the one that has replaced it, or set `status: active`"
+    lines = ", ".join(str(mark.line) for mark in undecided(text))
+    return (
+        f"is {'a draft' if contract.status == 'draft' else contract.status}: "
+        f"{f'decide what is marked in its lines {lines}' if lines else 'read it through'}, "
+        "then set `status: active`"
+    )
 
 
 def _read(contract: Path) -> str:

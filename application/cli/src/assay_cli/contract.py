@@ -9,7 +9,7 @@ import typer
 
 from assay.contract.contract import Contract
 from assay.contract.document import parse
-from assay.contract.draft import draft
+from assay.contract.draft import Mark, draft, undecided
 from assay.contract.problems import ContractError, Problem
 from assay.domain.errors import CONFIGURATION, DONE, Fatal
 from assay_cli import bootstrap
@@ -60,8 +60,10 @@ def new(
         raise Fatal(f"{out} exists; --force replaces it") from None
     except OSError as error:
         raise Fatal(f"{out} cannot be written: {error.strerror}") from None
-    undecided = text.count("# Decide:")
-    say(f"Wrote {plain(out)}" + (f", with {undecided} places to decide." if undecided else "."))
+    say(
+        f"Wrote {plain(out)}, with {len(undecided(text))} places to decide: `assay contract "
+        "validate` lists them.\nNo run takes a draft: decide, then set `status: active` in it."
+    )
 
 
 @app.command()
@@ -77,7 +79,7 @@ def validate(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Say what is wrong with contracts, by line.
+    """Say what is wrong with contracts and what is left to decide, by line.
 
     With --sample also how the columns of a data file map, and which of its
     first 1,000 records would be rejected. Nothing is written, no model asked.
@@ -114,6 +116,7 @@ class _Verdict:
 
     file: Path
     contract: Contract | None = None
+    undecided: tuple[Mark, ...] = ()
     problems: tuple[Problem, ...] = ()
 
     def document(self) -> dict[str, Any]:
@@ -122,25 +125,35 @@ class _Verdict:
             "valid": self.contract is not None,
             "id": self.contract and self.contract.id,
             "version": self.contract and self.contract.version,
+            "status": self.contract and self.contract.status,
+            "undecided": [each._asdict() for each in self.undecided],
             "problems": [each._asdict() for each in self.problems],
         }
 
 
 def _judge(file: Path) -> _Verdict:
     try:
-        return _Verdict(file, parse(file.read_text("utf-8"), str(file)))
-    except ContractError as error:
-        return _Verdict(file, problems=error.problems)
+        text = file.read_text("utf-8")
     except OSError as error:
         raise Fatal(f"the contract {file} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         return _Verdict(file, problems=(Problem(1, "", "this is no UTF-8"),))
+    marks = tuple(undecided(text))
+    try:
+        return _Verdict(file, parse(text, str(file)), marks)
+    except ContractError as error:
+        return _Verdict(file, undecided=marks, problems=error.problems)
 
 
 def _show_verdict(verdict: _Verdict) -> None:
     if verdict.contract is not None:
-        name = plain(f"{verdict.contract.id}, version {verdict.contract.version}")
+        contract = verdict.contract
+        name = plain(f"{contract.id}, version {contract.version}, {contract.status}")
         say(f"{plain(verdict.file)}: [green]valid[/] ({name})")
+        if not contract.in_force:
+            say("No run takes its files before you set `status: active`; a dry run reads them.")
+    for line, text in verdict.undecided:
+        say(f"[bold]{plain(verdict.file)}:{line}[/]: [yellow]to decide[/]: {plain(text)}")
     for line, path, message in verdict.problems:
         where = f"{path}: " if path else ""
         say(f"[bold]{plain(verdict.file)}:{line}[/]: {plain(where + message)}")

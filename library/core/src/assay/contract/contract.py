@@ -20,6 +20,9 @@ _MESSAGES: Final = {
     "missing_merchant": "merchant is missing, and the contract requires it",
     "missing_mcc": "mcc is missing, and the contract requires it",
 }
+STATUSES: Final = ("proposed", "draft", "active", "deprecated", "retired")
+"""The statuses that ODCS knows, in the order of a contract's life."""
+
 _MOST: Final = 30
 _LONGEST: Final = 40
 
@@ -76,6 +79,7 @@ class Contract:
     Attributes:
         id: of the document; part of every derived id.
         version: of the document.
+        status: of the document: one of `STATUSES`.
         dialect: of the files.
         derives_id: whether ids are derived from content, so that a source must count occurrences.
         timezone: of the times that do not say their offset.
@@ -86,12 +90,18 @@ class Contract:
 
     id: str
     version: str
+    status: str
     dialect: Dialect
     derives_id: bool
     timezone: str
     columns: tuple[Column, ...]
     amount: Writing
     formats: tuple[Format, ...]
+
+    @property
+    def in_force(self) -> bool:
+        """Whether files may be taken in by it: it is decided, and not withdrawn."""
+        return self.status in {"active", "deprecated"}
 
     def layout(self, header: Sequence[str]) -> Layout:
         """Finds the columns by their headers, whatever their case and the blanks in them.

@@ -16,7 +16,7 @@ from open_data_contract_standard.model import OpenDataContractStandard, SchemaPr
 from pydantic import ValidationError
 
 from assay.contract.amounts import Writing
-from assay.contract.contract import BySign, Column, Contract
+from assay.contract.contract import STATUSES, BySign, Column, Contract
 from assay.contract.problems import (
     ContractError,
     Finding,
@@ -133,6 +133,7 @@ def _compile(odcs: OpenDataContractStandard, found: list[Finding]) -> Contract:
     return Contract(
         odcs.id or "",
         odcs.version or "",
+        _status(odcs, found),
         dialect,
         derives_id,
         zone,
@@ -140,6 +141,14 @@ def _compile(odcs: OpenDataContractStandard, found: list[Finding]) -> Contract:
         amount,
         formats,
     )
+
+
+def _status(odcs: OpenDataContractStandard, found: list[Finding]) -> str:
+    # ODCS does not require one, and who wrote a document without it meant it to be used.
+    status = "active" if odcs.status is None else odcs.status
+    if status not in STATUSES:
+        found.append((("status",), f"`{status}` is no status; write one of {', '.join(STATUSES)}"))
+    return status
 
 
 def _column(

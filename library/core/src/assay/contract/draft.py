@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import polars as pl
 
@@ -20,6 +20,7 @@ from assay.contract.words import COLUMN_OF, VALUE_OF, plain
 from assay.domain.errors import Unreadable
 from assay.domain.rules import COLUMNS
 
+_DECIDE: Final = "# Decide: "
 _MARKS: Final = (  # UTF-32's begins with UTF-16's
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -75,6 +76,28 @@ class _Head:
         return tuple(cell.strip() for cell in self.columns[number] if cell.strip())
 
 
+class Mark(NamedTuple):
+    """A place of a draft that a person has yet to decide.
+
+    Attributes:
+        line: of its text, from 1.
+        text: what is to be decided.
+    """
+
+    line: int
+    text: str
+
+
+def undecided(text: str) -> list[Mark]:
+    """The marks that are left in a contract's text, in the order of their lines."""
+    return [
+        Mark(number, mark.strip())
+        for number, line in enumerate(text.splitlines(), start=1)
+        for _, found, mark in [line.partition(_DECIDE.rstrip())]
+        if found
+    ]
+
+
 def draft(sample: bytes, name: str) -> str:
     """Writes a contract that fits the head of a file, as far as it can be told.
 
@@ -102,7 +125,7 @@ def draft(sample: bytes, name: str) -> str:
         "servers:",
         "  - server: inbox",
         "    type: s3",
-        f"    location: {_quoted(f's3://transactions/{slug}/*.csv')}  # Decide: where they lie",
+        f"    location: {_quoted(f's3://transactions/{slug}/*.csv')}  {_DECIDE}where they lie.",
         "    format: csv",
         f"    delimiter: {_quoted(head.delimiter)}",
         f"    encoding: {head.encoding}",
@@ -198,7 +221,7 @@ def _property(
     note: str = "",
 ) -> list[str]:
     """The lines of one property; a note stands above it."""
-    lines = [f"      # Decide: {note}"] if note else []
+    lines = [f"      {_DECIDE}{note}"] if note else []
     lines.append(f"      - name: {_quoted(name)}")
     if header is not None:
         lines.append(f"        physicalName: {_quoted(header)}")
@@ -315,7 +338,7 @@ def _unmapped(column: str, amounts: Sequence[str]) -> list[str]:
 
 def _absent(column: str) -> list[str]:
     return [
-        f"      # Decide: no header was known for {column}; name the one that it has.",
+        f"      {_DECIDE}no header was known for {column}; name the one that it has.",
         f"      # - name: {column}",
         "      #   physicalName:",
     ]
