@@ -191,6 +191,75 @@ def test_settings_stand_where_they_mean_something() -> None:
     assert "a currency sign cannot hold digits" in problems(text)[0][2]
 
 
+TWO_COLUMNS = """      - name: amount
+        logicalType: number
+        customProperties:
+          - property: derivation
+            value:
+              from: debitAndCredit
+              debit: Paid out
+              credit: [Paid in, Credits]
+"""
+SIDE = """      - name: side
+        logicalType: string
+        customProperties:
+          - property: derivation
+            value: { from: amountSign, positive: credit, zero: debit, negative: debit }
+"""
+LEDGER = (
+    OURS[: OURS.index("      - name: amount")]
+    + TWO_COLUMNS
+    + OURS[OURS.index("      - name: currency") : OURS.index("      - name: side")]
+    + SIDE
+)
+
+
+def test_an_amount_may_stand_in_two_columns() -> None:
+    """Each with one header or a list of them."""
+    amount = next(each for each in parse(LEDGER, "ledger").columns if each.name == "amount")
+    assert amount.cells == {"debit": ("Paid out",), "credit": ("Paid in", "Credits")}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "path", "said"),
+    [
+        ("debit: Paid out", "debt: Paid out", "customProperties[0].value.debt", "not permitted"),
+        ("              debit: Paid out\n", "", "customProperties[0].value.debit", "required"),
+        ("debit: Paid out", "debit: 5", "customProperties[0].value.debit", "valid list"),
+        ("debit: Paid out", 'debit: ""', "customProperties[0].value.debit[0]", "at least 1"),
+        ("[Paid in, Credits]", "[]", "customProperties[0].value.credit", "at least 1"),
+        ("[Paid in, Credits]", "paid  OUT", "", "cannot have the same header"),
+        ("name: amount\n", "name: amount\n        physicalName: Sum\n", "", "keep one"),
+        (
+            "name: amount\n",
+            "name: amount\n        synonyms: [{synonym: Sum}]\n",
+            "",
+            "keep one",
+        ),
+    ],
+)
+def test_each_mistake_in_two_columns_is_named(old: str, new: str, path: str, said: str) -> None:
+    """With the line of the key where there is one."""
+    text, line = changed(old, new, LEDGER)
+    at = f"schema[0].properties[2]{path and '.'}{path}"
+    found = problems(text)
+    lines = [number for number, where, message in found if where == at and said in message]
+    assert lines, found
+    if path and new:
+        assert lines == [line]
+
+
+def test_a_side_is_given_or_derived_and_does_not_turn_round_the_columns() -> None:
+    """Two columns say the direction; without a side, or against them, nothing is guessed."""
+    found = problems(LEDGER.replace(SIDE, ""))
+    assert "named `side`" in found[0][2]
+    text, _ = changed("positive: credit", "positive: debit", LEDGER)
+    found = problems(text)
+    assert "positive: credit, negative: debit" in found[0][2]
+    text, _ = changed("from: content", "from: debitAndCredit, debit: a, credit: b", DEVON)
+    assert "cannot be derived from debitAndCredit" in problems(text)[0][2]
+
+
 def test_custom_properties_of_others_are_theirs() -> None:
     """What names another vendor is not read."""
     text, _ = changed(

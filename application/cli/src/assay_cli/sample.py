@@ -76,14 +76,15 @@ def _columns(constants: Mapping[str, object]) -> Iterator[pl.Expr]:
 def _sources(contract: Contract, header: Sequence[str]) -> dict[str, str]:
     layout = contract.layout(header)
     said = {column.name: column for column in contract.columns}
-    return {name: _source(said.get(name), layout.cells.get(name), header) for name in COLUMNS}
+    return {name: _source(said.get(name), layout.cells, header) for name in COLUMNS}
 
 
-def _source(column: Column | None, cell: int | None, header: Sequence[str]) -> str:
-    if cell is not None:
-        return f"column {cell + 1}, {header[cell]}"
+def _source(column: Column | None, cells: Mapping[str, int], header: Sequence[str]) -> str:
     if column is None:
         return "nothing: not in the contract"
+    at = [cells[name] for name in column.cells if name in cells]
+    if at:
+        return " or ".join(f"column {cell + 1}, {header[cell]}" for cell in at)
     if column.by_sign is not None:
         return "the sign of the amount"
     if column.default is not None:

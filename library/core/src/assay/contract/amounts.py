@@ -43,6 +43,27 @@ def canonical(text: pl.Expr, writing: Writing) -> pl.Expr:
     return pl.when(text.str.contains(_pattern(writing))).then(sign + digits)
 
 
+def signed(debit: pl.Expr, credit: pl.Expr) -> pl.Expr:
+    """One amount of two canonical ones, of which at most one may be other than zero.
+
+    Returns:
+        String: negative where it is the debit, whatever sign that has; null where both are.
+    """
+    magnitude = debit.str.strip_prefix("-")
+    return (
+        pl.when(is_other_than_zero(credit))
+        .then(credit)
+        .when(is_other_than_zero(debit))
+        .then(pl.lit("-") + magnitude)
+        .otherwise(pl.coalesce(magnitude, credit.str.strip_prefix("-")))
+    )
+
+
+def is_other_than_zero(number: pl.Expr) -> pl.Expr:
+    """Whether a canonical amount is neither null nor zero."""
+    return number.str.contains("[1-9]").fill_null(value=False)
+
+
 def _thousands(separator: str | None) -> tuple[str, ...]:
     if separator is None:
         return ()

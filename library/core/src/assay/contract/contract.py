@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from difflib import get_close_matches
+from typing import Final, NamedTuple
 
 import polars as pl
 
-from assay.contract.amounts import Writing, canonical
+from assay.contract.amounts import Writing, canonical, is_other_than_zero, signed
 from assay.contract.timestamps import Format, moment
 from assay.domain.dialect import Dialect
 from assay.domain.errors import Unreadable
@@ -14,17 +15,14 @@ from assay.domain.identity import derived_ids
 from assay.domain.reject import faults
 from assay.domain.rules import COLUMNS
 
-_MESSAGES: Final = {
-    "invalid_amount": "amount is not a number as the contract says that numbers are written",
-    "invalid_timestamp": "timestamp fits no format of the contract, or is no moment of its zone",
-    "missing_merchant": "merchant is missing, and the contract requires it",
-    "missing_mcc": "mcc is missing, and the contract requires it",
-}
+_WRITTEN: Final = "is not a number as the contract says that numbers are written"
 STATUSES: Final = ("proposed", "draft", "active", "deprecated", "retired")
 """The statuses that ODCS knows, in the order of a contract's life."""
 
-_MOST: Final = 30
-_LONGEST: Final = 40
+_MOST: Final = 8  # headers in a message
+_LONGEST: Final = 40  # characters of one
+_TOLD: Final = 3  # columns that are explained
+_COMPARED: Final = 100  # headers among which a near one is looked for
 
 
 @dataclass(frozen=True)
@@ -34,6 +32,19 @@ class BySign:
     positive: str
     zero: str
     negative: str
+
+
+@dataclass(frozen=True)
+class ByColumn:
+    """An amount that stands in one of two columns, which says its direction.
+
+    Attributes:
+        debit: the names that the header of debits may have.
+        credit: the names that the header of credits may have.
+    """
+
+    debit: tuple[str, ...]
+    credit: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -47,7 +58,8 @@ class Column:
         required: whether its cell must hold something, by the contract.
         default: what an empty or absent cell means.
         values: the supplier's words for canonical values.
-        by_sign: what it is derived from, if it is.
+        by_sign: what the amount's sign says of it, if it is derived from that.
+        by_column: the two columns that an amount stands in, if it does.
     """
 
     name: str
@@ -57,6 +69,14 @@ class Column:
     default: str | None = None
     values: Mapping[str, str] = field(default_factory=dict[str, str])
     by_sign: BySign | None = None
+    by_column: ByColumn | None = None
+
+    @property
+    def cells(self) -> dict[str, tuple[str, ...]]:
+        """The headers of the cells that it is read from, by the cells' names in a `Layout`."""
+        if self.by_column is not None:
+            return {"debit": self.by_column.debit, "credit": self.by_column.credit}
+        return {self.name: self.headers} if self.headers else {}
 
 
 @dataclass(frozen=True)
@@ -65,11 +85,20 @@ class Layout:
 
     Attributes:
         width: how many cells a record has.
-        cells: the number of the cell that each canonical column is read from.
+        cells: the number of the cell that each canonical column is read from; of an amount in two
+            columns those of `debit` and `credit`.
     """
 
     width: int
     cells: Mapping[str, int]
+
+
+class _Broken(NamedTuple):
+    """One way in which a record cannot be read."""
+
+    code: str
+    message: str
+    holds: pl.Expr
 
 
 @dataclass(frozen=True)
@@ -109,31 +138,23 @@ class Contract:
         Raises:
             Unreadable: a column is not there, or there twice; names all of them.
         """
-        keys = [_key(name) for name in header]
+        keys = [header_key(name) for name in header]
         found: dict[str, int] = {}
-        problems: list[str] = []
+        doubled: dict[str, list[str]] = {}
+        missing: dict[str, tuple[str, ...]] = {}
         for column in self.columns:
-            wanted = {_key(name) for name in column.headers}
-            at = [number for number, key in enumerate(keys) if key in wanted]
-            if len(at) == 1:
-                found[column.name] = at[0]
-            elif len(at) > 1:
-                names = _listed([header[number] for number in at])
-                problems.append(
-                    f"{column.name} could be any of {names}: rename the others in the file, or "
-                    "take them out of the contract's synonyms"
-                )
-            elif column.headers and not column.may_be_absent:
-                names = " or ".join(map(repr, column.headers))
-                problems.append(
-                    f"{column.name} is missing: no header is {names}"
-                    "; if another one is meant, add it to the synonyms in the contract"
-                )
-        if problems:
-            raise Unreadable(
-                f"contract {self.id}: {'; '.join(problems)}. The file's headers are "
-                f"{_listed(header)}"
-            )
+            for name, headers in column.cells.items():
+                wanted = set(map(header_key, headers))
+                at = [number for number, key in enumerate(keys) if key in wanted]
+                if len(at) == 1:
+                    found[name] = at[0]
+                elif at:
+                    doubled[name] = [header[number] for number in at]
+                elif not column.may_be_absent:
+                    missing[name] = headers
+        if doubled or missing:
+            rest = [name for number, name in enumerate(header) if number not in found.values()]
+            raise Unreadable(_misfit(missing, doubled, rest, header))
         return Layout(len(header), found)
 
     def convert(self, cells: pl.DataFrame, layout: Layout) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -156,34 +177,78 @@ class Contract:
             "row",
             *(
                 _text(columns.get(name, Column(name)), layout.cells.get(name)).alias(name)
-                for name in COLUMNS
+                for name in (*COLUMNS, "debit", "credit")
             ),
         )
         if self.derives_id:
             texts = texts.with_columns(_ids(self.id, cells, layout.width))
-        number = canonical(pl.col("amount"), self.amount)
         time = moment(pl.col("timestamp"), self.formats, self.timezone)
-        read = texts.with_columns(number.alias("number"), time.alias("time"))
-        read = read.with_columns(self._code().alias("code"))
-        good = read.filter(pl.col("code").is_null()).select(
+        read = texts.with_columns(*self._numbers(), time.alias("time"))
+        broken = self._broken()
+        first = pl.coalesce(
+            pl.when(each.holds).then(pl.lit(number, pl.UInt8)) for number, each in enumerate(broken)
+        )
+        read = read.with_columns(first.alias("broken"))
+        good = read.filter(pl.col("broken").is_null()).select(
             "row", *(self._candidate(name).alias(name) for name in COLUMNS)
         )
-        bad = read.filter(pl.col("code").is_not_null()).with_columns(
-            pl.col("code").str.replace("^[a-z]+_", "").alias("field"),
-            pl.col("code").replace_strict(_MESSAGES).alias("message"),
+        codes = dict(enumerate(each.code for each in broken))
+        messages = dict(enumerate(each.message for each in broken))
+        bad = read.filter(pl.col("broken").is_not_null()).with_columns(
+            pl.col("broken").replace_strict(codes, return_dtype=pl.String).alias("code"),
+            pl.col("broken").replace_strict(messages, return_dtype=pl.String).alias("message"),
         )
+        bad = bad.with_columns(pl.col("code").str.replace("^[a-z]+_", "").alias("field"))
         return good, faults(bad, stage="decode")
 
-    def _code(self) -> pl.Expr:
-        """The first fault of a record, in the order of the rules; null where there is none."""
-        broken = {
-            "invalid_amount": _lost("amount", "number"),
-            "invalid_timestamp": _lost("timestamp", "time"),
-        }
+    def _numbers(self) -> list[pl.Expr]:
+        """`number`, the canonical amount; of two columns also what it is made of."""
+        if not self._in_two_columns:
+            return [canonical(pl.col("amount"), self.amount).alias("number")]
+        debit, credit = (canonical(pl.col(each), self.amount) for each in ("debit", "credit"))
+        return [
+            debit.alias("debit_number"),
+            credit.alias("credit_number"),
+            signed(debit, credit).alias("number"),
+        ]
+
+    def _broken(self) -> list[_Broken]:
+        """What may be wrong with a record, in the order of the rules."""
+        broken = [
+            *(self._two_columns_broken() if self._in_two_columns else ()),
+            _Broken("invalid_amount", f"amount {_WRITTEN}", _lost("amount", "number")),
+            _Broken(
+                "invalid_timestamp",
+                "timestamp fits no format of the contract, or is no moment of its zone",
+                _lost("timestamp", "time"),
+            ),
+        ]
         for column in self.columns:
-            if f"missing_{column.name}" in _MESSAGES and column.required:
-                broken[f"missing_{column.name}"] = pl.col(column.name).is_null()
-        return pl.coalesce(pl.when(holds).then(pl.lit(code)) for code, holds in broken.items())
+            if column.name in {"merchant", "mcc"} and column.required:
+                message = f"{column.name} is missing, and the contract requires it"
+                holds = pl.col(column.name).is_null()
+                broken.append(_Broken(f"missing_{column.name}", message, holds))
+        return broken
+
+    def _two_columns_broken(self) -> list[_Broken]:
+        debit, credit = pl.col("debit_number"), pl.col("credit_number")
+        is_credit = is_other_than_zero(credit)
+        ways = {
+            f"the debit {_WRITTEN}": _lost("debit", "debit_number"),
+            f"the credit {_WRITTEN}": _lost("credit", "credit_number"),
+            "both a debit and a credit are given": is_other_than_zero(debit) & is_credit,
+            "the credit is negative": is_credit & credit.str.starts_with("-"),
+            "it stands among the credits, and side says debit": is_credit
+            & (pl.col("side") == "debit"),
+        }
+        return [
+            _Broken("invalid_amount", f"amount cannot be told: {message}", holds)
+            for message, holds in ways.items()
+        ]
+
+    @property
+    def _in_two_columns(self) -> bool:
+        return any(column.by_column is not None for column in self.columns)
 
     def _candidate(self, name: str) -> pl.Expr:
         signs = {column.name: column.by_sign for column in self.columns if column.by_sign}
@@ -195,11 +260,38 @@ class Contract:
         return pl.col("time" if name == "timestamp" else name)
 
 
-def _listed(names: Sequence[str]) -> str:
+def _misfit(
+    missing: Mapping[str, Sequence[str]],
+    doubled: Mapping[str, Sequence[str]],
+    rest: Sequence[str],
+    header: Sequence[str],
+) -> str:
+    """What a file's headers lack, and what to do, in a few lines."""
+    by_key = {header_key(name): name for name in reversed(rest[:_COMPARED])}
+    problems: list[str] = []
+    for name, headers in missing.items():
+        close = (get_close_matches(header_key(each), by_key, n=1) for each in headers)
+        near = next((by_key[keys[0]] for keys in close if keys), None)
+        hint = "" if near is None else f", but {_listed([near])} is near"
+        problems.append(f"{name} is missing: no header is {_listed(headers, ' or ')}{hint}")
+    problems += [f"{name} could be any of {_listed(headers)}" for name, headers in doubled.items()]
+    told = problems[:_TOLD]
+    if len(problems) > _TOLD:
+        told.append(f"and so on for {', '.join([*missing, *doubled][_TOLD:])}")
+    advice = [
+        *(["add the right header to its synonyms in the contract"] if missing else []),
+        *(["rename the others, or take them out of the synonyms"] if doubled else []),
+    ]
+    return f"{'; '.join(told)}. The file has {_listed(header)}. To do: {'; '.join(advice)}"
+
+
+def _listed(names: Sequence[str], separator: str = ", ") -> str:
     """Names as a message tells them; what is no header may be long, and no text at all."""
-    listed = [repr(name if len(name) <= _LONGEST else name[:_LONGEST] + "…") for name in names]
-    more = [f"and {len(names) - _MOST:,} more"] if len(names) > _MOST else []
-    return ", ".join(listed[:_MOST] + more)
+    listed = [
+        repr(name if len(name) <= _LONGEST else name[:_LONGEST] + "…") for name in names[:_MOST]
+    ]
+    more = f" and {len(names) - _MOST:,} more" if len(names) > _MOST else ""
+    return separator.join(listed) + more
 
 
 def _lost(before: str, after: str) -> pl.Expr:
@@ -240,5 +332,6 @@ def _ids(contract_id: str, cells: pl.DataFrame, width: int) -> pl.Series:
     return none.scatter(counted.arg_true(), ids)
 
 
-def _key(name: str) -> str:
+def header_key(name: str) -> str:
+    """A header without what makes no difference: its case and the number of blanks."""
     return " ".join(name.split()).casefold()

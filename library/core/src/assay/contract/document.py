@@ -16,7 +16,7 @@ from open_data_contract_standard.model import OpenDataContractStandard, SchemaPr
 from pydantic import ValidationError
 
 from assay.contract.amounts import Writing
-from assay.contract.contract import STATUSES, BySign, Column, Contract
+from assay.contract.contract import STATUSES, ByColumn, BySign, Column, Contract, header_key
 from assay.contract.problems import (
     ContractError,
     Finding,
@@ -26,6 +26,7 @@ from assay.contract.problems import (
     repeated_keys,
 )
 from assay.contract.settings import (
+    FromColumns,
     FromContent,
     FromSign,
     PropertySettings,
@@ -39,6 +40,7 @@ from assay.domain.rules import COLUMNS, RULES, Rule
 
 _HOW: Final = {
     "transaction_id": ", or derive it with the custom property `derivation: {from: content}`",
+    "amount": ", or make it of two with `derivation: {from: debitAndCredit, debit: …, credit: …}`",
     "currency": ", or give it the custom property `default`",
     "side": ", or derive it from the amount's sign with the custom property `derivation`",
     "operation_type": ", or derive it or give it a `default` with a custom property",
@@ -51,7 +53,12 @@ _FOR: Final = {
     "further_formats": ("timestamp",),
     "default": ("description", "currency", "merchant", "operation_type", "side", "mcc"),
     "value_map": ("description", "currency", "merchant", "operation_type", "side", "mcc"),
-    "derivation": ("transaction_id", "operation_type", "side"),
+    "derivation": ("transaction_id", "amount", "operation_type", "side"),
+}
+_DERIVED: Final = {
+    FromContent: ("transaction_id",),
+    FromColumns: ("amount",),
+    FromSign: ("operation_type", "side"),
 }
 _ASCII: Final = bytes(range(128))
 _REST: Final = bytes(range(128, 256))
@@ -130,6 +137,7 @@ def _compile(odcs: OpenDataContractStandard, found: list[Finding]) -> Contract:
             how = _HOW.get(rule.column, "")
             message = f"no property is named `{rule.column}`; say which header it has{how}"
             found.append((at, message))
+    _check_direction(columns, at, found)
     return Contract(
         odcs.id or "",
         odcs.version or "",
@@ -160,16 +168,7 @@ def _column(
             name = PropertySettings.model_fields[setting].alias
             found.append((path, f"the custom property `{name}` is for {', '.join(columns)} only"))
     derivation = settings.derivation
-    by_sign = None
-    if derivation is not None:
-        if each.physicalName is not None:
-            found.append((path, "either it has a `physicalName` or it is derived; keep one"))
-        if isinstance(derivation, FromContent) != (rule.column == "transaction_id"):
-            found.append((path, f"`{rule.column}` cannot be derived from {derivation.source}"))
-        if isinstance(derivation, FromSign):
-            by_sign = BySign(derivation.positive, derivation.zero, derivation.negative)
-            for value in (derivation.positive, derivation.zero, derivation.negative):
-                _check(rule, value, path, found)
+    by_sign, by_column = _derived(each, rule, derivation, path, found)
     for value in (*settings.value_map.values(), settings.default):
         if value is not None:
             _check(rule, value, path, found)
@@ -186,7 +185,44 @@ def _column(
         default=settings.default,
         values=settings.value_map,
         by_sign=by_sign,
+        by_column=by_column,
     )
+
+
+def _derived(
+    each: SchemaProperty,
+    rule: Rule,
+    derivation: FromContent | FromSign | FromColumns | None,
+    path: Path,
+    found: list[Finding],
+) -> tuple[BySign | None, ByColumn | None]:
+    """What a column is derived from, if it is from an amount's sign or from two columns."""
+    if derivation is None:
+        return None, None
+    for key, given in ("physicalName", each.physicalName), ("synonyms", each.synonyms):
+        if given:
+            found.append((path, f"either it has `{key}` or it is derived; keep one"))
+    if rule.column not in _DERIVED[type(derivation)]:
+        found.append((path, f"`{rule.column}` cannot be derived from {derivation.source}"))
+    if isinstance(derivation, FromSign):
+        for value in (derivation.positive, derivation.zero, derivation.negative):
+            _check(rule, value, path, found)
+        return BySign(derivation.positive, derivation.zero, derivation.negative), None
+    if isinstance(derivation, FromColumns):
+        if {*map(header_key, derivation.debit)} & {*map(header_key, derivation.credit)}:
+            found.append((path, "debit and credit cannot have the same header"))
+        return None, ByColumn(tuple(derivation.debit), tuple(derivation.credit))
+    return None, None
+
+
+def _check_direction(columns: dict[str, Column], at: Path, found: list[Finding]) -> None:
+    """What two columns say of an amount's direction the side may not turn round."""
+    amount, side = columns.get("amount"), columns.get("side")
+    if amount is None or amount.by_column is None or side is None or side.by_sign is None:
+        return
+    if (side.by_sign.positive, side.by_sign.negative) != ("credit", "debit"):
+        message = "of a debit and a credit column the debit is negative: write positive: credit"
+        found.append((at, f"`side`: {message}, negative: debit"))
 
 
 def _check(rule: Rule, value: str, path: Path, found: list[Finding]) -> None:

@@ -1,10 +1,10 @@
 """What ODCS lacks: the custom properties of a server and of a property that Assay reads."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, TypeAlias, TypeVar
 
 from open_data_contract_standard.model import CustomProperty
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from assay.contract.problems import Finding, Path
@@ -43,6 +43,22 @@ class FromSign(_Settings):
     negative: str
 
 
+def _list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+_Header: TypeAlias = Annotated[str, Field(min_length=1)]
+_Headers: TypeAlias = Annotated[list[_Header], BeforeValidator(_list), Field(min_length=1)]
+
+
+class FromColumns(_Settings):
+    """Derivation of a signed amount from two columns; each has one header or a list of them."""
+
+    source: Literal["debitAndCredit"] = Field(alias="from")
+    debit: _Headers
+    credit: _Headers
+
+
 class PropertySettings(_Settings):
     """Of a property.
 
@@ -51,7 +67,7 @@ class PropertySettings(_Settings):
         may_be_absent: a file may lack the column.
         default: what an empty cell means; without a `physicalName`, the value of every record.
         value_map: the supplier's words for the canonical values.
-        derivation: what the value is derived from; it is in no column then.
+        derivation: what the value is derived from; it is in no column of its own then.
         decimal_separator: of amounts; a point unless given.
         thousands_separator: of amounts, between groups of three digits; a space is any blank.
         currency_sign: of amounts; may stand before or after the digits.
@@ -62,7 +78,9 @@ class PropertySettings(_Settings):
     may_be_absent: bool = False
     default: str | None = None
     value_map: dict[str, str] = Field(default_factory=dict[str, str])
-    derivation: Annotated[FromContent | FromSign, Field(discriminator="source")] | None = None
+    derivation: (
+        Annotated[FromContent | FromSign | FromColumns, Field(discriminator="source")] | None
+    ) = None
     decimal_separator: Literal[".", ","] = "."
     thousands_separator: Literal[".", ",", " ", "'", "\u2019", "_"] | None = None
     currency_sign: str | None = None
@@ -96,8 +114,10 @@ def read_settings(
     except ValidationError as error:
         names = [field.alias for field in model.model_fields.values()]
         for fault in error.errors(include_url=False):
-            name = str(fault["loc"][0])
-            inside = ".".join(map(str, fault["loc"][1:]))
+            name, *deeper = fault["loc"]
+            if name == "derivation":  # whose kind is told before what is wrong in it
+                deeper = deeper[1:]
+            name, inside = str(name), ".".join(map(str, deeper))
             if fault["type"] == "extra_forbidden" and not inside:
                 message = (
                     f"no custom property here is called `{name}`; write one of "
@@ -105,6 +125,7 @@ def read_settings(
                 )
             else:
                 message = f"`{name}{f'.{inside}' if inside else ''}`: {fault['msg']}"
-            found.append((where.get(name, path), message))
+            at = where.get(name, path)
+            found.append(((*at, "value", *deeper) if deeper else at, message))
             values.pop(name, None)
         return model.model_validate(values)
