@@ -13,9 +13,11 @@ from demo.samples import HEADER, csv
 from rich.console import Console
 from system import System
 
+from assay.domain.errors import Fenced, Unreadable
+from assay.domain.position import Range
 from assay.domain.tally import Tally
 from assay.wire.envelope import letters_from_jsonl
-from assay_batch.report import show
+from assay_batch.report import complaint, show
 from assay_batch.run import Result
 
 
@@ -100,6 +102,28 @@ def test_a_file_that_cannot_be_read_does_not_stop_the_others(system: System) -> 
     assert "good.csv" not in done.errors
     assert done.errors.count("a file holds no record") == 2
     assert system.balances()
+
+
+def test_a_file_is_complained_of_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, as people write it and without its version, whatever the message says already."""
+    monkeypatch.chdir(tmp_path)
+    here, there = (tmp_path / "in 1" / "a.csv").as_uri(), "file:///elsewhere/b%0A.csv"
+    told = [
+        complaint(f"{here}#9-abc", Unreadable("amount is missing")),
+        complaint(f"{here}#9-abc", Unreadable(f"{here} is cut short")),
+        complaint("file:///elsewhere/a.csv#9-abc", Unreadable("amount is missing")),
+        complaint(f"{there}#9-abc", Unreadable("amount is missing")),
+        complaint("s3://b/a.csv#abc", Fenced([Range("s3://b/a.csv#abc", 0, 1, 1)])),
+    ]
+    assert told == [
+        "in 1/a.csv: amount is missing",
+        "in 1/a.csv is cut short",
+        "/elsewhere/a.csv: amount is missing",
+        f"{there}: amount is missing",
+        "another run is working on s3://b/a.csv; run again when it has ended",
+    ]
 
 
 def test_a_flood_of_rejects_leaves_the_file_uncommitted(system: System) -> None:

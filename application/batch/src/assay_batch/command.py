@@ -20,7 +20,7 @@ from assay_batch import bootstrap
 from assay_batch.dry_run import dry_run
 from assay_batch.places import places
 from assay_batch.progress import shown
-from assay_batch.report import log, show
+from assay_batch.report import complaint, log, show
 from assay_batch.run import Request, Result
 from assay_batch.run import run as run_batch
 
@@ -81,7 +81,7 @@ def run(
         _log.error("a fault of Assay", error=type(error).__name__, where=where)
         result.status, result.exit_code = "failed", 1
     for partition, error in result.problems.items():
-        bootstrap.complain(f"{partition}: {error}")
+        bootstrap.complain(complaint(partition, error))
     if stopped_by is not None:
         bootstrap.complain(str(stopped_by))
     if result.status == "nothing_to_do" and not result.found:

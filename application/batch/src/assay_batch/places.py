@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from assay.domain.errors import DATA, Fatal
 from assay.domain.pattern import is_pattern, literal
+from assay.domain.position import Partition
 from assay.ports.objects import Object, Objects
 
 
@@ -54,6 +55,15 @@ def places(uris: Sequence[str], *, errors: str | None = None, archive: str | Non
 def is_s3(uri: str) -> bool:
     """Whether it names something in S3 and not on this machine."""
     return uri.startswith("s3://")
+
+
+def spelled(partition: Partition) -> str:
+    """A file as people name it, without version; a local one by its path, from here if below."""
+    uri = partition.rpartition("#")[0]
+    path = Path(unquote(uri.removeprefix("file://")))
+    if not uri.startswith("file://") or not str(path).isprintable():
+        return uri
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _root(uri: str) -> str:

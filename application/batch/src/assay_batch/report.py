@@ -7,9 +7,21 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from assay.domain.errors import AssayError
+from assay.domain.position import Partition
+from assay_batch.places import spelled
 from assay_batch.run import Result
 
 _log: Any = structlog.get_logger(__name__)
+
+
+def complaint(partition: Partition, error: AssayError) -> str:
+    """What went wrong with a file, in which its name stands once."""
+    uri, name = partition.rpartition("#")[0], spelled(partition)
+    message = str(error)
+    if uri in message:
+        return message.replace(partition, name).replace(uri, name)
+    return f"{name}: {message}"
 
 
 def show(result: Result, console: Console, *, dry: bool) -> None:

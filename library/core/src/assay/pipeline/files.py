@@ -166,7 +166,7 @@ class FileSource:
             end = "abandoned"
             self.failed[item.partition] = error
         except Unreadable as error:
-            self.failed[item.partition] = Unreadable(f"{item.uri}: {error}")
+            self.failed[item.partition] = error
         if held.height or end:
             yield _chunk(item, at, held, header, end)
 
