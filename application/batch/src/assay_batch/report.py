@@ -31,7 +31,7 @@ def show(result: Result, console: Console, *, dry: bool) -> None:
         many = f"all {result.found:,} files were" if result.found > 1 else "the file was"
         console.print(f"{many} done before")
     for each in result.empty:
-        console.print(f"no record in {each}", soft_wrap=True, highlight=False)
+        console.print(f"no record in {spelled(each)}", soft_wrap=True, highlight=False)
     title = "Would be rejected" if dry else "Rejected"
     table = Table("code", "field", "records", title=title, box=SIMPLE_HEAD)
     table.title_justify = "left"
@@ -59,7 +59,7 @@ def show(result: Result, console: Console, *, dry: bool) -> None:
 def log(result: Result) -> None:
     """Says the same to those who read logs."""
     for each in result.empty:
-        _log.warning("a file holds no record", file=each)
+        _log.warning("a file holds no record", file=spelled(each))
     if result.codes:
         codes = {
             f"{code} {field}".strip(): count for (code, field), count in result.codes.most_common()
