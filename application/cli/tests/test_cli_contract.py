@@ -83,6 +83,17 @@ def test_a_draft_of_what_is_in_s3_and_packed(assay: Assay, s3: S3Settings, bucke
     assert missing.returncode == 65
 
 
+def test_what_is_no_table_is_named(assay: Assay) -> None:
+    """A text or an Excel file: exit 65, with its name and what it is; nothing is written."""
+    for content, said in {b"# Cards\n\nOne, two.\n": "no table", b"PK\x03\x04": "Excel"}.items():
+        Path("cards.csv").write_bytes(content)
+        ended = assay("contract", "new", "cards.csv", "--out", "cards.odcs.yaml")
+        assert ended.returncode == 65
+        assert "cards.csv: this is no" in ended.stderr
+        assert said in ended.stderr
+    assert not Path("cards.odcs.yaml").exists()
+
+
 @pytest.mark.parametrize("content", [None, b"", gzip.compress(b"a;b\n1;2\n" * 999)[:30]])
 def test_what_cannot_be_drafted_from(assay: Assay, content: bytes | None) -> None:
     """No file, an empty one, a damaged one: exit 65, naming it where it can be named."""

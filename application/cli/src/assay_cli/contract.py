@@ -11,7 +11,7 @@ from assay.contract.contract import Contract
 from assay.contract.document import parse
 from assay.contract.draft import Mark, draft, undecided
 from assay.contract.problems import ContractError, Problem
-from assay.domain.errors import CONFIGURATION, DONE, Fatal
+from assay.domain.errors import CONFIGURATION, DONE, Fatal, Unreadable
 from assay_cli import bootstrap
 from assay_cli.output import Json, add, decoded, plain, print_json, say, show, table
 from assay_cli.sample import Sample, read
@@ -49,7 +49,11 @@ def new(
     Exit codes: 0 drafted, 65 there is no such file or it is no delimited text,
     75 S3 is away, 78 settings are wrong or --out exists.
     """
-    text = draft(_head(bootstrap.blocks(file)), _name(file))
+    head = _head(bootstrap.blocks(file))
+    try:
+        text = draft(head, _name(file))
+    except Unreadable as error:
+        raise Unreadable(f"{file}: {error}") from None
     if out is None:
         typer.echo(text, nl=not text.endswith("\n"))
         return

@@ -3,32 +3,21 @@
 What the file alone cannot say is marked `# Decide:`.
 """
 
-import codecs
-import csv
-import io
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import polars as pl
 
 from assay.contract.amounts import Writing, canonical
+from assay.contract.columns import is_signed, meant
+from assay.contract.head import Head, read_head
 from assay.contract.timestamps import RFC_3339, moment, parse_format
-from assay.contract.words import COLUMN_OF, VALUE_OF, plain
-from assay.domain.errors import Unreadable
-from assay.domain.rules import COLUMNS
+from assay.contract.words import VALUE_OF, plain
+from assay.domain.rules import COLUMNS, CURRENCIES
 
 _DECIDE: Final = "# Decide: "
-_MARKS: Final = (  # UTF-32's begins with UTF-16's
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
-_DELIMITERS: Final = (",", ";", "\t", "|")
 _DAYS: Final = (
     "yyyy-MM-dd",
     "d/M/yyyy",
@@ -38,16 +27,19 @@ _DAYS: Final = (
     "yyyy/MM/dd",
     "yyyyMMdd",
     "d/M/yy",
+    "M/d/yy",
     "d.M.yy",
     "d-MMM-yyyy",
     "d MMM yyyy",
+    "d-MMM-yy",
+    "d MMM yy",
 )
 _TIMES: Final = ("", " HH:mm:ss", "'T'HH:mm:ss", " HH:mm", " HH:mm:ss.SSS", "'T'HH:mm:ss.SSS")
 _PATTERNS: Final = (*(day + time for day in _DAYS for time in _TIMES), RFC_3339)
-_CURRENCIES: Final = {"€": "EUR", "£": "GBP", "$": "USD"}
+_SIGNS: Final = {"€": "EUR", "£": "GBP", "$": "USD"}
 _WRITINGS: Final = tuple(
     Writing(decimal, thousands, sign)
-    for sign in (None, *_CURRENCIES)
+    for sign in (None, *_SIGNS)
     for decimal, thousands in (
         (".", None),
         (",", None),
@@ -60,20 +52,10 @@ _WRITINGS: Final = tuple(
 )
 
 
-@dataclass(frozen=True)
-class _Head:
-    """What the head of a file shows."""
-
-    encoding: str
-    delimiter: str
-    header: tuple[str, ...]
-    columns: tuple[tuple[str, ...], ...]
-
-    def column(self, number: int | None) -> tuple[str, ...]:
-        """The cells of a column that hold something."""
-        if number is None:
-            return ()
-        return tuple(cell.strip() for cell in self.columns[number] if cell.strip())
+_DATED: Final = re.compile(
+    r"(?:(?:-|^)(?:\d+|q[1-4]|to|(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*)(?=-|$)"
+    r"|(?<=\D)\d{4,})+$"
+)
 
 
 class Mark(NamedTuple):
@@ -103,29 +85,31 @@ def draft(sample: bytes, name: str) -> str:
 
     Args:
         sample: the first bytes of the file; a few hundred records are enough.
-        name: of the file or the supplier; becomes the contract's id.
+        name: of the file or the supplier; the contract's id is made of it.
 
     Returns:
-        YAML. It parses as it is where every required column was found or can be derived.
+        YAML. It parses as it is where every required column was found or can be derived; what is
+        commented out for one that was not is complete but for the header's name.
 
     Raises:
-        Unreadable: there is no header to be seen.
+        Unreadable: this is no delimited text with a header.
     """
-    head = _read(sample)
-    found = _columns(head.header)
-    slug = re.sub(r"[^a-z0-9]+", "-", name.casefold()).strip("-") or "supplier"
+    head = read_head(sample)
+    found = meant(head)
+    supplier = _id(name)
     lines = [
-        "# A draft: read it through, and look at what is marked `Decide:`.",
+        "# A draft: read it through, and decide what is marked. A mark goes when it is decided.",
         "apiVersion: v3.2.0",
         "kind: DataContract",
-        f"id: {_quoted(slug)}  # part of every derived id: do not change it later",
+        f"{_DECIDE}an id for this supplier; it is in every derived id and cannot be changed later.",
+        f"id: {_quoted(supplier)}",
         f"name: {_quoted(name)}",
         "version: 1.0.0",
         "status: draft",
         "servers:",
         "  - server: inbox",
         "    type: s3",
-        f"    location: {_quoted(f's3://transactions/{slug}/*.csv')}  {_DECIDE}where they lie.",
+        f"    location: {_quoted(f's3://transactions/{supplier}/*.csv')}  {_DECIDE}where they lie.",
         "    format: csv",
         f"    delimiter: {_quoted(head.delimiter)}",
         f"    encoding: {head.encoding}",
@@ -142,7 +126,7 @@ def draft(sample: bytes, name: str) -> str:
         elif column in found:
             lines += _mapped(column, head, found)
         else:
-            lines += _unmapped(column, head.column(found.get("amount")))
+            lines += _unmapped(column, head, found)
     for number, header in enumerate(head.header):
         if number not in found.values():
             lines += _property(
@@ -154,62 +138,11 @@ def draft(sample: bytes, name: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _read(sample: bytes) -> _Head:
-    encoding, text = _decoded(sample)
-    lines = list(io.StringIO(text, newline=""))
-    if len(lines) > 1 and not lines[-1].endswith(("\r", "\n")):
-        lines.pop()  # the sample may end inside it
-    read = {each: _rows(lines, each) for each in _DELIMITERS}
-
-    def fit(delimiter: str) -> tuple[int, int]:
-        rows = read[delimiter]
-        width = len(rows[0]) if rows else 0
-        return sum(len(row) == width for row in rows) if width > 1 else 0, width
-
-    delimiter = max(_DELIMITERS, key=fit)
-    rows = read[delimiter]
-    if not rows:
-        raise Unreadable("the file is empty; draft the contract from one with a header")
-    header = tuple(name.strip() for name in rows[0])
-    even = [row for row in rows[1:] if len(row) == len(header)]
-    columns = tuple(zip(*even, strict=True)) or ((),) * len(header)
-    return _Head(encoding, delimiter, header, columns)
-
-
-def _rows(lines: Sequence[str], delimiter: str) -> list[list[str]]:
-    try:
-        return [row for row in csv.reader(lines, delimiter=delimiter) if row]
-    except csv.Error:  # then it is another one
-        return []
-
-
-def _decoded(sample: bytes) -> tuple[str, str]:
-    for mark, encoding in _MARKS:
-        if sample.startswith(mark):
-            return encoding, sample[len(mark) :].decode(encoding, "replace")
-    if sample[1::2].count(0) > len(sample) // 4:
-        return "utf-16-le", sample.decode("utf-16-le", "replace")
-    if sample[::2].count(0) > len(sample) // 4:
-        return "utf-16-be", sample.decode("utf-16-be", "replace")
-    try:
-        return "utf-8", codecs.getincrementaldecoder("utf-8")().decode(sample)
-    except UnicodeDecodeError:
-        return "cp1252", sample.decode("cp1252", "replace")
-
-
-def _columns(header: Sequence[str]) -> dict[str, int]:
-    """The canonical columns that headers most likely mean, each header once."""
-    found: dict[str, int] = {}
-    for number, name in enumerate(header):
-        inside = re.search(r"\((.*)\)", name)
-        for part in (name, name.partition("(")[0], inside[1] if inside else ""):
-            column = COLUMN_OF.get(plain(part))
-            if column is not None and column not in found:
-                found[column] = number
-                break
-    if "description" not in found and "merchant" in found:
-        found["description"] = found["merchant"]
-    return found
+def _id(name: str) -> str:
+    """A name for a supplier's files: the file's without the dates and numbers at its end."""
+    slug = plain(name).replace(" ", "-")
+    undated = _DATED.sub("", slug) if re.search(r"\d", slug) else slug
+    return undated.strip("-") or "supplier"
 
 
 def _property(
@@ -237,10 +170,21 @@ def _quoted(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)  # which is YAML as well
 
 
-def _amount(head: _Head, found: Mapping[str, int]) -> list[str]:
-    if "amount" not in found:
-        return _absent("amount")
-    texts = pl.Series(head.column(found["amount"]), dtype=pl.String)
+def _amounts(head: Head, found: Mapping[str, int]) -> list[str]:
+    """The cells that hold amounts."""
+    columns = [found[each] for each in ("amount", "debit", "credit") if each in found]
+    return [cell for number in columns for cell in head.column(number)]
+
+
+def _amount(head: Head, found: Mapping[str, int]) -> list[str]:
+    if not {"amount", "debit"} & found.keys():
+        written = {"decimalSeparator": ".", "thousandsSeparator": ","}
+        return [
+            *_hole("amount", "logicalType: number", custom=written),
+            "      # Where debits and credits stand in two columns, take these lines instead:",
+            *_commented(_two_columns("DEBIT HEADER", "CREDIT HEADER", written)),
+        ]
+    texts = pl.Series(_amounts(head, found), dtype=pl.String)
     read = pl.DataFrame({"text": texts}).select(
         canonical(pl.col("text"), each).is_not_null().sum().alias(str(number))
         for number, each in enumerate(_WRITINGS)
@@ -253,13 +197,27 @@ def _amount(head: _Head, found: Mapping[str, int]) -> list[str]:
         custom["thousandsSeparator"] = best.thousands
     if best.currency_sign:
         custom["currencySign"] = best.currency_sign
+    if "debit" in found:
+        return _two_columns(head.header[found["debit"]], head.header[found["credit"]], custom)
     options = ("logicalType: number", "required: true")
     return _property("amount", head.header[found["amount"]], options=options, custom=custom)
 
 
-def _timestamp(head: _Head, found: Mapping[str, int]) -> list[str]:
+def _two_columns(debit: str, credit: str, custom: Mapping[str, object]) -> list[str]:
+    return _property(
+        "amount",
+        None,
+        options=("logicalType: number", "required: true"),
+        custom={
+            "derivation": {"from": "debitAndCredit", "debit": debit, "credit": credit},
+            **custom,
+        },
+    )
+
+
+def _timestamp(head: Head, found: Mapping[str, int]) -> list[str]:
     if "timestamp" not in found:
-        return _absent("timestamp")
+        return _hole("timestamp", *_written_times("yyyy-MM-dd"))
     left = pl.DataFrame({"text": head.column(found["timestamp"])}, schema={"text": pl.String})
     patterns: list[str] = []
     note = "the zone of times that do not say their offset."
@@ -277,23 +235,26 @@ def _timestamp(head: _Head, found: Mapping[str, int]) -> list[str]:
             note += f" These dates could be {swapped} as well: is the day or the month first?"
         patterns.append(best)
         left = left.filter(~reads[best])
-    options = (
-        "logicalType: timestamp",
-        "logicalTypeOptions:",
-        f"  format: {_quoted(patterns[0] if patterns else 'yyyy-MM-dd')}",
-        "  defaultTimezone: UTC",
-        "required: true",
-    )
+    if not patterns:
+        note = f"the format of the times, which is not known; and {note}"
+    options = (*_written_times(patterns[0] if patterns else "yyyy-MM-dd"), "required: true")
     custom = {"furtherFormats": patterns[1:]} if patterns[1:] else {}
     header = head.header[found["timestamp"]]
     return _property("timestamp", header, options=options, custom=custom, note=note)
 
 
-def _mapped(column: str, head: _Head, found: Mapping[str, int]) -> list[str]:
+def _written_times(pattern: str) -> tuple[str, ...]:
+    return (
+        "logicalType: timestamp",
+        "logicalTypeOptions:",
+        f"  format: {_quoted(pattern)}",
+        "  defaultTimezone: UTC",
+    )
+
+
+def _mapped(column: str, head: Head, found: Mapping[str, int]) -> list[str]:
     """A column that a header was found for."""
-    options = ("logicalType: string",)
-    if column in {"description", "merchant"}:
-        options += ("classification: confidential", "tags: [pii]")
+    options = _text_options(column)
     known = VALUE_OF.get(column, {})
     words = {word: known.get(plain(word)) for word in head.column(found[column])}
     values = {word: value for word, value in words.items() if value and word != value}
@@ -302,43 +263,73 @@ def _mapped(column: str, head: _Head, found: Mapping[str, int]) -> list[str]:
         meanings = ", ".join(dict.fromkeys(known.values()))
         note = f"some words of this column mean nothing known; map them to {meanings}."
     custom = {"valueMap": values} if values else {}
+    if column == "transaction_id" and "ref" in plain(head.header[found[column]]):
+        note = "whether each transaction has another one; if not, derive it from content."
     return _property(column, head.header[found[column]], options=options, custom=custom, note=note)
 
 
-def _unmapped(column: str, amounts: Sequence[str]) -> list[str]:
+def _text_options(column: str) -> tuple[str, ...]:
+    if column in {"description", "merchant"}:
+        return "logicalType: string", "classification: confidential", "tags: [pii]"
+    return ("logicalType: string",)
+
+
+def _unmapped(column: str, head: Head, found: Mapping[str, int]) -> list[str]:
     """A column that no header was found for."""
+    if column == "description":
+        return _hole(column, *_text_options(column))
+    signed = is_signed(_amounts(head, found))
     custom: dict[str, object] = {}
     if column == "transaction_id":
         custom["derivation"] = {"from": "content"}
         note = "no header looks like an id, so it is derived from all cells of a record."
     elif column == "currency":
-        signs = "".join(amounts)
-        custom["default"] = next(
-            (code for sign, code in _CURRENCIES.items() if sign in signs), "EUR"
-        )
+        custom["default"] = _currency(head, found)
         note = "the currency of all amounts."
     elif column == "operation_type":
         custom["default"] = "payment"
         note = "what all transactions are."
-    elif column == "side" and any(re.search(r"[-(\u2212]", amount) for amount in amounts):
+    elif column == "side" and (signed or "amount" not in found):
         custom["derivation"] = {
             "from": "amountSign",
             "positive": "credit",
             "zero": "debit",
             "negative": "debit",
         }
-        note = "whether a negative amount is a debit."
+        if "debit" in found:
+            note = ""
+        elif "amount" in found:
+            note = "whether a negative amount is a debit."
+        else:
+            note = "whether a negative amount is a debit; of amounts without signs, what side is."
     elif column == "side":
         custom["default"] = "debit"
         note = "the side of all transactions."
     else:
-        return _absent(column) if column == "description" else []
+        return []
     return _property(column, None, options=("logicalType: string",), custom=custom, note=note)
 
 
-def _absent(column: str) -> list[str]:
+def _currency(head: Head, found: Mapping[str, int]) -> str:
+    """The currency that the headers of the amounts name, or a sign in their cells."""
+    headers = " ".join(
+        head.header[found[each]] for each in ("amount", "debit", "credit") if each in found
+    )
+    named = (each for each in re.findall(r"\b[A-Z]{3}\b", headers) if each in CURRENCIES)
+    signs = headers + "".join(_amounts(head, found))
+    return next(named, None) or next(
+        (code for sign, code in _SIGNS.items() if sign in signs), "EUR"
+    )
+
+
+def _hole(column: str, *options: str, custom: Mapping[str, object] | None = None) -> list[str]:
+    """A column that must be there and that no header was found for, to be written by a person."""
+    lines = _property(column, "HEADER", options=(*options, "required: true"), custom=custom)
     return [
-        f"      {_DECIDE}no header was known for {column}; name the one that it has.",
-        f"      # - name: {column}",
-        "      #   physicalName:",
+        f"      {_DECIDE}no header was known for {column}; write its own, and take the # off.",
+        *_commented(lines),
     ]
+
+
+def _commented(lines: Sequence[str]) -> list[str]:
+    return [f"      # {line.removeprefix('      ')}" for line in lines]
