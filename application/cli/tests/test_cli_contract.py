@@ -47,10 +47,12 @@ def test_a_draft_is_a_valid_contract(assay: Assay, contract: str) -> None:
     sample = document["sample"]
     assert (sample["read"], sample["valid"], sample["rejected"]) == (4, 2, 2)
     assert sample["columns"]["amount"] == "column 3, amount"
-    assert [(each["record"], each["code"]) for each in sample["rejects"]] == [
-        (3, "invalid_amount"),
-        (4, "wrong_field_count"),
+    assert [(each["position"], each["code"]) for each in sample["rejects"]] == [
+        (2, "invalid_amount"),
+        (3, "wrong_field_count"),
     ]
+    printed = assay("contract", "validate", contract, "--sample", "cards.csv").stdout
+    assert "position 2: amount is not a number" in printed
 
 
 def test_a_draft_goes_to_standard_output_or_into_a_new_file(assay: Assay, cards: str) -> None:

@@ -184,7 +184,7 @@ def _sample_document(sample: Sample, *, content: bool) -> dict[str, Any]:
         "rejected": sample.rejects.height,
         "columns": sample.sources,
         "rejects": [
-            {"record": row + 1, "code": code, "field": field, "message": message}
+            {"position": row, "code": code, "field": field, "message": message}
             | ({"raw": decoded(sample.records["raw"][row])} if content else {})
             for row, code, field, message in _first(sample)
         ],
@@ -216,7 +216,7 @@ def _show_sample(sample: Sample, *, content: bool) -> None:
     show(counts)
     say()
     for row, code, _, message in _first(sample):
-        say(f"record {row + 1}: {plain(message)} ([yellow]{plain(code)}[/])")
+        say(f"position {row}: {plain(message)} ([yellow]{plain(code)}[/])")
         if content:
             say(f"  {plain(decoded(sample.records['raw'][row]))}")
     if not content:
