@@ -11,7 +11,8 @@ import pytest
 from assay.contract.contract import Contract
 from assay.contract.document import parse
 from assay.domain.transaction import split
-from assay.wire.csv import Splitter, cells, dialect_of, header_cells
+from assay.wire.csv import cells, dialect_of, header_cells
+from assay.wire.splitter import Splitter
 
 pytestmark = pytest.mark.corpus
 CONTRACTS = Path(__file__).parents[3] / "contracts"

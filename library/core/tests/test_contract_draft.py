@@ -15,7 +15,8 @@ from assay.contract.draft import draft, undecided
 from assay.contract.head import read_head
 from assay.domain.errors import DATA, Unreadable
 from assay.domain.transaction import split
-from assay.wire.csv import Splitter, cells, dialect_of, header_cells
+from assay.wire.csv import cells, dialect_of, header_cells
+from assay.wire.splitter import Splitter
 
 OURS = ("id", "description", "amount", "timestamp", "merchant", "operation_type", "side")
 

@@ -12,7 +12,8 @@ import pytest
 from assay.domain.dialect import Dialect
 from assay.domain.errors import Unreadable
 from assay.domain.reject import RAW_LIMIT
-from assay.wire.csv import Splitter, cells, dialect_of, header_cells
+from assay.wire.csv import cells, dialect_of, header_cells
+from assay.wire.splitter import Splitter
 
 COMMA = Dialect()
 MIB = 1 << 20

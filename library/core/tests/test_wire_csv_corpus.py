@@ -11,7 +11,8 @@ import pytest
 
 from assay.domain.dialect import Dialect
 from assay.domain.errors import Unreadable
-from assay.wire.csv import Splitter, cells, dialect_of, header_cells
+from assay.wire.csv import cells, dialect_of, header_cells
+from assay.wire.splitter import Splitter
 
 pytestmark = pytest.mark.corpus
 DIALECT = Dialect()

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from assay.domain.dialect import Dialect
 from assay.domain.reject import REJECTS
-from assay.wire.csv import Splitter, cells, header_cells
+from assay.wire.csv import cells, header_cells
+from assay.wire.splitter import Splitter
 
 SEMICOLON = Dialect(delimiter=";")
 # Where it quotes only what it must, the writer leaves newlines other than its own unquoted.
@@ -166,8 +167,8 @@ def test_limits_hold_to_the_byte_wherever_the_blocks_end(
 ) -> None:
     """Open quotes and long records are found as one who reads byte by byte would find them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("assay.wire.csv.RAW_LIMIT", limit)
-        patch.setattr("assay.wire.csv._GLANCE", min(limit, 1 << 14))
+        patch.setattr("assay.wire.splitter.RAW_LIMIT", limit)
+        patch.setattr("assay.wire.splitter._GLANCE", min(limit, 1 << 14))
         _, records = split(b"h\n" + content, cuts, SEMICOLON)
     expected = reference(content, limit)
     assert records.select("raw", "length", "fault").rows() == expected

@@ -12,7 +12,8 @@ from assay.domain.position import Range
 from assay.domain.rules import COLUMNS
 from assay.domain.transaction import split
 from assay.pipeline.files import decode
-from assay.wire.csv import SPLIT, Splitter, header_cells
+from assay.wire.csv import header_cells
+from assay.wire.splitter import SPLIT, Splitter
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from assay.domain.dialect import BYTE_ORDER_MARKS
 from assay.domain.errors import Unreadable
 
-_MARKS: Final = (  # UTF-32's begins with UTF-16's
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
 _DELIMITERS: Final = (",", ";", "\t", "|")
 # https://en.wikipedia.org/wiki/List_of_file_signatures
 _SIGNATURES: Final = (
@@ -104,7 +98,7 @@ def _rows(lines: Sequence[str], delimiter: str) -> list[list[str]]:
 
 
 def _decoded(sample: bytes) -> tuple[str, str]:
-    for mark, encoding in _MARKS:
+    for mark, encoding in BYTE_ORDER_MARKS:
         if sample.startswith(mark):
             return encoding, sample[len(mark) :].decode(encoding, "replace")
     if sample[1::2].count(0) > len(sample) // 4:

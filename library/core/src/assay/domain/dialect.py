@@ -1,6 +1,20 @@
 """How a supplier's CSV is written."""
 
+import codecs
 from dataclasses import dataclass
+from typing import Final
+
+BYTE_ORDER_MARKS: Final = (  # UTF-32's begins with UTF-16's
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+"""Byte order marks and the encodings that they stand for, in the order in which to look."""
+
+WIDE: Final = ("utf-16", "utf-32")
+"""What codecs of more than one byte a character begin with."""
 
 
 @dataclass(frozen=True)
@@ -18,3 +32,9 @@ class Dialect:
     quote: str | None = '"'
     encoding: str = "utf-8"
     fallback_encodings: tuple[str, ...] = ()
+
+
+def codec_of(encoding: str) -> str:
+    """Python's name of an encoding, with the byte order that files without a mark mostly have."""
+    name = codecs.lookup(encoding).name
+    return {"utf-8-sig": "utf-8", "utf-16": "utf-16-le", "utf-32": "utf-32-le"}.get(name, name)

@@ -17,7 +17,8 @@ from assay.domain.reject import REJECTS
 from assay.domain.transaction import TRANSACTIONS
 from assay.ports.objects import Object, Objects
 from assay.ports.source import AskPositions
-from assay.wire.csv import Splitter, cells, dialect_of, header_cells
+from assay.wire.csv import cells, dialect_of, header_cells
+from assay.wire.splitter import Splitter
 
 Decompress: TypeAlias = Callable[[str, Iterator[bytes]], Iterator[bytes]]
 """The plain bytes of a file, by its name and its bytes as they are stored."""
