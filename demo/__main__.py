@@ -89,7 +89,8 @@ def _show(environment: Mapping[str, str]) -> None:
 _NEXT = """\
 [bold]uv run assay up[/]                            the servers, to stay
 [bold]uv run assay migrate[/]                       the tables
-[bold]uv run assay contract new FILE.csv[/]         drafts how your file is written
+[bold]uv run assay contract new FILE.csv --out FILE.odcs.yaml[/]
+  drafts how it is written: decide what is marked, then set status: active
 [bold]uv run assay batch run FILE.csv --contract FILE.odcs.yaml --dry-run[/]
 [bold]uv run assay batch run FILE.csv --contract FILE.odcs.yaml[/]
 [bold]uv run assay dead-letters list[/]             what was rejected, and why
