@@ -58,22 +58,17 @@ class Job:
             ASSAY_API__FORMAT=spoken,
         )
 
-    def _rows(self, columns: str, of: str) -> list[tuple[object, ...]]:
-        where = f"starts_with({of}.partition, %s) ORDER BY {of}.position"
-        tables = {
-            "transactions": "transactions LEFT JOIN predictions USING (transaction_id)",
-        }
-        question = f"SELECT {columns} FROM {tables.get(of, of)} WHERE {where}"  # noqa: S608 - ours
-        if of == "ledger":
-            question = question.partition(" ORDER BY ")[0]
+    def _rows(self, columns: str, of: str, order: str = "position") -> list[tuple[object, ...]]:
+        here = f"starts_with(partition, %s) ORDER BY {order}"
+        question = f"SELECT {columns} FROM {of} WHERE {here}"  # noqa: S608 - ours
         return self.system.query(question, self.folder.as_uri())
 
     @property
     def predictions(self) -> list[tuple[object, ...]]:
         """What stands in the tables, in the order of the file."""
         return self._rows(
-            "transaction_id, category, confidence, needs_review, model_name, model_version",
-            "transactions",
+            "transaction_id, category, confidence, predictions.needs_review, model_name, model_version",
+            "transactions JOIN ledger USING (entry) LEFT JOIN predictions USING (transaction_id)",
         )
 
     @property
@@ -84,7 +79,7 @@ class Job:
     @property
     def is_untouched(self) -> bool:
         """Whether nothing was written at all."""
-        return not (self.predictions or self.letters or self._rows("read", "ledger"))
+        return not (self.predictions or self.letters or self._rows("read", "ledger", "first"))
 
 
 @pytest.fixture

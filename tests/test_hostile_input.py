@@ -78,8 +78,7 @@ def test_every_record_leaves_through_one_door(
     )
     assert letters == case.rejects
     predicted = shared_system.query(
-        "SELECT count(*) FROM transactions JOIN predictions USING (transaction_id)"
-        " WHERE partition = %s",
+        "SELECT count(*) FROM transactions_with_predictions WHERE partition = %s",
         at,
     )
     assert predicted == [(len(set(good)),)]

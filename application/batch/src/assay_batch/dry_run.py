@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 
-import polars as pl
-
 from assay.domain.chunk import Chunk
 from assay.domain.position import Positions
+from assay.domain.reject import by_code
 from assay.domain.tally import Tally
 from assay.domain.transaction import split
 from assay.pipeline.files import Decompress, FileSource, decode
 from assay.ports.objects import Objects
 from assay_batch.places import find
-from assay_batch.run import Progress, Request, Result, codes_of
+from assay_batch.run import Progress, Request, Result
 
 
 def dry_run(
@@ -43,7 +42,8 @@ def dry_run(
         if isinstance(event, Chunk):
             candidates, undecodable = decode(event, request.contract)
             valid, invalid = split(candidates)
-            result.codes.update(codes_of(pl.concat([undecodable, invalid])))
+            result.codes.update(by_code(undecodable))
+            result.codes.update(by_code(invalid))
             rejected = undecodable.height + invalid.height
             result.tally += Tally(valid.height + rejected, valid.height, rejected)
             result.note_ends(event.ranges)

@@ -11,7 +11,6 @@ from functools import partial
 from types import FrameType
 from typing import Any, Final, Protocol, TypeVar, cast
 
-import polars as pl
 import structlog
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay
 
@@ -26,6 +25,7 @@ from assay.domain.errors import (
 )
 from assay.domain.outcome import Outcome
 from assay.domain.position import Partition, Positions, Range
+from assay.domain.reject import by_code
 from assay.domain.tally import Tally
 from assay.pipeline.files import Decompress, FileSource, decode
 from assay.pipeline.pump import Policy, Pump
@@ -264,7 +264,7 @@ def _pump(
     def committed(outcome: Outcome, tally: Tally) -> None:
         result.tally += tally
         result.note_ends(outcome.ranges)
-        result.codes.update(codes_of(outcome.rejects))
+        result.codes.update(by_code(outcome.rejects))
         # The store alone sees those, and says how many.
         if conflicts := tally.rejected - outcome.rejects.height:
             result.codes["conflicting_duplicate", "transaction_id"] += conflicts
@@ -292,12 +292,6 @@ def _pump(
     result.problems |= source.failed | pump.report.given_up
     if signals:
         result.status, result.exit_code = "interrupted", TEMPORARY
-
-
-def codes_of(rejects: pl.DataFrame) -> dict[tuple[str, str], int]:
-    """How many rejects there are, by code and field."""
-    counted = rejects.group_by("code", "field").len()
-    return {(code, field or ""): number for code, field, number in counted.iter_rows()}
 
 
 @contextmanager

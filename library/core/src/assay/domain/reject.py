@@ -81,3 +81,9 @@ def faults(
 def no_rejects() -> pl.DataFrame:
     """An empty frame shaped as `REJECTS`."""
     return pl.DataFrame(schema=REJECTS)
+
+
+def by_code(rejects: pl.DataFrame) -> dict[tuple[str, str], int]:
+    """How many rejects there are of each code and field; the field is empty where there is none."""
+    counted = rejects.group_by("code", "field").len()
+    return {(code, field or ""): number for code, field, number in counted.iter_rows()}
