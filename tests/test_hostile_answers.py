@@ -67,7 +67,8 @@ class Job:
     def predictions(self) -> list[tuple[object, ...]]:
         """What stands in the tables, in the order of the file."""
         return self._rows(
-            "transaction_id, category, confidence, predictions.needs_review, model_name, model_version",
+            "transaction_id, category, confidence, predictions.needs_review, model_name,"
+            " model_version",
             "transactions JOIN ledger USING (entry) LEFT JOIN predictions USING (transaction_id)",
         )
 
