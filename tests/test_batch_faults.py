@@ -146,8 +146,12 @@ def test_a_signal_drains(filled: System, number: int) -> None:
 
 
 def test_a_file_replaced_while_it_is_read(local: Local, system: System) -> None:
-    """The old version's range stays whole and says so; the next run does the new version."""
-    system.put("in/a.csv", csv(150_000, seed=1, broken=0.0))
+    """The old version's range stays whole and says so; the next run does the new version.
+
+    When the old one is back, what is left of it is done.
+    """
+    old = csv(150_000, seed=1, broken=0.0)
+    system.put("in/a.csv", old)
     process = begun(system)
     local.api.pause()
     wait_for(lambda: _stands_still(system))
@@ -159,6 +163,9 @@ def test_a_file_replaced_while_it_is_read(local: Local, system: System) -> None:
     assert 0 < left == committed(system) < 150_000
     assert system.batch(system.uri("in/")).summary["read"] == 500
     assert is_whole(system, left + 500)
+    system.put("in/a.csv", old)
+    assert system.batch(system.uri("in/")).summary["read"] == 150_000 - left
+    assert is_whole(system, 150_000 + 500)
 
 
 def _stands_still(system: System) -> bool:

@@ -1,6 +1,7 @@
 """The main job, as people run it: files in S3 become classified rows, and the books balance."""
 
 import os
+import re
 import tarfile
 from collections import Counter
 from io import StringIO
@@ -139,6 +140,43 @@ def test_a_flood_of_rejects_leaves_the_file_uncommitted(system: System) -> None:
     accepted = system.batch(system.uri("in/"), "--reject-limit", "1")
     assert accepted.exit_code == 0
     assert doors(accepted.summary) == (400, 0, 400, 0)
+    assert system.balances()
+
+
+def test_a_limit_is_no_way_around_the_reject_limit(system: System) -> None:
+    """What a trial run reads of a file is judged like a file that ends there."""
+    broken = "X{};BAKERY;twelve;2024-01-02 10:00:00;;payment;debit"
+    system.put("in/bad.csv", "\n".join([HEADER, *map(broken.format, range(400))]).encode())
+    done = system.batch(system.uri("in/"), "--limit", "100")
+    assert done.exit_code == 65
+    assert doors(done.summary) == (0, 0, 0, 0)
+    assert not rejected(system)
+
+
+def test_a_contract_mended_in_mid_file_skips_nothing(system: System, tmp_path: Path) -> None:
+    """Where records are cut otherwise now, the file is left alone and it is said why."""
+    body = "\n".join(
+        [
+            HEADER,
+            *(f'X{n};"BAKERY\n{n}";-1,00;2024-01-02 10:00:00;;payment;debit' for n in range(9)),
+        ]
+    )
+    system.put("in/a.csv", body.encode())
+    text = system.contract("transactions").read_text("utf-8")
+    by_lines = tmp_path / "by-lines.odcs.yaml"
+    quote = "    customProperties: [{property: quote, value: null}]\n"
+    by_lines.write_text(re.sub(r"(    format: csv\n)", r"\1" + quote, text))
+    arguments = ("batch", "run", system.uri("in/"), "--reject-limit", "1", "--contract")
+    begun = system.run(*arguments, str(by_lines), "--limit", "4")
+    assert doors(begun.summary) == (4, 0, 4, 0)
+    mended = system.run(*arguments, str(system.contract("transactions")))
+    assert mended.exit_code
+    assert mended.summary["read"] == 0
+    assert "it was read up to record 4 with" in " ".join(mended.errors.split())
+    system.put("in/b.csv", body.encode())
+    assert doors(system.run(*arguments, str(system.contract("transactions"))).summary) == (
+        *(9, 9, 0, 0),
+    )
     assert system.balances()
 
 

@@ -3,14 +3,18 @@
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from random import Random
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from assay.contract.contract import Contract
 from assay.contract.document import parse
 from assay.domain.chunk import Chunk
-from assay.domain.errors import Replaced, Unavailable, Unreadable
+from assay.domain.errors import Renumbered, Replaced, Unavailable, Unreadable
 from assay.domain.position import Partition, Position, Positions
 from assay.domain.transaction import split
 from assay.memory.objects import MemoryObjects
@@ -146,6 +150,28 @@ def test_quotes_make_no_other_record() -> None:
     assert mixed == bare
 
 
+def _written(text: str, *, quoted: bool) -> bytes:
+    quoted = quoted or any(each in text for each in '";')
+    return ('"' + text.replace('"', '""') + '"' if quoted else text).encode()
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    texts=st.lists(st.text('aA";éß \x1f', min_size=1), min_size=2, max_size=5, unique=True),
+    quotes=st.randoms(use_true_random=False),
+)
+def test_an_id_does_not_depend_on_other_records(texts: list[str], quotes: Random) -> None:
+    """Alone or among others that differ from it, in whatever letters, however it is quoted."""
+
+    def derived(*some: str) -> list[str]:
+        body = rows(*(_written(each, quoted=quotes.random() < 0.5) for each in some))
+        return ids(drain(source_of({"a.csv": body}, DERIVED)), DERIVED)
+
+    together = derived(*texts)
+    assert together == [derived(each)[0] for each in texts]
+    assert len(set(together)) == len(texts)
+
+
 def test_encodings_make_no_equal_purchases_one() -> None:
     """One text in two encodings inside a file stays two records with two ids."""
     body = rows(b"CAF\xe9", b"CAF\xc3\xa9")
@@ -171,7 +197,7 @@ def test_a_resumed_file_gives_the_same_ids(start: int) -> None:
     (partition,) = (each.partition for each in objects.list(ROOT))
     rest = drain(source, {partition: Position(start)})
     assert ids(rest, DERIVED) == whole[start:]
-    assert rest[-1].ranges[0].position == Position(12, "finished")
+    assert rest[-1].ranges[0].position[:2] == (12, "finished")
 
 
 def test_a_break_in_mid_file_is_resumed_after_what_was_handed_out() -> None:
@@ -191,7 +217,7 @@ def test_a_break_in_mid_file_is_resumed_after_what_was_handed_out() -> None:
         0,
         *(each.ranges[0].next for each in chunks[:-1]),
     ]
-    assert chunks[-1].ranges[0].position == Position(400_000, "finished")
+    assert chunks[-1].ranges[0].position[:2] == (400_000, "finished")
     assert not source.failed
 
 
@@ -213,6 +239,51 @@ def test_a_file_replaced_while_it_is_read_is_abandoned() -> None:
     assert last.ranges[0].end == "abandoned"
     (error,) = source.failed.values()
     assert isinstance(error, Replaced)
+
+
+def test_what_is_gone_before_it_is_read_is_not_abandoned() -> None:
+    """Nothing was read of it, so that it is read whole if it comes back."""
+    objects = MemoryObjects()
+    source = source_of({"a.csv": HEAD + b"1;x\n", "b.csv": HEAD + b"2;x\n"}, objects=objects)
+    gone = objects.bodies.pop(ROOT + "b.csv")
+    chunks = drain(source)
+    assert [each.ranges[0].end for each in chunks] == ["finished"]
+    (error,) = source.failed.values()
+    assert isinstance(error, Replaced)
+    again = drain(source_of({"b.csv": gone}, objects=objects))
+    assert [each.records.height for each in again] == [1]
+
+
+BY_QUOTES = WITH_IDS
+BY_LINES = replace(WITH_IDS, dialect=replace(WITH_IDS.dialect, quote=None))
+
+
+def test_a_file_read_in_part_by_another_dialect_is_left_alone() -> None:
+    """Its positions mean other records; the other files go on, and one not begun is read."""
+    body = HEAD + b'1;"a\nb"\n2;x\n3;x\n4;x\n'
+    objects = MemoryObjects()
+    begun = source_of({"a.csv": body}, BY_LINES, objects=objects, limit=2)
+    (chunk,) = drain(begun)
+    stand = {each.partition: each.position for each in chunk.ranges}
+    files = {"a.csv": body, "b.csv": body}
+    source = source_of(files, BY_QUOTES, objects=objects)
+    chunks = drain(source, stand)
+    assert {each.partition for each in chunks[0].ranges}.isdisjoint(stand)
+    assert sum(each.records.height for each in chunks) == 4
+    (error,) = source.failed.values()
+    assert isinstance(error, Renumbered)
+    assert error.exit_code == 78
+    assert sum(e.records.height for e in drain(source_of(files, BY_LINES), stand)) == 3 + 5
+    zero = {partition: Position(0, None, at.numbering) for partition, at in stand.items()}
+    assert sum(e.records.height for e in drain(source_of(files, BY_QUOTES), zero)) == 8
+
+
+def test_a_limit_s_last_chunk_says_so() -> None:
+    """Whether it cuts a chunk or falls on its end; what a limit does not reach has no such end."""
+    body = HEAD + b"1;x\n" * 8
+    for limit, last in (2, [True]), (3, [True]), (4, [False, True]), (9, [False, False, False]):
+        chunks = drain(source_of({"a.csv": body}, limit=limit))
+        assert [each.is_last for each in chunks] == last
 
 
 def test_a_file_that_cannot_be_read_leaves_the_others_alone() -> None:

@@ -189,7 +189,7 @@ def run(request: Request, services: Services, result: Result, progress: Progress
     result.found = len(found)
     asked = partial(store.positions, request.source, [each.partition for each in found])
     stand = wait("store", asked)
-    waiting = [each for each in found if not _has_ended(stand, each.partition)]
+    waiting = [each for each in found if not _is_finished(stand, each.partition)]
     if waiting:
         wait("store", partial(services.runs.start, request.run_id, request.source))
         progress.begin(len(waiting), sum(each.size for each in waiting))
@@ -235,10 +235,6 @@ def _patiently(
     if told:
         progress.away(dependency, None)
     return answer
-
-
-def _has_ended(stand: Positions, partition: Partition) -> bool:
-    return partition in stand and stand[partition].end is not None
 
 
 def _is_finished(stand: Positions, partition: Partition) -> bool:

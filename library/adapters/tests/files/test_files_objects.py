@@ -10,7 +10,7 @@ import pytest
 
 from assay.domain.errors import Fatal, Replaced, Unavailable
 from assay.testing.objects import ObjectsSuite
-from assay_adapters.files.objects import LocalObjects
+from assay_adapters.files.objects import BLOCK, LocalObjects
 
 
 class TestLocalObjects(ObjectsSuite):
@@ -176,6 +176,18 @@ def test_a_file_that_changes_where_it_is_is_replaced(
         next(reading)
     with pytest.raises(Replaced):
         next(objects.read(item))
+
+
+def test_a_file_that_is_cut_short_does_not_just_end(objects: LocalObjects, tmp_path: Path) -> None:
+    """Its end would count as the file's end, and what stood behind as read."""
+    path = tmp_path / "file.bin"
+    path.write_bytes(bytes(3 * BLOCK))
+    (item,) = objects.list(f"{path}")
+    reading = objects.read(item)
+    next(reading)
+    os.truncate(path, BLOCK)
+    with pytest.raises(Replaced):
+        list(reading)
 
 
 def test_a_change_that_hides_is_seen_before_reading(objects: LocalObjects, tmp_path: Path) -> None:

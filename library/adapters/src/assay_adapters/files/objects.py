@@ -81,6 +81,8 @@ class LocalObjects:
             while block := file.read(BLOCK):
                 _require_unchanged(file, before, item.uri)
                 yield block
+            # A file that was cut short in the meantime ends as well.
+            _require_unchanged(file, before, item.uri)
 
     def write(self, uri: str, body: bytes) -> Object:
         """Puts a file in place of any other, all at once; on disk when this returns.

@@ -1,6 +1,7 @@
 """The store: an outcome in one transaction."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
 import polars as pl
@@ -45,6 +46,7 @@ _PREDICTION: Final = (
     "entry",
     "processing_type",
 )
+_MOVED: Final = ("next", "end_state", "numbering", "run_id", "updated_at")
 _UNIT: Final = "\x1f"
 _TALLY: Final = (
     ledger.c.read,
@@ -141,18 +143,20 @@ class PostgresStore:
                 return settled
 
 
-def _where(source: str, partitions: Iterable[Partition]) -> Select[str, int, End | None]:
-    return select(positions.c.partition, positions.c.next, positions.c.end_state).where(
+def _where(
+    source: str, partitions: Iterable[Partition]
+) -> Select[str, int, End | None, str | None]:
+    standing = positions.c.partition, positions.c.next, positions.c.end_state, positions.c.numbering
+    return select(*standing).where(
         positions.c.source == source,
         positions.c.partition == any_(literal(list(partitions), ARRAY(KEY))),
     )
 
 
 def _positions(
-    connection: Connection, where: Select[str, int, End | None]
+    connection: Connection, where: Select[str, int, End | None, str | None]
 ) -> dict[Partition, Position]:
-    rows = connection.execute(where)
-    return {partition: Position(next_, end) for partition, next_, end in rows}
+    return {row.partition: Position(*row[1:]) for row in connection.execute(where)}
 
 
 def _hold(connection: Connection, outcome: Outcome) -> list[Range]:
@@ -167,7 +171,7 @@ def _hold(connection: Connection, outcome: Outcome) -> list[Range]:
     )
     locked = _where(outcome.source, (each.partition for each in outcome.ranges))
     standing = _positions(connection, locked.order_by(positions.c.partition).with_for_update())
-    return [each for each in outcome.ranges if standing[each.partition] != Position(each.first)]
+    return [each for each in outcome.ranges if not each.follows(standing[each.partition])]
 
 
 def _draw(connection: Connection, number: int) -> Sequence[int]:
@@ -192,9 +196,10 @@ def _stored(connection: Connection, outcome: Outcome) -> Tally | None:
         ledger.c.first == any_(literal([e.first for e in outcome.ranges], ARRAY(BigInteger))),
     )
     found = {Range(*row[:5]): Tally(*row[5:]) for row in connection.execute(entries)}
-    if not all(each in found for each in outcome.ranges):
+    asked = [replace(each, numbering=None) for each in outcome.ranges]
+    if not all(each in found for each in asked):
         return None
-    return sum((found[each] for each in outcome.ranges), Tally())
+    return sum((found[each] for each in asked), Tally())
 
 
 def _known(connection: Connection, ids: pl.Series) -> pl.DataFrame:
@@ -241,8 +246,7 @@ def _enter(
     connection.execute(
         moved.on_conflict_do_update(
             constraint=positions.primary_key,
-            set_={name: moved.excluded[name] for name in ("next", "end_state", "run_id")}
-            | {"updated_at": moved.excluded["updated_at"]},
+            set_={name: moved.excluded[name] for name in _MOVED},
         ),
         [
             {
@@ -250,6 +254,7 @@ def _enter(
                 "partition": each.partition,
                 "next": each.next,
                 "end_state": each.end,
+                "numbering": each.numbering,
             }
             for each in outcome.ranges
         ],

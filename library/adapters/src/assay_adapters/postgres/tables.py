@@ -154,9 +154,10 @@ ledger: Final = Table(
         " AND needs_review BETWEEN 0 AND classified",
         name="ledger_counts",
     ),
-    # Only a partition's end may be empty: the entries of a partition begin at different positions.
+    # Only what finishes a partition may be empty: its entries begin at different positions.
     CheckConstraint(
-        "first >= 0 AND read <= next - first AND (first < next OR end_state IS NOT NULL)",
+        "first >= 0 AND read <= next - first"
+        " AND (first < next OR end_state IS NOT DISTINCT FROM 'finished')",
         name="ledger_range",
     ),
     CheckConstraint("end_state IN ('finished', 'abandoned')", name="ledger_end_state"),
@@ -170,7 +171,8 @@ positions: Final = Table(
     _key("source", "The partition's source"),
     _key("partition", "its name"),
     _number("next", "The first position that is not committed yet"),
-    _text("end_state", "finished or abandoned: nothing is read from it any more", null=True),
+    _text("end_state", "finished: never read again; abandoned: if it is back", null=True),
+    _text("numbering", "What its positions count, where that may change", null=True),
     _key("run_id", "The run that moved it last"),
     _now("updated_at", "When it was moved last"),
     PrimaryKeyConstraint("source", "partition", name="positions_pkey"),

@@ -39,11 +39,13 @@ class Chunk:
         ranges: what the records cover; `read` counts the partition's rows in `records`.
         records: shaped as `RECORDS`, those of one partition in order of their position.
         headers: the raw header record of each partition that has one.
+        is_last: whether the source stops after it of its own accord, before the partition's end.
     """
 
     ranges: tuple[Range, ...]
     records: pl.DataFrame
     headers: Mapping[Partition, bytes] = field(default_factory=dict[Partition, bytes])
+    is_last: bool = False
 
     def __post_init__(self) -> None:
         if len(self.partitions) != len(self.ranges):

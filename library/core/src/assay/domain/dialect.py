@@ -33,6 +33,16 @@ class Dialect:
     encoding: str = "utf-8"
     fallback_encodings: tuple[str, ...] = ()
 
+    @property
+    def numbering(self) -> str:
+        """All that decides where a record ends, and so which one a position is of: see `Position`.
+
+        Wide encodings differ from those that have ASCII in them.
+        """
+        codec = codec_of(self.encoding)
+        width = codec if codec.startswith(WIDE) else "bytes"
+        return f"delimiter {self.delimiter!r}, quote {self.quote!r}, {width}"
+
 
 def codec_of(encoding: str) -> str:
     """Python's name of an encoding, with the byte order that files without a mark mostly have."""

@@ -78,6 +78,10 @@ class Unreadable(Fatal):
     exit_code = DATA
 
 
+class Renumbered(Fatal):
+    """The positions of one partition have come to mean other records than those committed."""
+
+
 class RejectLimitExceeded(Fatal):
     """So many records were rejected that something else than the records must be wrong."""
 

@@ -4,29 +4,7 @@ from typing import Final
 
 import polars as pl
 
-from assay.domain.dialect import Dialect
-
 _COUNTS: Final = pl.Schema({"key": pl.UInt64, "seen": pl.UInt32})
-
-
-def occurrence_keys(raw: pl.Series, dialect: Dialect) -> pl.Series:
-    """A key for each record that is the same wherever the record's cells are the same.
-
-    The reverse need not hold: records with one key are merely numbered apart. So the key leaves
-    out what may be written in several ways: quotes, and all that is not ASCII.
-
-    Returns:
-        UInt64, one a record.
-    """
-    try:
-        text = raw.cast(pl.String)
-    except pl.exceptions.ComputeError:  # one record that is no UTF-8 fails the column
-        text = pl.Series([each.decode("ascii", "ignore") for each in raw], dtype=pl.String)
-    if (text.str.len_bytes() != text.str.len_chars()).any():
-        text = text.str.replace_all(r"[^\x00-\x7f]", "")
-    if dialect.quote is not None and text.str.contains(dialect.quote, literal=True).any():
-        text = text.str.replace_all(dialect.quote, "", literal=True)
-    return text.hash()
 
 
 class Occurrences:

@@ -87,7 +87,8 @@ class MemorySource:
         except Unavailable:
             return
         for each in partitions:
-            self._next[each] = found.get(each, Position(0))
+            stands = found.get(each, Position(0))
+            self._next[each] = Position(stands.next) if stands.end == "abandoned" else stands
 
     def _is_done(self) -> bool:
         def is_acked(partition: Partition) -> bool:

@@ -80,8 +80,9 @@ class MemoryStore:
         elsewhere = [
             each
             for each in outcome.ranges
-            if self.stands.get((outcome.source, each.partition), Position(each.first))
-            != Position(each.first)
+            if not each.follows(
+                self.stands.get((outcome.source, each.partition), Position(each.first))
+            )
         ]
         if not elsewhere:
             return None

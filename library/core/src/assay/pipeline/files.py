@@ -9,15 +9,15 @@ import polars as pl
 
 from assay.contract.contract import Contract
 from assay.domain.chunk import RECORDS, Chunk, Idle, Revoked
-from assay.domain.errors import AssayError, Replaced, Unavailable, Unreadable
+from assay.domain.errors import AssayError, Renumbered, Replaced, Unavailable, Unreadable
 from assay.domain.identity import derived_ids
-from assay.domain.occurrence import Occurrences, occurrence_keys
+from assay.domain.occurrence import Occurrences
 from assay.domain.position import End, Partition, Position, Positions, Range
 from assay.domain.reject import REJECTS
 from assay.domain.transaction import TRANSACTIONS
 from assay.ports.objects import Object, Objects
 from assay.ports.source import AskPositions
-from assay.wire.csv import cells, dialect_of, header_cells
+from assay.wire.csv import cells, dialect_of, header_cells, keys
 from assay.wire.splitter import Splitter
 
 Decompress: TypeAlias = Callable[[str, Iterator[bytes]], Iterator[bytes]]
@@ -33,7 +33,8 @@ class FileSource:
     A chunk holds records of one file. A file that was read in part before is read from its
     beginning, since the numbers of equal records and the place of the next record follow from what
     stands before it, but only what was not committed is handed out. The last range of a file says
-    `finished`, or `abandoned` where the file was replaced while it was read.
+    `finished`, or `abandoned` where the file was replaced while it was read. A file that was read
+    in part by another dialect is left alone, since its records have other numbers now.
 
     Attributes:
         failed: files that could not be read to their end, and why; what was read of them before
@@ -125,16 +126,17 @@ class FileSource:
 
     def _cut(self, chunk: Chunk, left: int) -> Chunk | None:
         """What the limit leaves of a chunk; once it is reached nothing more is handed out."""
+        self._left = max(0, left - chunk.records.height)
+        if self._left:
+            return chunk
+        self._waiting.clear()
+        self._reading = None
+        if not left:
+            return None
         if chunk.records.height > left:
-            self._waiting.clear()
-            self._reading = None
-            if not left:
-                return None
-            of = chunk.ranges[0]
-            rest = Range(of.partition, of.first, of.first + left, left)
+            rest = replace(chunk.ranges[0], next=chunk.ranges[0].first + left, read=left, end=None)
             chunk = replace(chunk, ranges=(rest,), records=chunk.records[:left])
-        self._left = left - chunk.records.height
-        return chunk
+        return replace(chunk, is_last=True)
 
     def _begin(self, positions: AskPositions) -> bool:
         """Takes up the next file that waits; False while its position is not to be had."""
@@ -148,8 +150,18 @@ class FileSource:
         partition = self._waiting.popleft()
         position = self._known.pop(partition)
         self._at = position
-        if not position.end:
-            self._reading = partition, self._chunks(self._items[partition], position.next)
+        if position.end == "finished":
+            return True
+        numbering = self._contract.dialect.numbering
+        if position.next and position.numbering not in {None, numbering}:
+            self.failed[partition] = Renumbered(
+                f"it was read up to record {position.next:,} with {position.numbering}, and by "
+                f"what the contract says now ({numbering}) other records have these numbers. Put "
+                "the contract back to finish it, or deliver it under another name to read it anew: "
+                "what is known already is a duplicate then"
+            )
+            return True
+        self._reading = partition, self._chunks(self._items[partition], position.next)
         return True
 
     def _chunks(self, item: Object, start: int) -> Iterator[Chunk]:
@@ -160,7 +172,7 @@ class FileSource:
             for found, header in self._records(item):
                 held = pl.concat([held, found.filter(pl.col("position") >= start)])
                 while full := self._full(held):
-                    yield _chunk(item, at, held[:full], header)
+                    yield self._chunk(item, at, held[:full], header)
                     at, held = at + full, held[full:]
             end = "finished"
         except Replaced as error:
@@ -168,8 +180,9 @@ class FileSource:
             self.failed[item.partition] = error
         except Unreadable as error:
             self.failed[item.partition] = error
-        if held.height or end:
-            yield _chunk(item, at, held, header, end)
+        # Of what is gone before anything was read there is nothing to be abandoned.
+        if held.height or end == "finished":
+            yield self._chunk(item, at, held, header, end)
 
     def _full(self, held: pl.DataFrame) -> int:
         """How many of these records fill a chunk; 0 where one has room for more than these."""
@@ -193,7 +206,8 @@ class FileSource:
             counted = pl.int_range(position, position + frame.height, dtype=pl.Int64)
             occurrence = None
             if numbers is not None:
-                occurrence = numbers.number(occurrence_keys(frame["raw"], self._contract.dialect))
+                dialect = dialect_of(splitter.header, self._contract.dialect)
+                occurrence = numbers.number(keys(frame["raw"], dialect))
             complete = frame.select(
                 pl.lit(item.partition).alias("partition"),
                 counted.alias("position"),
@@ -207,6 +221,13 @@ class FileSource:
             position += frame.height
             yield complete, splitter.header
 
+    def _chunk(
+        self, item: Object, first: int, records: pl.DataFrame, header: bytes, end: End | None = None
+    ) -> Chunk:
+        read, numbering = records.height, self._contract.dialect.numbering
+        covered = Range(item.partition, first, first + read, read, end, numbering)
+        return Chunk((covered,), records, {item.partition: header})
+
     def _counted(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
         for block in blocks:
             self.bytes_read += len(block)
@@ -217,13 +238,6 @@ def _split(splitter: Splitter, blocks: Iterator[bytes]) -> Iterator[pl.DataFrame
     for block in blocks:
         yield splitter.feed(block)
     yield splitter.close()
-
-
-def _chunk(
-    item: Object, first: int, records: pl.DataFrame, header: bytes, end: End | None = None
-) -> Chunk:
-    covered = Range(item.partition, first, first + records.height, records.height, end)
-    return Chunk((covered,), records, {item.partition: header})
 
 
 def decode(chunk: Chunk, contract: Contract) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -202,11 +202,11 @@ class Pump:
             flight.job = self._executor.submit(prepare, rest, self._decode)
 
     def _positions(self, partitions: Sequence[Partition]) -> Positions:
-        """What the source is told: the store's positions, and an end where one was given up."""
+        """What the source is told: the store's positions, and that what was given up is over."""
         given_up = self.report.given_up
         asked = [each for each in partitions if each not in given_up]
         found = dict(self._ask_store(asked)) if asked else {}
-        ended = {each: Position(0, "abandoned") for each in partitions if each in given_up}
+        ended = {each: Position(0, "finished") for each in partitions if each in given_up}
         return found | ended
 
     def _ask_store(self, partitions: Sequence[Partition]) -> Positions:
@@ -216,7 +216,9 @@ class Pump:
         try:
             found = self._store.positions(self._name, partitions)
             scopes = (
-                [each for each, at in found.items() if not at.end] if self._policy.alone else [None]
+                [each for each, at in found.items() if at.end != "finished"]
+                if self._policy.alone
+                else [None]
             )
             for scope in scopes:
                 recent = self._store.recent(self._name, scope, ENOUGH)
@@ -297,7 +299,8 @@ class Pump:
         """What a flight is judged as: each of its files alone, or the stream as a whole."""
         if self._policy.alone:
             return [
-                (each.partition, each.partition, each.end is not None) for each in flight.ranges
+                (each.partition, each.partition, each.end is not None or flight.chunk.is_last)
+                for each in flight.ranges
             ]
         return [(self._name, None, False)]
 

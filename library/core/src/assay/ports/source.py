@@ -20,7 +20,7 @@ class Source(Protocol):
 
         Never blocks longer than a tick. Yields `Idle` at once while paused or while it waits for
         acks, so that the loop keeps its membership. On assignment it asks `positions` and starts
-        there; a partition whose position has an end is not read. Where `positions` raises
+        there; a partition that is finished is not read. Where `positions` raises
         `Unavailable`, the partitions wait and it is asked again at a later event.
 
         Raises:

@@ -27,7 +27,8 @@ class Store(Protocol):
         outcome the first in order stands.
 
         A range moves its partition from `first` to `next` and is committed once: where a
-        partition does not stand at `first`, the whole outcome is refused. The exception is an
+        partition does not stand at `first`, is finished or has another numbering, the whole
+        outcome is refused; one that was abandoned goes on. The exception is an
         outcome whose ranges are all stored already by the same run with the same ends: then
         nothing is written and the stored tally is returned.
 

@@ -40,7 +40,7 @@ class SourceSuite:
             assert _is_contiguous(chunks, partition)
 
     def test_begins_where_the_store_stands(self, make_source: MakeSource) -> None:
-        """What is committed is not handed out again, and an ended partition not at all."""
+        """What is committed is not handed out again, and a finished partition not at all."""
         source, names = make_source({"a": _words("a", 5), "b": _words("b", 5)})
         stand = {names["a"]: Position(3), names["b"]: Position(5, "finished")}
         chunks = _drain(source, lambda _: stand)
@@ -96,6 +96,12 @@ class SourceSuite:
         assert _records(again, names["a"]) == list(enumerate(_words("a", 9)))[1:]
         assert _records(chunks + again, names["b"]) == list(enumerate(_words("b", 9)))
 
+    def test_goes_on_with_what_was_abandoned(self, make_source: MakeSource) -> None:
+        """It is back, or it would not be there to be read."""
+        source, names = make_source({"a": _words("a", 5)})
+        chunks = _drain(source, lambda _: {names["a"]: Position(3, "abandoned")})
+        assert _records(chunks, names["a"]) == [(3, b"a3"), (4, b"a4")]
+
     def test_a_rewind_to_an_end_ends_it(self, make_source: MakeSource) -> None:
         """A partition that was given up is not handed out any more."""
         source, names = make_source({"a": _words("a", 9)})
@@ -103,7 +109,7 @@ class SourceSuite:
         events = source.events(lambda _: stand)
         while not isinstance(next(events), Chunk):
             pass
-        stand[names["a"]] = Position(0, "abandoned")
+        stand[names["a"]] = Position(0, "finished")
         source.rewind([names["a"]])
         assert not _drain(source, lambda _: stand)
 

@@ -10,7 +10,7 @@ import pytest
 
 from assay.domain.errors import Fenced, Unavailable
 from assay.domain.outcome import Outcome
-from assay.domain.position import End, Position, Range
+from assay.domain.position import Position, Range
 from assay.domain.tally import Tally
 from assay.ports.store import Store
 from assay.testing.frames import outcome, together, transaction
@@ -79,17 +79,41 @@ class StoreSuite:
             _THERE: Position(9),
         }
 
-    @pytest.mark.parametrize("end", ["finished", "abandoned"])
-    def test_a_partition_ends_with_a_range_that_may_be_empty(self, store: Store, end: End) -> None:
+    def test_a_finished_partition_ends_with_a_range_that_may_be_empty(self, store: Store) -> None:
         """Its position keeps how it ended, and nothing is committed after it."""
-        last = outcome([], first=1, end=end)
+        last = outcome([], first=1, end="finished")
         store.commit(outcome(["a"]))
         assert store.commit(last) == Tally()
-        assert store.positions("files", [_HERE]) == {_HERE: Position(1, end)}
+        assert store.positions("files", [_HERE]) == {_HERE: Position(1, "finished")}
         assert store.commit(last) == Tally()
         with pytest.raises(Fenced) as fenced:
             store.commit(outcome(["b"], first=1))
         assert _ranges(fenced) == [(_HERE, 1)]
+
+    def test_an_abandoned_partition_goes_on_where_it_stands(self, store: Store) -> None:
+        """Whoever finds the same version again commits what is left of it."""
+        abandoned = outcome(["a"], end="abandoned")
+        store.commit(abandoned)
+        assert store.commit(abandoned) == Tally(read=1, classified=1)
+        assert store.positions("files", [_HERE]) == {_HERE: Position(1, "abandoned")}
+        store.commit(outcome(["b"], first=1, run="run-2", end="finished"))
+        assert store.positions("files", [_HERE]) == {_HERE: Position(2, "finished")}
+
+    def test_positions_of_another_numbering_are_fenced(self, store: Store) -> None:
+        """The same number means another record there; without any, numbers mean the same always."""
+
+        def numbered(rows: list[str], first: int, numbering: str | None) -> Outcome:
+            given = outcome(rows, first=first)
+            return replace(given, ranges=(replace(given.ranges[0], numbering=numbering),))
+
+        store.commit(outcome(["a"]))
+        store.commit(numbered(["b"], 1, "by lines"))
+        assert store.positions("files", [_HERE]) == {_HERE: Position(2, numbering="by lines")}
+        for other in "by quotes", None:
+            with pytest.raises(Fenced):
+                store.commit(numbered(["c"], 2, other))
+        assert store.commit(numbered(["b"], 1, "by lines")) == Tally(read=1, classified=1)
+        assert store.commit(numbered(["c"], 2, "by lines")) == Tally(read=1, classified=1)
 
     def test_an_empty_partition_ends_where_it_began(self, store: Store) -> None:
         """A file without a record is finished at 0."""

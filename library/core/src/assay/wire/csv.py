@@ -15,6 +15,7 @@ from assay.domain.errors import Unreadable
 from assay.domain.reject import RAW_LIMIT, faults
 from assay.wire.grammar import record_pattern, simple_pattern
 
+_UNIT: Final = "\x1f"
 _HEADER_LIMIT: Final = 1 << 16  # bytes; every reject keeps a copy
 _MESSAGES: Final = {
     "unclosed_quote": "a quote opens a field and is not closed within 1 MiB or by the file's end",
@@ -100,6 +101,35 @@ def cells(records: pl.DataFrame, width: int, dialect: Dialect) -> tuple[pl.DataF
         ]
     )
     return good, faults(rejects.sort("row"), stage="decode")
+
+
+def keys(raw: pl.Series, dialect: Dialect) -> pl.Series:
+    """A key for each record: the same where the cells are the same, however they are quoted.
+
+    What is no well-formed text has a key of its bytes. Different records have the same key by
+    chance only, one in 2^64.
+
+    Returns:
+        UInt64, in the same order.
+    """
+    text = _decode(raw, dialect)
+    # Of records in which all delimiters delimit.
+    told = cut = text.str.replace_all(dialect.delimiter, _UNIT, literal=True)
+    if dialect.quote is not None:
+        simple = text.str.contains(simple_pattern(dialect))
+        told = cut.str.replace_all(dialect.quote, "", literal=True)
+        if not simple.all():
+            well_formed = text.str.contains(f"^(?:{record_pattern(dialect)})$")
+            told = told.zip_with(simple.fill_null(value=False), _nothing(raw.len()))
+            at = (well_formed & ~simple).fill_null(value=False).arg_true()
+            rows = _rows(text[at], dialect)
+            joined = pl.Series([_UNIT.join(row) for row in rows], dtype=pl.String)
+            told = told.scatter(at, joined)
+    return pl.select(pl.coalesce(told, raw.bin.encode("hex"))).to_series().hash()
+
+
+def _nothing(rows: int) -> pl.Series:
+    return pl.repeat(None, rows, dtype=pl.String, eager=True)
 
 
 def _split(plain: pl.DataFrame, width: int, delimiter: str) -> tuple[pl.DataFrame, pl.DataFrame]:

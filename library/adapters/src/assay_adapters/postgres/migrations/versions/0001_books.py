@@ -53,7 +53,7 @@ _VIEWS = {
     "reconciliation": (
         "The books beside the rows; equal: classified, transactions, predicted; 0: the other three",
         """
-        -- misplaced: begins elsewhere than the one before ended (files begin at 0), or after an end
+        -- misplaced: begins elsewhere than the one before ended (files begin at 0), or was finished
         -- outside: holds rows whose position is not in the range
         WITH entries AS (
             SELECT *,
@@ -91,7 +91,7 @@ _VIEWS = {
             sum(duplicate)::bigint AS duplicate,
             sum(needs_review)::bigint AS needs_review,
             count(*) FILTER (WHERE
-                previous_end IS NOT NULL
+                previous_end = 'finished'
                 OR first <> coalesce(
                     previous_next, CASE WHEN partition LIKE '%://%' THEN 0 ELSE first END
                 )
@@ -283,7 +283,8 @@ def upgrade() -> None:
             name="ledger_counts",
         ),
         sa.CheckConstraint(
-            "first >= 0 AND read <= next - first AND (first < next OR end_state IS NOT NULL)",
+            "first >= 0 AND read <= next - first"
+            " AND (first < next OR end_state IS NOT DISTINCT FROM 'finished')",
             name="ledger_range",
         ),
         sa.CheckConstraint("read = classified + rejected + duplicate", name="ledger_balance"),
@@ -310,7 +311,13 @@ def upgrade() -> None:
             "end_state",
             sa.Text(),
             nullable=True,
-            comment="finished or abandoned: nothing is read from it any more",
+            comment="finished: never read again; abandoned: if it is back",
+        ),
+        sa.Column(
+            "numbering",
+            sa.Text(),
+            nullable=True,
+            comment="What its positions count, where that may change",
         ),
         sa.Column(
             "run_id", sa.Text(collation="C"), nullable=False, comment="The run that moved it last"
