@@ -112,6 +112,18 @@ _OF_FILE = ("files", _FILE, "run-1")
             [(_OUTSIDE, *_RUN_1, 0, 1)],
         ),
         (
+            "UPDATE transactions SET position = 40 WHERE transaction_id = 'b'",
+            [("transactions at a position that another one has", *_RUN_1, 0, 1)],
+        ),
+        (
+            "UPDATE predictions SET needs_review = true WHERE transaction_id = 'b'",
+            [("predictions that need review", *_RUN_1, 0, 1)],
+        ),
+        (
+            "UPDATE dead_letters SET position = 41 WHERE source = 'topic'",
+            [("dead letters at the position of a transaction", *_TOPIC, 0, 1)],
+        ),
+        (
             "UPDATE positions SET next = 50 WHERE source = 'topic'",
             [(_POSITION, *_TOPIC, 44, 50)],
         ),

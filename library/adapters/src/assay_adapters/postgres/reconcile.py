@@ -24,12 +24,9 @@ _UNFINISHED: Final = text("""
     ORDER BY source, partition
 """)
 _ROWS: Final = text("""
-    SELECT
-        source, partition, run_id, misplaced, unbalanced, outside, classified, transactions,
-        predicted
-    FROM reconciliation
-    WHERE misplaced <> 0 OR unbalanced <> 0 OR outside <> 0
-        OR transactions <> classified OR predicted <> classified
+    SELECT * FROM reconciliation
+    WHERE misplaced <> 0 OR unbalanced <> 0 OR outside <> 0 OR doubled <> 0
+        OR transactions <> classified OR predicted <> classified OR reviewed <> needs_review
     ORDER BY source, partition, run_id
 """)
 _ORPHANS: Final = {
@@ -76,6 +73,23 @@ _MISSING_LETTERS: Final = text("""
     SELECT source, partition, rejected, coalesce(letters, 0)
     FROM books LEFT JOIN kept USING (source, partition)
     WHERE rejected > coalesce(letters, 0)
+    ORDER BY source, partition
+""")
+# Nothing leaves by two doors.
+_TWICE: Final = text("""
+    SELECT source, partition, count(*)
+    FROM dead_letters
+    CROSS JOIN LATERAL (
+        SELECT entry
+        FROM ledger
+        WHERE ledger.source = dead_letters.source
+            AND ledger.partition = dead_letters.partition
+            AND first <= dead_letters.position
+        ORDER BY first DESC
+        LIMIT 1
+    ) AS origin
+    JOIN transactions USING (entry, position)
+    GROUP BY source, partition
     ORDER BY source, partition
 """)
 _LETTERS: Final = text("""
@@ -137,10 +151,12 @@ def reconcile(engine: Engine) -> Report:
     """Proves the books from the tables alone, as they are at one moment.
 
     By source, partition and run: the ranges are contiguous, in files from 0 on, and nothing
-    follows an end; each entry has read = classified + rejected + duplicate; there are as many
-    transactions as were classified, each of a position in its range and with a prediction of the
-    same entry. Each position is where the last range ends. Each transaction has its entry, each
-    prediction its transaction. The rejects of all sources but `redrive` are the dead letters.
+    follows what is finished; each entry has read = classified + rejected + duplicate; there are as
+    many transactions as were classified, each at a position of its own in its range, with a
+    prediction of the same entry, and as many need review as the entry says. Each position is where
+    the last range ends. Each transaction has its entry, each prediction its transaction. The
+    rejects of all sources but `redrive` are the dead letters, none at the position of a
+    transaction. What rows say (amounts, categories) is not looked at.
 
     Raises:
         Unavailable: PostgreSQL is away.
@@ -167,8 +183,10 @@ def _rows(connection: Connection) -> list[Difference]:
             "ranges that do not begin where the one before ends": (0, row.misplaced),
             "ranges with other than read = classified + rejected + duplicate": (0, row.unbalanced),
             "ranges with transactions from outside": (0, row.outside),
+            "transactions at a position that another one has": (0, row.doubled),
             "transactions": (row.classified, row.transactions),
             "transactions with a prediction": (row.classified, row.predicted),
+            "predictions that need review": (row.needs_review, row.reviewed),
         }
         found += [
             Difference(
@@ -216,6 +234,16 @@ def _letters(connection: Connection) -> list[Difference]:
             partition=partition,
         )
         for source, partition, rejected, letters in connection.execute(_MISSING_LETTERS)
+    ]
+    found += [
+        Difference(
+            what="dead letters at the position of a transaction",
+            expected=0,
+            found=letters,
+            source=source,
+            partition=partition,
+        )
+        for source, partition, letters in connection.execute(_TWICE)
     ]
     rejected, letters = connection.execute(_LETTERS).one()
     if rejected != letters:

@@ -51,10 +51,12 @@ _VIEWS = {
         """,
     ),
     "reconciliation": (
-        "The books beside the rows; equal: classified, transactions, predicted; 0: the other three",
+        "The books beside the rows, which agree where reconcile finds nothing",
         """
         -- misplaced: begins elsewhere than the one before ended (files begin at 0), or was finished
         -- outside: holds rows whose position is not in the range
+        -- doubled: rows whose position another row of the range has
+        -- equal: classified, transactions, predicted; needs_review, reviewed
         WITH entries AS (
             SELECT *,
                 lag(next) OVER ranges AS previous_next,
@@ -65,18 +67,18 @@ _VIEWS = {
             SELECT
                 entry,
                 count(*) AS transactions,
+                count(*) - count(DISTINCT position) AS doubled,
                 min(position) AS lowest,
                 max(position) AS highest
             FROM transactions
             GROUP BY entry
         ), judged AS (
-            SELECT entry, count(*) AS predicted
+            SELECT
+                entry,
+                count(*) AS predicted,
+                count(*) FILTER (WHERE needs_review) AS reviewed
             FROM transactions
-            WHERE EXISTS (
-                SELECT FROM predictions
-                WHERE predictions.transaction_id = transactions.transaction_id
-                    AND predictions.entry = transactions.entry
-            )
+            JOIN predictions USING (transaction_id, entry)
             GROUP BY entry
         )
         SELECT
@@ -99,7 +101,9 @@ _VIEWS = {
             count(*) FILTER (WHERE read <> classified + rejected + duplicate) AS unbalanced,
             count(*) FILTER (WHERE lowest < first OR highest >= next) AS outside,
             coalesce(sum(transactions), 0)::bigint AS transactions,
-            coalesce(sum(predicted), 0)::bigint AS predicted
+            coalesce(sum(predicted), 0)::bigint AS predicted,
+            coalesce(sum(reviewed), 0)::bigint AS reviewed,
+            coalesce(sum(doubled), 0)::bigint AS doubled
         FROM entries
         LEFT JOIN kept USING (entry)
         LEFT JOIN judged USING (entry)
