@@ -1,6 +1,7 @@
 """The main job, as people run it: files in S3 become classified rows, and the books balance."""
 
 import os
+import re
 import tarfile
 from collections import Counter
 from io import StringIO
@@ -16,7 +17,9 @@ from system import System
 from assay.domain.errors import Fenced, Unreadable
 from assay.domain.position import Range
 from assay.domain.tally import Tally
+from assay.ports.objects import Objects
 from assay.wire.envelope import letters_from_jsonl
+from assay_adapters.files.objects import LocalObjects
 from assay_batch.report import complaint, show
 from assay_batch.run import Result
 
@@ -156,6 +159,21 @@ def test_finished_files_are_archived(system: System) -> None:
         system.uri("archive/in/2024/a.csv"),
         system.uri("archive/in/b.csv"),
     ]
+
+
+@pytest.mark.parametrize("kind", ["s3", "local"])
+def test_an_archive_keeps_every_original(system: System, tmp_path: Path, kind: str) -> None:
+    """A file that comes under one name each day replaces none of the days before."""
+    objects: Objects = system.objects if kind == "s3" else LocalObjects()
+    root = system.uri("") if kind == "s3" else f"{tmp_path.as_uri()}/"
+    days = [csv(20, seed=day, broken=0.0) for day in range(3)]
+    for body in days:
+        objects.write(f"{root}daily.csv", body)
+        assert system.batch(f"{root}*.csv", "--archive").exit_code == 0
+    kept = list(objects.list(f"{root}archive/"))
+    assert sorted(b"".join(objects.read(item)) for item in kept) == sorted(days)
+    names = sorted(item.uri.rpartition("/")[2] for item in kept)
+    assert re.fullmatch(r"(daily-[0-9a-f]{12}\.csv ){2}daily\.csv", " ".join(names))
 
 
 def test_what_a_run_has_put_there_is_no_input(system: System) -> None:

@@ -64,7 +64,7 @@ def run(
         ),
     ] = 0.5,
     archive: Annotated[
-        bool, typer.Option("--archive", help="Move files that are finished.")
+        bool, typer.Option("--archive", help="Move files that are finished; nothing is replaced.")
     ] = False,
     archive_to: Annotated[
         str | None,

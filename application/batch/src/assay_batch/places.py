@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -34,6 +35,14 @@ class Places:
     def archived(self, item: Object) -> str:
         """Where a file is moved once it is finished."""
         return self.archive + item.uri.removeprefix(self.root)
+
+
+def told_apart(uri: str, item: Object) -> str:
+    """The same place under a name that this version of this file alone has."""
+    folder, slash, name = uri.rpartition("/")
+    start, dot, ending = name.partition(".")
+    mark = sha256(item.partition.encode()).hexdigest()[:12]
+    return f"{folder}{slash}{start}-{mark}{dot}{ending}"
 
 
 def places(uris: Sequence[str], *, errors: str | None = None, archive: str | None = None) -> Places:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.domain.errors import Fatal, Replaced, Unavailable
+from assay.domain.errors import Fatal, Replaced, Taken, Unavailable
 from assay.testing.objects import ObjectsSuite
 from assay_adapters.files.objects import LocalObjects
 
@@ -273,14 +273,45 @@ def test_a_move_to_another_file_system_copies(objects: LocalObjects, tmp_path: P
 
 
 @pytest.mark.usefixtures("elsewhere")
+def test_a_move_to_another_file_system_replaces_nothing(
+    objects: LocalObjects, tmp_path: Path
+) -> None:
+    """Neither the file that has the name nor the one that is to have it goes."""
+    kept = objects.write(f"{tmp_path}/other/file.csv", b"from last year")
+    item = objects.write(f"{tmp_path}/file.csv", b"content")
+    with pytest.raises(Taken):
+        objects.move(item, f"{tmp_path}/other/file.csv")
+    assert list(objects.list(f"{tmp_path}/")) == [item, kept]
+    assert [each.name for each in (tmp_path / "other").iterdir()] == ["file.csv"]
+
+
+def test_a_move_that_is_denied_leaves_nothing_behind(
+    objects: LocalObjects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name is free again."""
+    item = objects.write(f"{tmp_path}/file.csv", b"content")
+
+    def deny(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "replace", deny)
+    with pytest.raises(Fatal, match="denied"):
+        objects.move(item, f"{tmp_path}/archive/file.csv")
+    assert list(objects.list(f"{tmp_path}/")) == [item]
+
+
+@pytest.mark.usefixtures("elsewhere")
 def test_a_crash_between_copy_and_deletion_is_mended(
     objects: LocalObjects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The move again ends as one that was not disturbed."""
     item = objects.write(f"{tmp_path}/file.csv", b"content")
+    unlink = Path.unlink
 
-    def crash(*_: object) -> None:
-        raise KeyboardInterrupt
+    def crash(self: Path, *, missing_ok: bool = False) -> None:
+        if self == tmp_path / "file.csv":
+            raise KeyboardInterrupt
+        unlink(self, missing_ok=missing_ok)
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "unlink", crash)
