@@ -12,7 +12,7 @@ import pytest
 import zstandard
 from demo.samples import HEADER, csv
 from rich.console import Console
-from system import System
+from system import ROOT, System
 
 from assay.domain.errors import Fenced, Unreadable
 from assay.domain.position import Range
@@ -253,6 +253,27 @@ def test_local_files(system: System, tmp_path: Path) -> None:
     assert [each.name for each in (tmp_path / "archive").iterdir()] == ["a.csv"]
     (published,) = (tmp_path / "errors" / done.summary["run_id"]).iterdir()
     assert letters_from_jsonl(published.read_bytes()).height == done.summary["rejected"] > 5
+
+
+def test_relative_places(system: System, tmp_path: Path) -> None:
+    """The next run finds neither its rejects nor its archive among the files below them."""
+    folder = os.path.relpath(tmp_path, ROOT / "tests")
+    (tmp_path / "a.csv").write_bytes(csv(200, seed=1, broken=0.1))
+    arguments = (f"{folder}/", "--errors", f"{folder}/rejects", "--archive-to", f"{folder}/done")
+    assert system.batch(*arguments).exit_code == 0
+    assert [each.name for each in (tmp_path / "done").iterdir()] == ["a.csv"]
+    ((destination,),) = system.query("SELECT DISTINCT destination FROM dead_letters")
+    assert destination.startswith(f"{tmp_path.as_uri()}/rejects/")
+    assert system.batch(*arguments).exit_code == 99
+
+
+def test_rejects_go_where_the_files_are(system: System, tmp_path: Path) -> None:
+    """A place that this run could not write to is refused before anything is read."""
+    (tmp_path / "a.csv").write_bytes(csv(200, seed=1, broken=0.1))
+    done = system.batch(f"{tmp_path}/", "--errors", system.uri("errors/"))
+    assert done.exit_code == 78
+    assert "all in S3 or all on this machine" in done.errors
+    assert not system.query("SELECT 1 FROM runs")
 
 
 def test_a_file_that_does_not_exist(system: System) -> None:

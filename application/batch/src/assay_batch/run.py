@@ -101,7 +101,7 @@ class Request:
 
     Attributes:
         run_id: its name.
-        uris: files, folders or patterns.
+        uris: files, folders or patterns, located as `places` are.
         places: where rejects and finished files go.
         contract: how the files are written.
         policy: patience, limits, window.

@@ -10,6 +10,7 @@ import pytest
 
 from assay.domain.errors import Fatal, Replaced, Taken, Unavailable
 from assay.testing.objects import ObjectsSuite
+from assay_adapters.files.location import located
 from assay_adapters.files.objects import LocalObjects
 
 
@@ -67,6 +68,40 @@ def test_a_place_may_be_named_in_many_ways(
         f"file://{tmp_path}/in/a%20b*.csv",
     ):
         assert list(objects.list(place)) == [item], place
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        ("in", "in/"),
+        ("linked/", "in/"),
+        ("./linked/../in/", "in/"),
+        ("nowhere", "nowhere"),
+        ("nowhere/", "nowhere/"),
+        ("linked/a b#1.csv", "in/a%20b%231.csv"),
+        ("link.csv", "in/a%20b%231.csv"),
+        ("linked/a ?#*.csv", "in/a%20?%23*.csv"),
+        ("linked/[!z]*.csv", "in/[!z]*.csv"),
+        ("**/x y/*.csv", "**/x%20y/*.csv"),
+        ("file://localhost{}/linked/*.csv", "in/*.csv"),
+        ("file://{}/in/a%2A.csv", "in/a%2A.csv"),
+        ("file://{}/in/a%2A*.csv", "in/a[*]*.csv"),
+    ],
+)
+def test_a_place_is_located_as_its_objects_are(
+    objects: LocalObjects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, name: str
+) -> None:
+    """Absolute, links resolved, encoded; the same is listed under both names."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a b#1.csv").write_bytes(b"content")
+    (tmp_path / "in/a*.csv").write_bytes(b"content")
+    (tmp_path / "link.csv").symlink_to("in/a b#1.csv")
+    (tmp_path / "linked").symlink_to("in")
+    monkeypatch.chdir(tmp_path)
+    place = place.format(tmp_path)
+    assert located(place) == f"file://{tmp_path}/{name}"
+    if not name.startswith("nowhere"):
+        assert list(objects.list(located(place))) == list(objects.list(place))
 
 
 def test_an_encoded_special_character_is_a_character(objects: LocalObjects, tmp_path: Path) -> None:
@@ -351,6 +386,8 @@ def test_what_names_no_local_place_is_fatal(objects: LocalObjects, place: str) -
     """Instead of some file that nobody meant."""
     with pytest.raises(Fatal):
         list(objects.list(place))
+    with pytest.raises(Fatal):
+        located(place)
 
 
 def test_a_folder_in_the_way_is_fatal(objects: LocalObjects, tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Final
 
 from assay.domain.errors import Fatal, Replaced, Taken, Unavailable
-from assay.domain.pattern import is_pattern, literal, selector
+from assay.domain.pattern import is_pattern, selector
 from assay.ports.objects import Object
 from assay_adapters.files.errors import translated
-from assay_adapters.files.location import path_of, pattern_of
+from assay_adapters.files.location import parted, path_of, pattern_of
 
 BLOCK: Final = 1 << 20
 """Bytes of a block that is read, at most."""
@@ -144,9 +144,7 @@ class LocalObjects:
                     raise Fatal(f"there is no folder {path.parent.as_uri()}")
                 return {path}
             pattern += "/"
-        folder, slash, _ = literal(pattern).rpartition("/")
-        base = Path(folder or slash or ".").resolve()
-        rest = pattern[len(folder + slash) :]
+        base, rest = parted(pattern)
         selects = selector(rest)
         return {(base / name).resolve() for name in _names(base, _depth(rest)) if selects(name)}
 

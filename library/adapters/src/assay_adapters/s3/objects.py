@@ -364,6 +364,16 @@ class _Reading:
             self._stretch = None
 
 
+def located(uri: str) -> str:
+    """The same place as it begins the URIs of objects there.
+
+    Raises:
+        Fatal: it is no address in S3.
+    """
+    bucket, key = _address(uri)
+    return f"s3://{bucket}/{key}"
+
+
 def _address(uri: str) -> _Address:
     scheme, separator, rest = uri.partition("://")
     bucket, _, key = rest.partition("/")
