@@ -98,10 +98,11 @@ class System:
         """
         with patch.dict(os.environ, self.environment | environment, clear=True):
             settings = load(BatchSettings)
-        request = Request(str(uuid4()), [uri], places([uri]), parse(contract, "contract"), policy)
+        at = places([uri])
+        request = Request(str(uuid4()), [uri], at, parse(contract, "contract"), policy)
         result = Result(request.run_id)
         try:
-            with services([uri], settings) as composed, shown(Console(stderr=True)) as progress:
+            with services(at, settings) as composed, shown(Console(stderr=True)) as progress:
                 run(request, composed, result, progress)
         except AssayError as error:
             return result, error

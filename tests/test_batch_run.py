@@ -12,12 +12,14 @@ import pytest
 import zstandard
 from demo.samples import HEADER, csv
 from rich.console import Console
-from system import System
+from system import ROOT, System
 
 from assay.domain.errors import Fenced, Unreadable
 from assay.domain.position import Range
 from assay.domain.tally import Tally
+from assay.ports.objects import Objects
 from assay.wire.envelope import letters_from_jsonl
+from assay_adapters.files.objects import LocalObjects
 from assay_batch.report import complaint, show
 from assay_batch.run import Result
 
@@ -196,6 +198,21 @@ def test_finished_files_are_archived(system: System) -> None:
     ]
 
 
+@pytest.mark.parametrize("kind", ["s3", "local"])
+def test_an_archive_keeps_every_original(system: System, tmp_path: Path, kind: str) -> None:
+    """A file that comes under one name each day replaces none of the days before."""
+    objects: Objects = system.objects if kind == "s3" else LocalObjects()
+    root = system.uri("") if kind == "s3" else f"{tmp_path.as_uri()}/"
+    days = [csv(20, seed=day, broken=0.0) for day in range(3)]
+    for body in days:
+        objects.write(f"{root}daily.csv", body)
+        assert system.batch(f"{root}*.csv", "--archive").exit_code == 0
+    kept = list(objects.list(f"{root}archive/"))
+    assert sorted(b"".join(objects.read(item)) for item in kept) == sorted(days)
+    names = sorted(item.uri.rpartition("/")[2] for item in kept)
+    assert re.fullmatch(r"(daily-[0-9a-f]{12}\.csv ){2}daily\.csv", " ".join(names))
+
+
 def test_what_a_run_has_put_there_is_no_input(system: System) -> None:
     """A run over the whole bucket reads neither its own rejects nor its archive."""
     system.put("a.csv", csv(50, seed=1, broken=0.5))
@@ -273,6 +290,27 @@ def test_local_files(system: System, tmp_path: Path) -> None:
     assert [each.name for each in (tmp_path / "archive").iterdir()] == ["a.csv"]
     (published,) = (tmp_path / "errors" / done.summary["run_id"]).iterdir()
     assert letters_from_jsonl(published.read_bytes()).height == done.summary["rejected"] > 5
+
+
+def test_relative_places(system: System, tmp_path: Path) -> None:
+    """The next run finds neither its rejects nor its archive among the files below them."""
+    folder = os.path.relpath(tmp_path, ROOT / "tests")
+    (tmp_path / "a.csv").write_bytes(csv(200, seed=1, broken=0.1))
+    arguments = (f"{folder}/", "--errors", f"{folder}/rejects", "--archive-to", f"{folder}/done")
+    assert system.batch(*arguments).exit_code == 0
+    assert [each.name for each in (tmp_path / "done").iterdir()] == ["a.csv"]
+    ((destination,),) = system.query("SELECT DISTINCT destination FROM dead_letters")
+    assert destination.startswith(f"{tmp_path.as_uri()}/rejects/")
+    assert system.batch(*arguments).exit_code == 99
+
+
+def test_rejects_go_where_the_files_are(system: System, tmp_path: Path) -> None:
+    """A place that this run could not write to is refused before anything is read."""
+    (tmp_path / "a.csv").write_bytes(csv(200, seed=1, broken=0.1))
+    done = system.batch(f"{tmp_path}/", "--errors", system.uri("errors/"))
+    assert done.exit_code == 78
+    assert "all in S3 or all on this machine" in done.errors
+    assert not system.query("SELECT 1 FROM runs")
 
 
 def test_a_file_that_does_not_exist(system: System) -> None:

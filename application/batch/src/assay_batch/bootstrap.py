@@ -1,6 +1,6 @@
 """Composes the batch service: the one place that names its adapters."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 from pydantic import Field
 from sqlalchemy import Engine
 
-from assay.domain.errors import Fatal
 from assay.ports.objects import Objects
 from assay_adapters.clock.system import SystemClock
 from assay_adapters.compression.decompress import decompress
 from assay_adapters.console.run import complain, last_line, run
 from assay_adapters.environment.settings import Settings, load
+from assay_adapters.files.location import located as located_here
 from assay_adapters.files.objects import LocalObjects
 from assay_adapters.http.classifier import HttpClassifier
 from assay_adapters.http.config import ApiConfig
@@ -30,8 +30,9 @@ from assay_adapters.postgres.store import PostgresStore
 from assay_adapters.prometheus.meter import PrometheusMeter
 from assay_adapters.s3.config import S3Config, s3_client
 from assay_adapters.s3.objects import S3Objects
+from assay_adapters.s3.objects import located as located_in_s3
 from assay_batch.config import BatchConfig
-from assay_batch.places import is_s3
+from assay_batch.places import Places, is_s3
 from assay_batch.run import Services
 
 __all__ = ["complain", "decompress", "last_line", "run"]
@@ -66,16 +67,18 @@ def read(kind: type[AnySettings]) -> AnySettings:
     return settings
 
 
-def objects_for(uris: Sequence[str], settings: ReadSettings) -> Objects:
-    """Where these files are.
+def located(uri: str) -> str:
+    """A file, folder or pattern, named as objects that lie there are; a folder ends in `/`.
 
     Raises:
-        Fatal: they are partly in S3 and partly here.
+        Fatal: it is the address of something else.
     """
-    kinds = {is_s3(each) for each in uris}
-    if kinds == {True, False}:
-        raise Fatal("a run's files are all in S3 or all on this machine: run once for each")
-    return S3Objects(s3_client(settings.s3)) if kinds == {True} else LocalObjects()
+    return located_in_s3(uri) if is_s3(uri) else located_here(uri)
+
+
+def objects_for(places: Places, settings: ReadSettings) -> Objects:
+    """Where these places are."""
+    return S3Objects(s3_client(settings.s3)) if is_s3(places.errors) else LocalObjects()
 
 
 class PostgresRuns:
@@ -98,7 +101,7 @@ class PostgresRuns:
 
 
 @contextmanager
-def services(uris: Sequence[str], settings: BatchSettings) -> Generator[Services]:
+def services(places: Places, settings: BatchSettings) -> Generator[Services]:
     """All that a run is composed of, closed at the end of the block."""
     with ExitStack() as stack:
         engine = engine_for(settings.postgres)
@@ -108,7 +111,7 @@ def services(uris: Sequence[str], settings: BatchSettings) -> Generator[Services
         executor = ThreadPoolExecutor(settings.batch.workers, thread_name_prefix="worker")
         # What is still under way when a run fails is not waited for before it begins.
         stack.callback(executor.shutdown, wait=True, cancel_futures=True)
-        objects = objects_for(uris, settings)
+        objects = objects_for(places, settings)
         yield Services(
             objects=objects,
             decompress=decompress,

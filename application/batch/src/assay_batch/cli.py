@@ -64,17 +64,21 @@ def run(
         ),
     ] = 0.5,
     archive: Annotated[
-        bool, typer.Option("--archive", help="Move files that are finished.")
+        bool, typer.Option("--archive", help="Move files that are finished; nothing is replaced.")
     ] = False,
     archive_to: Annotated[
         str | None,
-        typer.Option(metavar="URI", help="Move them there, not to archive/ beside the files."),
+        typer.Option(
+            metavar="URI",
+            help="Move them there, not to archive/ beside local files or at the top of the bucket.",
+        ),
     ] = None,
     errors: Annotated[
         str | None,
         typer.Option(
             metavar="URI",
-            help="Where rejects are published; errors/ beside the files unless given.",
+            help="Where rejects are published; unless given, errors/ beside local files or at the"
+            " top of the bucket.",
         ),
     ] = None,
 ) -> None:

@@ -47,14 +47,20 @@ def run(
         The exit code.
 
     Raises:
-        Fatal: the options do not fit each other, or the contract is wrong or not in force.
+        Fatal: the options do not fit each other or name no place, or the contract is wrong or
+            not in force.
     """
     text = _read(contract)
     compiled = parse(text, str(contract))
+    found_at = [bootstrap.located(each) for each in uris]
     request = Request(
         run_id=str(uuid4()),
-        uris=uris,
-        places=places(uris, errors=errors, archive=archive_to),
+        uris=found_at,
+        places=places(
+            found_at,
+            errors=None if errors is None else bootstrap.located(errors),
+            archive=None if archive_to is None else bootstrap.located(archive_to),
+        ),
         contract=compiled,
         policy=Policy(patience=patience, reject_limit=reject_limit, alone=True),
         limit=limit,
@@ -97,7 +103,7 @@ def run(
 def _do(request: Request, result: Result, console: Console, *, dry: bool) -> None:
     if dry:
         settings = bootstrap.read(bootstrap.ReadSettings)
-        objects = bootstrap.objects_for(request.uris, settings)
+        objects = bootstrap.objects_for(request.places, settings)
         with shown(console) as progress:
             dry_run(request, objects, bootstrap.decompress, result, progress)
         return
@@ -111,7 +117,7 @@ def _do(request: Request, result: Result, console: Console, *, dry: bool) -> Non
             window_bytes=settings.batch.window_mib << 20,
         ),
     )
-    with bootstrap.services(request.uris, settings) as services:
+    with bootstrap.services(request.places, settings) as services:
         try:
             with shown(console) as progress:
                 run_batch(request, services, result, progress)

@@ -15,9 +15,13 @@ from assay_batch.run import Result
 _log: Any = structlog.get_logger(__name__)
 
 
+def _named(partition: Partition) -> str:
+    return spelled(partition.rpartition("#")[0])
+
+
 def complaint(partition: Partition, error: AssayError) -> str:
     """What went wrong with a file, in which its name stands once."""
-    uri, name = partition.rpartition("#")[0], spelled(partition)
+    uri, name = partition.rpartition("#")[0], _named(partition)
     message = str(error)
     if uri in message:
         return message.replace(partition, name).replace(uri, name)
@@ -31,7 +35,7 @@ def show(result: Result, console: Console, *, dry: bool) -> None:
         many = f"all {result.found:,} files were" if result.found > 1 else "the file was"
         console.print(f"{many} done before")
     for each in result.empty:
-        console.print(f"no record in {spelled(each)}", soft_wrap=True, highlight=False)
+        console.print(f"no record in {_named(each)}", soft_wrap=True, highlight=False)
     title = "Would be rejected" if dry else "Rejected"
     table = Table("code", "field", "records", title=title, box=SIMPLE_HEAD)
     table.title_justify = "left"
@@ -59,7 +63,7 @@ def show(result: Result, console: Console, *, dry: bool) -> None:
 def log(result: Result) -> None:
     """Says the same to those who read logs."""
     for each in result.empty:
-        _log.warning("a file holds no record", file=spelled(each))
+        _log.warning("a file holds no record", file=_named(each))
     if result.codes:
         codes = {
             f"{code} {field}".strip(): count for (code, field), count in result.codes.most_common()

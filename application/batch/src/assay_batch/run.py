@@ -21,6 +21,7 @@ from assay.domain.errors import (
     NOTHING_TO_DO,
     TEMPORARY,
     AssayError,
+    Taken,
     Unavailable,
 )
 from assay.domain.outcome import Outcome
@@ -39,7 +40,7 @@ from assay.ports.meter import Meter
 from assay.ports.objects import Object, Objects
 from assay.ports.publisher import Publisher
 from assay.ports.store import Store
-from assay_batch.places import Places, find
+from assay_batch.places import Places, find, told_apart
 
 T = TypeVar("T")
 _TOLD_FROM: Final = 3  # failed attempts; what passes within a second is nobody's concern
@@ -100,7 +101,7 @@ class Request:
 
     Attributes:
         run_id: its name.
-        uris: files, folders or patterns.
+        uris: files, folders or patterns, located as `places` are.
         places: where rejects and finished files go.
         contract: how the files are written.
         policy: patience, limits, window.
@@ -319,10 +320,18 @@ def _publish(request: Request, services: Services, result: Result) -> None:
             result.published[destination] += published
 
 
+def _move(item: Object, to: str, objects: Objects) -> None:
+    """Moves a file there, or beside what has the name; nothing is replaced."""
+    try:
+        objects.move(item, to)
+    except Taken:
+        objects.move(item, told_apart(to, item))
+
+
 def _archive(finished: Sequence[Object], places: Places, objects: Objects, result: Result) -> None:
     for item in finished:
         try:
-            objects.move(item, places.archived(item))
+            _move(item, places.archived(item), objects)
         except Unavailable:
             raise
         except AssayError as error:

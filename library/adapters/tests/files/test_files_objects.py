@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from assay.domain.errors import Fatal, Replaced, Unavailable
+from assay.domain.errors import Fatal, Replaced, Taken, Unavailable
 from assay.testing.objects import ObjectsSuite
+from assay_adapters.files.location import located
 from assay_adapters.files.objects import BLOCK, LocalObjects
 
 
@@ -67,6 +68,40 @@ def test_a_place_may_be_named_in_many_ways(
         f"file://{tmp_path}/in/a%20b*.csv",
     ):
         assert list(objects.list(place)) == [item], place
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        ("in", "in/"),
+        ("linked/", "in/"),
+        ("./linked/../in/", "in/"),
+        ("nowhere", "nowhere"),
+        ("nowhere/", "nowhere/"),
+        ("linked/a b#1.csv", "in/a%20b%231.csv"),
+        ("link.csv", "in/a%20b%231.csv"),
+        ("linked/a ?#*.csv", "in/a%20?%23*.csv"),
+        ("linked/[!z]*.csv", "in/[!z]*.csv"),
+        ("**/x y/*.csv", "**/x%20y/*.csv"),
+        ("file://localhost{}/linked/*.csv", "in/*.csv"),
+        ("file://{}/in/a%2A.csv", "in/a%2A.csv"),
+        ("file://{}/in/a%2A*.csv", "in/a[*]*.csv"),
+    ],
+)
+def test_a_place_is_located_as_its_objects_are(
+    objects: LocalObjects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, name: str
+) -> None:
+    """Absolute, links resolved, encoded; the same is listed under both names."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a b#1.csv").write_bytes(b"content")
+    (tmp_path / "in/a*.csv").write_bytes(b"content")
+    (tmp_path / "link.csv").symlink_to("in/a b#1.csv")
+    (tmp_path / "linked").symlink_to("in")
+    monkeypatch.chdir(tmp_path)
+    place = place.format(tmp_path)
+    assert located(place) == f"file://{tmp_path}/{name}"
+    if not name.startswith("nowhere"):
+        assert list(objects.list(located(place))) == list(objects.list(place))
 
 
 def test_an_encoded_special_character_is_a_character(objects: LocalObjects, tmp_path: Path) -> None:
@@ -285,14 +320,45 @@ def test_a_move_to_another_file_system_copies(objects: LocalObjects, tmp_path: P
 
 
 @pytest.mark.usefixtures("elsewhere")
+def test_a_move_to_another_file_system_replaces_nothing(
+    objects: LocalObjects, tmp_path: Path
+) -> None:
+    """Neither the file that has the name nor the one that is to have it goes."""
+    kept = objects.write(f"{tmp_path}/other/file.csv", b"from last year")
+    item = objects.write(f"{tmp_path}/file.csv", b"content")
+    with pytest.raises(Taken):
+        objects.move(item, f"{tmp_path}/other/file.csv")
+    assert list(objects.list(f"{tmp_path}/")) == [item, kept]
+    assert [each.name for each in (tmp_path / "other").iterdir()] == ["file.csv"]
+
+
+def test_a_move_that_is_denied_leaves_nothing_behind(
+    objects: LocalObjects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name is free again."""
+    item = objects.write(f"{tmp_path}/file.csv", b"content")
+
+    def deny(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "replace", deny)
+    with pytest.raises(Fatal, match="denied"):
+        objects.move(item, f"{tmp_path}/archive/file.csv")
+    assert list(objects.list(f"{tmp_path}/")) == [item]
+
+
+@pytest.mark.usefixtures("elsewhere")
 def test_a_crash_between_copy_and_deletion_is_mended(
     objects: LocalObjects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The move again ends as one that was not disturbed."""
     item = objects.write(f"{tmp_path}/file.csv", b"content")
+    unlink = Path.unlink
 
-    def crash(*_: object) -> None:
-        raise KeyboardInterrupt
+    def crash(self: Path, *, missing_ok: bool = False) -> None:
+        if self == tmp_path / "file.csv":
+            raise KeyboardInterrupt
+        unlink(self, missing_ok=missing_ok)
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "unlink", crash)
@@ -332,6 +398,8 @@ def test_what_names_no_local_place_is_fatal(objects: LocalObjects, place: str) -
     """Instead of some file that nobody meant."""
     with pytest.raises(Fatal):
         list(objects.list(place))
+    with pytest.raises(Fatal):
+        located(place)
 
 
 def test_a_folder_in_the_way_is_fatal(objects: LocalObjects, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from assay.domain.errors import Replaced
+from assay.domain.errors import Replaced, Taken
 from assay.ports.objects import Object
 from assay.testing.objects import ObjectsSuite
 from assay_adapters.s3.config import S3Config
@@ -31,6 +31,11 @@ class TestS3Objects(ObjectsSuite):
     def root(self, bucket: str) -> str:
         """Not the bucket's own."""
         return f"s3://{bucket}/some/where/"
+
+    @pytest.fixture
+    def exclusive(self, client: "S3Client") -> S3Objects:
+        """The emulator passes over If-None-Match of a copy, unless the copy goes in parts."""
+        return S3Objects(client, single=0)
 
     @pytest.fixture
     def nowhere(self) -> str:
@@ -204,6 +209,37 @@ def test_an_object_that_comes_while_another_is_moved_stays(
     assert b"".join(objects.read(new)) == b"new"
 
 
+@pytest.mark.parametrize("own", [True, False])
+def test_a_name_that_is_taken_after_the_look_is_spared(
+    *, client: "S3Client", monkeypatch: pytest.MonkeyPatch, bucket: str, own: bool
+) -> None:
+    """The copy is made on the condition that the name is free; by a copy of the same it is done."""
+    objects = S3Objects(client, single=0)
+    root = f"s3://{bucket}/"
+    item = objects.write(root + "a.csv", b"content")
+    complete: Any = client.complete_multipart_upload
+    there: list[Object] = []
+
+    def interrupted(**arguments: Any) -> Any:
+        monkeypatch.undo()
+        if own:
+            with monkeypatch.context() as patched:
+                patched.setattr(client, "delete_object", _nothing)
+                there.append(objects.move(item, root + "archive/a.csv"))
+        else:
+            there.append(objects.write(root + "archive/a.csv", b"other"))
+        return complete(**arguments)
+
+    monkeypatch.setattr(client, "complete_multipart_upload", interrupted)
+    if own:
+        assert objects.move(item, root + "archive/a.csv") == there[0]
+        assert list(objects.list(root)) == there
+    else:
+        with pytest.raises(Taken):
+            objects.move(item, root + "archive/a.csv")
+        assert list(objects.list(root)) == [item, *there]
+
+
 @pytest.mark.parametrize("size", [7, 7 * MIB])
 def test_an_object_that_comes_before_the_copy_is_not_copied(
     client: "S3Client", monkeypatch: pytest.MonkeyPatch, bucket: str, size: int
@@ -233,7 +269,7 @@ def test_content_type_and_metadata_go_along(
 ) -> None:
     """In one request and in parts."""
     in_parts = S3Objects(client, single=6 * MIB, part=5 * MIB)
-    for adapter, size in ((objects, 7), (in_parts, 7 * MIB)):
+    for adapter, size, to in ((objects, 7, "one.csv"), (in_parts, 7 * MIB, "two.csv")):
         client.put_object(
             Bucket=bucket,
             Key="a.csv",
@@ -243,8 +279,8 @@ def test_content_type_and_metadata_go_along(
             Metadata={"sender": "somebody"},
         )
         (item,) = adapter.list(f"s3://{bucket}/a.csv")
-        adapter.move(item, f"s3://{bucket}/archive/a.csv")
-        head = client.head_object(Bucket=bucket, Key="archive/a.csv")
+        adapter.move(item, f"s3://{bucket}/{to}")
+        head = client.head_object(Bucket=bucket, Key=to)
         assert head["ContentType"] == "text/csv"
         assert head["ContentEncoding"] == "identity"
         assert head["Metadata"]["sender"] == "somebody"
@@ -321,3 +357,7 @@ def test_a_long_object_takes_no_memory(
 
 def _crash(**_: object) -> None:
     raise KeyboardInterrupt
+
+
+def _nothing(**_: object) -> None:
+    pass

@@ -4,9 +4,11 @@ import os
 import re
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 from assay.domain.errors import Fatal
+from assay.domain.pattern import is_pattern, literal
+from assay_adapters.files.errors import translated
 
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 # A special character that the URI encodes is no part of a pattern.
@@ -37,6 +39,32 @@ def pattern_of(uri: str) -> str:
     if rest is None:
         return uri
     return _decoded(_ENCODED_SPECIAL.sub(lambda found: _ENCODED[found[0].upper()], rest))
+
+
+def located(uri: str) -> str:
+    """The same place as a URI that is absolute, with links resolved.
+
+    A pattern stays one, behind the folder that it looks into. A folder ends in `/`.
+
+    Raises:
+        Fatal: it is the URI of something else, or access is denied.
+    """
+    with translated(uri):
+        if not is_pattern(uri):
+            path = path_of(uri)
+            return _as_folder(path) if uri.endswith("/") or path.is_dir() else path.as_uri()
+        folder, rest = parted(pattern_of(uri))
+        return _as_folder(folder) + quote(os.fsencode(rest), safe="*?[]!^-/")
+
+
+def parted(pattern: str) -> tuple[Path, str]:
+    """The folder that a prefix or pattern looks into, with links resolved, and what follows it."""
+    folder, slash, _ = literal(pattern).rpartition("/")
+    return Path(folder or slash or ".").resolve(), pattern[len(folder + slash) :]
+
+
+def _as_folder(path: Path) -> str:
+    return path.as_uri().rstrip("/") + "/"
 
 
 def _in_uri(uri: str) -> str | None:

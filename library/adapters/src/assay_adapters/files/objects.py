@@ -6,17 +6,17 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedWriter, FileIO
 from pathlib import Path
 from typing import Final
 
-from assay.domain.errors import Fatal, Replaced, Unavailable
-from assay.domain.pattern import is_pattern, literal, selector
+from assay.domain.errors import Fatal, Replaced, Taken, Unavailable
+from assay.domain.pattern import is_pattern, selector
 from assay.ports.objects import Object
 from assay_adapters.files.errors import translated
-from assay_adapters.files.location import path_of, pattern_of
+from assay_adapters.files.location import parted, path_of, pattern_of
 
 BLOCK: Final = 1 << 20
 """Bytes of a block that is read, at most."""
@@ -105,9 +105,11 @@ class LocalObjects:
         """Gives exactly this version another name; to another file system by copy and deletion.
 
         Folders that are missing are made. A file that takes the name in the instant between the
-        look at the version and the move goes with it.
+        look at the version and the move goes with it. The new name is taken by an empty file just
+        before the move; a crash between the two leaves that file, and the version in its place.
 
         Raises:
+            Taken: another file is at `to`.
             Replaced: this version is no longer there and not at `to` either.
             Unavailable: the disk is full, or the disk or share is away.
             Fatal: access is denied, or a folder has the name.
@@ -125,7 +127,7 @@ class LocalObjects:
                     self._require(item, file)
                     target.parent.mkdir(parents=True, exist_ok=True)
                     try:
-                        source.replace(target)
+                        _put(source, target)
                     except OSError as error:
                         if error.errno != errno.EXDEV:
                             raise
@@ -144,9 +146,7 @@ class LocalObjects:
                     raise Fatal(f"there is no folder {path.parent.as_uri()}")
                 return {path}
             pattern += "/"
-        folder, slash, _ = literal(pattern).rpartition("/")
-        base = Path(folder or slash or ".").resolve()
-        rest = pattern[len(folder + slash) :]
+        base, rest = parted(pattern)
         selects = selector(rest)
         return {(base / name).resolve() for name in _names(base, _depth(rest)) if selects(name)}
 
@@ -228,8 +228,29 @@ def _require_unchanged(file: FileIO, before: os.stat_result, uri: str) -> None:
         raise Replaced(f"{uri} has changed while it was read")
 
 
+def _put(file: Path, target: Path) -> None:
+    """Gives a file a name that is free. No system call does both everywhere, so it is taken first.
+
+    Raises:
+        Taken: it is not.
+    """
+    try:
+        target.open("xb").close()
+    except FileExistsError:
+        if target.is_file():
+            raise Taken(f"{target.as_uri()} is another file already") from None
+        raise
+    try:
+        file.replace(target)
+    except OSError:
+        target.unlink()
+        raise
+
+
 @contextmanager
-def _replacing(path: Path) -> Generator[BufferedWriter]:
+def _replacing(
+    path: Path, put: Callable[[Path, Path], object] = Path.replace
+) -> Generator[BufferedWriter]:
     """A file that takes its name when it is complete and on disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{secrets.token_hex(8)}.assay")
@@ -238,7 +259,7 @@ def _replacing(path: Path) -> Generator[BufferedWriter]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        put(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -248,7 +269,7 @@ def _replacing(path: Path) -> Generator[BufferedWriter]:
 def _copy(file: FileIO, item: Object, target: Path) -> None:
     digest = hashlib.sha256()
     file.seek(0)
-    with _replacing(target) as copy:
+    with _replacing(target, _put) as copy:
         os.fchmod(copy.fileno(), stat.S_IMODE(os.fstat(file.fileno()).st_mode))
         while block := file.read(BLOCK):
             digest.update(block)

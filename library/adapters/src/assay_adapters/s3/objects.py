@@ -1,15 +1,16 @@
 """Objects in S3."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from botocore.exceptions import ClientError
 from botocore.response import StreamingBody
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from assay.domain.errors import Fatal, Replaced, Unavailable
+from assay.domain.errors import Fatal, Replaced, Taken, Unavailable
 from assay.domain.pattern import is_pattern, literal, selector
 from assay.ports.objects import Object
 from assay_adapters.s3.errors import code_of, field, translated
@@ -37,6 +38,7 @@ _RESUME: Final = Retrying(
 )
 _ETAG: Final = "etag:"
 _ORIGIN: Final = "assay-moved-from"
+_FREE: Final[Mapping[str, Any]] = MappingProxyType({"IfNoneMatch": "*"})  # nothing has the name
 _KEPT: Final = (
     "CacheControl",
     "ContentDisposition",
@@ -164,10 +166,12 @@ class S3Objects:
         it. Content type and metadata go with it, and up to 5 GiB its tags. Where the bucket keeps
         versions the name gets a delete marker, and the version stays behind it.
 
-        The deletion is conditional (If-Match). A store that passes over the condition is protected
-        by a look at the object just before, but for a replacement in the instant between the two.
+        Copy and deletion are conditional (If-None-Match, If-Match). A store that passes over the
+        conditions is protected by a look at the name just before, but for what takes it in the
+        instant between the two.
 
         Raises:
+            Taken: another object is at `to`.
             Replaced: this version is no longer there and not at `to` either.
             Unavailable: S3 is away.
             Fatal: access is denied, or a bucket does not exist.
@@ -176,11 +180,14 @@ class S3Objects:
         if source == target:
             return item
         origin = hashlib.sha256(item.partition.encode()).hexdigest()
-        head = self._head(target)
-        if head is not None and head["Metadata"].get(_ORIGIN) == origin:
-            moved = _object(to, head, field(head, "ContentLength"))
-        else:
-            moved = self._copy(item, source, to, target, origin)
+        moved = self._copied(to, target, origin)
+        if moved is None:
+            try:
+                moved = self._copy(item, source, to, target, origin)
+            except Replaced:  # or the name has been taken since
+                moved = self._copied(to, target, origin)
+                if moved is None:
+                    raise
         self._delete(item, source)
         return moved
 
@@ -230,6 +237,15 @@ class S3Objects:
                 raise Unavailable(f"S3 sent other bytes of {item.uri} than it was asked for")
         return _Stretch(body, end)
 
+    def _copied(self, to: str, target: _Address, origin: str) -> Object | None:
+        """The copy of this origin that has the name; None where nothing has it."""
+        head = self._head(target)
+        if head is None:
+            return None
+        if head["Metadata"].get(_ORIGIN) != origin:
+            raise Taken(f"{to} is another object already")
+        return _object(to, head, field(head, "ContentLength"))
+
     def _copy(
         self, item: Object, source: _Address, to: str, target: _Address, origin: str
     ) -> Object:
@@ -243,7 +259,11 @@ class S3Objects:
             }
             if item.size <= self._single:
                 copied = self._client.copy_object(
-                    **target.arguments, **exactly, **attributes, MetadataDirective="REPLACE"
+                    **target.arguments,
+                    **exactly,
+                    **attributes,
+                    **_FREE,
+                    MetadataDirective="REPLACE",
                 )
                 answer: Any = {**copied["CopyObjectResult"], **copied}
             else:
@@ -258,7 +278,7 @@ class S3Objects:
                     )
                     return part["CopyPartResult"]["ETag"]
 
-                answer = self._in_parts(target, item.size, send, attributes)
+                answer = self._in_parts(target, item.size, send, attributes, _FREE)
         return _object(to, answer, item.size)
 
     def _in_parts(
@@ -267,6 +287,7 @@ class S3Objects:
         size: int,
         send: Callable[[int, int, int, str], str],
         attributes: dict[str, Any],
+        condition: Mapping[str, Any] = MappingProxyType({}),
     ) -> Any:
         """Puts an object together from parts; nobody sees it before all of them are there."""
         upload = self._client.create_multipart_upload(**target.arguments, **attributes)["UploadId"]
@@ -279,7 +300,10 @@ class S3Objects:
                 for number, first in enumerate(range(0, size, self._part), start=1)
             ]
             return self._client.complete_multipart_upload(
-                **target.arguments, UploadId=upload, MultipartUpload={"Parts": parts}
+                **target.arguments,
+                **condition,
+                UploadId=upload,
+                MultipartUpload={"Parts": parts},
             )
         except BaseException:
             # Parts that are left behind cost money, but they do no harm.
@@ -338,6 +362,16 @@ class _Reading:
         if self._stretch is not None:
             self._stretch.body.close()
             self._stretch = None
+
+
+def located(uri: str) -> str:
+    """The same place as it begins the URIs of objects there.
+
+    Raises:
+        Fatal: it is no address in S3.
+    """
+    bucket, key = _address(uri)
+    return f"s3://{bucket}/{key}"
 
 
 def _address(uri: str) -> _Address:

@@ -68,6 +68,12 @@ class Replaced(AssayError):
     exit_code = TEMPORARY
 
 
+class Taken(AssayError):
+    """Another object has the name already, and nothing is put in its place."""
+
+    exit_code = DATA
+
+
 class Fatal(AssayError):
     """Nothing that this process could do helps; it stops and says why and what to do."""
 

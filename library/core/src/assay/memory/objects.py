@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
 
-from assay.domain.errors import Fatal, Replaced
+from assay.domain.errors import Fatal, Replaced, Taken
 from assay.domain.pattern import selector
 from assay.memory.faults import Faults
 from assay.ports.objects import Object
@@ -61,13 +61,15 @@ class MemoryObjects:
         return _object(uri, body)
 
     def move(self, item: Object, to: str) -> Object:
-        """Moves exactly this version."""
+        """Moves exactly this version, to a name that is free."""
         self.faults.at("move")
         self._require_name(to)
         moved = Object(to, item.version, item.size)
         with self._lock:
             is_there = self._holds(item)
-            if not is_there and not self._holds(moved):
+            if to in self.bodies and not self._holds(moved):
+                raise Taken(f"{to} is another object already")
+            if not is_there and to not in self.bodies:
                 raise Replaced(f"{item.uri} has been replaced")
             if is_there and item.uri != to:
                 self.bodies[to] = self.bodies.pop(item.uri)

@@ -61,7 +61,10 @@ class Objects(Protocol):
     def move(self, item: Object, to: str) -> Object:
         """Moves exactly this version; repeated after a crash it ends in the same state.
 
+        Nothing is put in the place of another object.
+
         Raises:
+            Taken: another object is at `to`; both stay as they are.
             Replaced: this version is no longer there and not at `to` either.
         """
         ...

@@ -7,7 +7,7 @@ from itertools import repeat
 
 import pytest
 
-from assay.domain.errors import Fatal, Replaced
+from assay.domain.errors import Fatal, Replaced, Taken
 from assay.ports.objects import Object, Objects
 
 ODD_NAMES = (
@@ -83,6 +83,11 @@ class ObjectsSuite:
     def nowhere(self) -> str:
         """The like in a bucket or folder that does not exist."""
         raise NotImplementedError
+
+    @pytest.fixture
+    def exclusive(self, objects: Objects) -> Objects:
+        """The same, set up so that even an emulator heeds a name's being free."""
+        return objects
 
     @pytest.fixture
     def tree(self, objects: Objects, root: str) -> str:
@@ -215,13 +220,46 @@ class ObjectsSuite:
         assert _listed(objects, root) == [moved]
         assert _content(objects, moved) == b"content"
 
-    def test_a_move_replaces_what_is_there(self, objects: Objects, root: str) -> None:
-        """As a write does."""
-        objects.write(root + "archive/file.csv", b"from last year")
+    @pytest.mark.parametrize("there", [b"", b"from last year", b"CONTENT"])
+    def test_a_move_replaces_nothing(self, objects: Objects, root: str, there: bytes) -> None:
+        """The name is taken, and both objects stay, however often it is asked for."""
+        kept = objects.write(root + "archive/file.csv", there)
         item = objects.write(root + "file.csv", b"content")
-        moved = objects.move(item, root + "archive/file.csv")
-        assert _listed(objects, root) == [moved]
-        assert _content(objects, moved) == b"content"
+        for _ in range(2):
+            with pytest.raises(Taken, match=r"archive/file\.csv"):
+                objects.move(item, root + "archive/file.csv")
+        assert _listed(objects, root) == [kept, item]
+        assert [_content(objects, each) for each in (kept, item)] == [there, b"content"]
+
+    def test_a_move_to_a_name_of_the_same_content_loses_nothing(
+        self, objects: Objects, root: str
+    ) -> None:
+        """It is done already, or the name is taken: the content is at that name in any case."""
+        there = objects.write(root + "archive/file.csv", b"content")
+        item = objects.write(root + "file.csv", b"content")
+        try:
+            left = [objects.move(item, root + "archive/file.csv")]
+        except Taken:
+            left = [there, item]
+        assert _listed(objects, root) == left
+        assert _content(objects, left[0]) == b"content"
+
+    def test_of_many_moves_to_a_name_one_succeeds(self, exclusive: Objects, root: str) -> None:
+        """At once: the others stay where they are."""
+        objects = exclusive
+        items = [objects.write(f"{root}in/{each}.csv", b"%d" % each) for each in range(8)]
+
+        def move(item: Object) -> Object:
+            try:
+                return objects.move(item, root + "archive/file.csv")
+            except Taken:
+                return item
+
+        with ThreadPoolExecutor(8) as pool:
+            left = list(pool.map(move, items))
+        assert _listed(objects, root) == sorted(left, key=lambda each: each.uri)
+        assert [_content(objects, each) for each in left] == [b"%d" % each for each in range(8)]
+        assert sum("archive" in each.uri for each in left) == 1
 
     def test_a_move_may_be_repeated(self, objects: Objects, root: str) -> None:
         """After it is done, as a crash may ask for it, nothing changes."""
