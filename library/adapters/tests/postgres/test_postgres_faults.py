@@ -348,6 +348,41 @@ def test_a_role_that_may_not_connect_says_what_to_do(
             connection.execute(text(f"GRANT CONNECT ON DATABASE {name} TO PUBLIC"))
 
 
+def test_a_role_that_may_not_log_in_says_what_to_do(
+    stranger: PostgresConfig, engine: Engine
+) -> None:
+    """The server refuses it while the connection is made."""
+    _alter(engine, "ROLE", urlsplit(stranger.url.get_secret_value()).username, "NOLOGIN")
+    with _using(stranger) as store, pytest.raises(Fatal, match="check user and password"):
+        store.commit(outcome(["a"]))
+
+
+def _alter(engine: Engine, kind: str, name: str | None, how: str) -> None:
+    with engine.begin() as connection:
+        connection.execute(text(f"ALTER {kind} {name} {how}"))
+
+
+def test_a_limit_of_connections_is_an_outage(stranger: PostgresConfig, engine: Engine) -> None:
+    """Whether a role's or a database's: it passes once others have ended theirs."""
+    url = urlsplit(stranger.url.get_secret_value())
+    for kind, name in (("ROLE", url.username), ("DATABASE", url.path[1:])):
+        _alter(engine, kind, name, "CONNECTION LIMIT 0")
+        try:
+            with _using(stranger) as store, pytest.raises(Unavailable, match="too many"):
+                store.commit(outcome(["a"]))
+        finally:
+            _alter(engine, kind, name, "CONNECTION LIMIT -1")
+
+
+def test_a_database_that_accepts_no_connections_is_away(migrated: PostgresConfig) -> None:
+    """As during maintenance; `template0` never does."""
+    with (
+        _using(migrated, url=_elsewhere(migrated, database="template0")) as store,
+        pytest.raises(Unavailable, match="currently"),
+    ):
+        store.commit(outcome(["a"]))
+
+
 @pytest.mark.parametrize(
     "url", ["", "secret", "mysql://u:secret@h/d", "postgresql://u:secret@[h/d"]
 )

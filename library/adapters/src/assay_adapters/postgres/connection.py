@@ -1,5 +1,6 @@
 """Connections to PostgreSQL, and its errors as those of the core."""
 
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
@@ -37,14 +38,15 @@ _MENDABLE: Final = {
     "42703": _MIGRATE,
     "42P01": _MIGRATE,
 }
-# While a connection is made, libpq passes on the server's words and no code.
+# While a connection is made, libpq passes on the server's words and no code. Whole phrases count,
+# since "too many connections" names a role or a database too; whatever else is said is an outage.
 _REFUSED_LOGIN: Final = {
-    "authentication failed": "28",
-    "no password supplied": "28",
-    "pg_hba.conf": "28",
-    'role "': "28",
-    "permission denied": "42501",
-    'database "': "3D000",
+    r'authentication failed for user "': "28",
+    r"no password supplied": "28",
+    r"no pg_hba\.conf entry for |pg_hba\.conf rejects ": "28",
+    r'FATAL:  role ".*" (does not exist|is not permitted to log in)': "28",
+    r'FATAL:  permission denied for database "': "42501",
+    r'FATAL:  database ".*" does not exist': "3D000",
 }
 
 
@@ -103,9 +105,9 @@ def _translate(error: BaseException | None) -> AssayError:
     kind = type(error).__name__
     code = error.sqlstate if isinstance(error, psycopg.Error) else None
     if code is None and isinstance(error, psycopg.OperationalError):
-        words = " ".join(str(error).split())
-        code = next((code for part, code in _REFUSED_LOGIN.items() if part in words), "08")
-        kind = words  # of libpq or of the login, where there are no values
+        kind = " ".join(str(error).split())  # of libpq or of the login, where there are no values
+        known = (code for words, code in _REFUSED_LOGIN.items() if re.search(words, str(error)))
+        code = next(known, "08")
     if code is None:
         return Fatal(f"PostgreSQL cannot be used like this ({kind})")
     if code.startswith(_AWAY):
