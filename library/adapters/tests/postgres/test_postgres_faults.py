@@ -393,6 +393,48 @@ def test_what_is_no_url_is_refused_without_being_told(url: str) -> None:
     assert "secret" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("parameter", "said"),
+    [
+        ("port=secret", "port"),
+        ("port=99999", "port"),
+        ("sslmode=secret", "sslmode"),
+        ("sslmode=require", "SSL was required"),
+        ("channel_binding=require", "channel binding"),
+        ("target_session_attrs=secret", "target_session_attrs"),
+        ("require_auth=secret", "require_auth"),
+        ("hostaddr=secret", "address"),
+        ("client_encoding=secret", "client_encoding"),
+        ("service=none", "service"),
+    ],
+)
+def test_a_wrong_parameter_of_the_url_says_what_to_do(
+    migrated: PostgresConfig, parameter: str, said: str
+) -> None:
+    """Exit code 78, at once; the value is not told, as it may be a password's end."""
+    url = SecretStr(f"{migrated.url.get_secret_value()}?{parameter}")
+    with (
+        _using(migrated, url=url) as store,
+        pytest.raises(Fatal, match=f"{said}.*ASSAY_POSTGRES__URL") as fatal,
+    ):
+        store.commit(outcome(["a"]))
+    assert "secret" not in "".join(traceback.format_exception(fatal.value))
+
+
+@pytest.mark.parametrize("value", ["inf", "nan", "0", "0.0001", "1e9", "-1"])
+@pytest.mark.parametrize("name", ["statement_timeout", "lock_timeout"])
+def test_a_limit_that_the_server_cannot_keep_is_refused(name: str, value: str) -> None:
+    """It would refuse the connection, or take it for none."""
+    with pytest.raises(ValidationError, match=name):
+        PostgresConfig.model_validate({"url": "postgresql://h/d", name: value})
+
+
+def test_a_connect_timeout_that_is_no_number_is_refused() -> None:
+    """In the URL."""
+    with pytest.raises(ValidationError, match="connect_timeout is no number"):
+        PostgresConfig.model_validate({"url": "postgresql://h/d?connect_timeout=soon"})
+
+
 def test_the_settings_reach_the_server(migrated: PostgresConfig) -> None:
     """Name, time limits and, whatever the server's own is, UTC."""
     config = migrated.model_copy(update={"application_name": "assay-batch", "lock_timeout": 1.5})

@@ -49,6 +49,18 @@ _REFUSED_LOGIN: Final = {
     r'FATAL:  database ".*" does not exist': "3D000",
 }
 
+# What libpq and the server say of parameters that cannot be used. psycopg says "connection is
+# bad" where libpq did not get as far as trying.
+_WRONG_PARAMETER: Final = re.compile(
+    r"^connection is bad: (?!connection to server )"
+    r"|invalid integer value "
+    r"|but SSL was required|SSL not in use|channel binding is required"
+    r"|authentication method requirement "
+    r"|certificate verify failed|does not match host name|certificate file |private key file "
+    r"|FATAL:  (invalid value for parameter |unrecognized configuration parameter "
+    r"|invalid command-line argument|parameter .* cannot be |permission denied to set parameter )"
+)
+
 
 def engine_for(config: PostgresConfig) -> Engine:
     """A pool of connections, made when they are needed; one that has died is replaced in silence.
@@ -105,6 +117,8 @@ def _translate(error: BaseException | None) -> AssayError:
     kind = type(error).__name__
     code = error.sqlstate if isinstance(error, psycopg.Error) else None
     if code is None and isinstance(error, psycopg.OperationalError):
+        if _WRONG_PARAMETER.search(str(error)):
+            return _of_parameter(str(error))
         kind = " ".join(str(error).split())  # of libpq or of the login, where there are no values
         known = (code for words, code in _REFUSED_LOGIN.items() if re.search(words, str(error)))
         code = next(known, "08")
@@ -117,6 +131,14 @@ def _translate(error: BaseException | None) -> AssayError:
             return Fatal(f"PostgreSQL ({code}): {advice}")
     names = _names(error)
     return Fatal(f"PostgreSQL refused a statement ({code}: {kind}{names}); its log says more")
+
+
+def _of_parameter(words: str) -> Fatal:
+    """What is wrong in the URL, without values: a bad port may be the end of a password."""
+    said = words.partition("\n")[0].removeprefix("connection is bad: ")
+    said = re.sub(r"^.*?(port \d+|socket .*) failed: (FATAL:  )?", "", said)
+    said = re.sub(r'(:|(?<=value)|(?<=address)) "[^"]*"', "", said)
+    return Fatal(f"PostgreSQL cannot be reached like this: {said}: check ASSAY_POSTGRES__URL")
 
 
 def _names(error: BaseException | None) -> str:
