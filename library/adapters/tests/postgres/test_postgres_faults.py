@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -403,8 +404,10 @@ def test_what_is_no_url_is_refused_without_being_told(url: str) -> None:
         ("channel_binding=require", "channel binding"),
         ("target_session_attrs=secret", "target_session_attrs"),
         ("require_auth=secret", "require_auth"),
+        ("keepalives_idle=secret", "keepalives_idle"),
         ("hostaddr=secret", "address"),
-        ("client_encoding=secret", "client_encoding"),
+        ("options=-cwork_mem%3Dsecret", "work_mem"),
+        ("options=-cno_such_thing%3Dsecret", "no_such_thing"),
         ("service=none", "service"),
     ],
 )
@@ -444,3 +447,45 @@ def test_the_settings_reach_the_server(migrated: PostgresConfig) -> None:
         shown = [connection.scalar(text(f"SHOW {name}")) for name in names]
     engine.dispose()
     assert shown == ["assay-batch", "5min", "1500ms", "UTC"]
+
+
+def test_the_url_goes_before_the_settings(migrated: PostgresConfig) -> None:
+    """Its parameters and options hold; those that it leaves out are as the settings have them."""
+    parameters = (
+        "application_name=nightly&connect_timeout=7&keepalives_idle=11"
+        "&options=-csearch_path%3Dbooks%20-clock_timeout%3D2s%20-ctimezone%3DAsia/Tokyo"
+    )
+    url = SecretStr(f"{migrated.url.get_secret_value()}?{parameters}")
+    engine = engine_for(migrated.model_copy(update={"url": url}))
+    names = ["application_name", "search_path", "lock_timeout", "statement_timeout", "timezone"]
+    with engine.connect() as connection:
+        shown = [connection.scalar(text(f"SHOW {name}")) for name in names]
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        parameters_used = driver.info.get_parameters()
+    engine.dispose()
+    assert shown == ["nightly", "books", "2s", "5min", "UTC"]
+    assert parameters_used["connect_timeout"] == "7"
+    assert parameters_used["keepalives_idle"] == "11"
+
+
+def test_what_a_role_prefers_changes_no_value(stranger: PostgresConfig, engine: Engine) -> None:
+    """Another encoding and other dates, as a role or a database may have them by default."""
+    role = urlsplit(stranger.url.get_secret_value()).username
+    for preference in ("client_encoding TO LATIN1", "datestyle TO German", "timezone TO PST8PDT"):
+        _alter(engine, "ROLE", role, f"SET {preference}")
+    another = engine_for(
+        stranger.model_copy(
+            update={
+                "url": SecretStr(
+                    f"{stranger.url.get_secret_value()}?client_encoding=LATIN1"
+                    "&options=-cdatestyle%3DGerman"
+                )
+            }
+        )
+    )
+    with another.connect() as connection:
+        asked = text("SELECT 'Ω' || :given, TIMESTAMPTZ '2024-05-06 07:08:09+02'")
+        found = connection.execute(asked, {"given": "…"}).one()
+    another.dispose()
+    assert tuple(found) == ("Ω…", datetime(2024, 5, 6, 5, 8, 9, tzinfo=UTC))

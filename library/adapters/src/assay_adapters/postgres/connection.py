@@ -1,12 +1,13 @@
 """Connections to PostgreSQL, and its errors as those of the core."""
 
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Final
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sqlalchemy import Engine, create_engine, exc
 
 from assay.domain.errors import AssayError, Fatal, Unavailable
@@ -61,29 +62,38 @@ _WRONG_PARAMETER: Final = re.compile(
     r"|invalid command-line argument|parameter .* cannot be |permission denied to set parameter )"
 )
 
+_RELIED_ON: Final = {"timezone": "UTC", "datestyle": "ISO"}
+
 
 def engine_for(config: PostgresConfig) -> Engine:
     """A pool of connections, made when they are needed; one that has died is replaced in silence.
 
+    What the URL says goes before the other settings, but for what everything here relies on: the
+    client's encoding, UTC, and dates as ISO 8601 has them.
+
     Safe to use from several threads. Whoever made it ends it with `dispose()`.
     """
-    options = {
+    given = conninfo_to_dict(config.url.get_secret_value())
+    limits = {
         "statement_timeout": f"{config.statement_timeout * 1000:.0f}",
         "lock_timeout": f"{config.lock_timeout * 1000:.0f}",
-        "timezone": "UTC",
     }
-    connect = partial(
-        psycopg.connect,
-        config.url.get_secret_value(),
-        application_name=config.application_name,
-        connect_timeout=config.connect_timeout,
-        options=" ".join(f"-c {name}={value}" for name, value in options.items()),
+    # The last one counts.
+    options = (_options(limits), given.get("options"), _options(_RELIED_ON))
+    parameters = {
+        "application_name": config.application_name,
+        "connect_timeout": config.connect_timeout,
         # A network that swallows packets is noticed within a minute.
-        keepalives_idle=20,
-        keepalives_interval=10,
-        keepalives_count=4,
-        tcp_user_timeout=60_000,
-    )
+        "keepalives_idle": 20,
+        "keepalives_interval": 10,
+        "keepalives_count": 4,
+        "tcp_user_timeout": 60_000,
+        **given,
+        "options": " ".join(str(each) for each in options if each),
+        "client_encoding": "UTF8",
+    }
+    # A parameter's type depends on its name, so that only `conninfo` takes them all.
+    connect = partial(psycopg.connect, make_conninfo("", **parameters))
     return create_engine(
         "postgresql+psycopg://",
         creator=connect,
@@ -95,6 +105,10 @@ def engine_for(config: PostgresConfig) -> Engine:
         isolation_level="READ COMMITTED",
         hide_parameters=True,
     )
+
+
+def _options(values: Mapping[str, str]) -> str:
+    return " ".join(f"-c {name}={value}" for name, value in values.items())
 
 
 @contextmanager
