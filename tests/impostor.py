@@ -110,8 +110,10 @@ def impostor() -> Generator[Impostor]:
 
         def do_GET(self) -> None:
             self.send_response_only(200 if state.healthy else 503)
-            self.send_header("content-length", "0")
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", "2")
             self.end_headers()
+            self.wfile.write(b"{}")
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))

@@ -245,9 +245,10 @@ def test_answers_to_other_questions_are_refused(
 @pytest.mark.parametrize(
     ("status", "kind", "said"),
     [
-        (400, Refused, "400"),
-        (413, Refused, "413"),
-        (422, Refused, "422"),
+        (400, Fatal, "ASSAY_API__URL"),
+        (413, Fatal, "ASSAY_API__URL"),
+        (422, Fatal, "ASSAY_API__URL"),
+        (500, Unavailable, "500"),
         (401, Fatal, "ASSAY_API__API_KEY"),
         (403, Fatal, "ASSAY_API__API_KEY"),
         (404, Fatal, "ASSAY_API__URL"),
@@ -278,20 +279,33 @@ def test_every_status_has_its_place(
     assert said in str(error)
 
 
-@pytest.mark.parametrize(("health", "kind"), [(200, Refused), (503, Unavailable)])
-def test_a_500_is_refused_while_the_api_is_well(
-    server: Server, make: Make, health: int, kind: type[AssayError]
+HTML = b"<!doctype html><title>Sign in</title>"
+READY = Reply(200, JSON, b'{"status": "ok"}')
+HEALTH: dict[str, tuple[Reply, type[AssayError], type[AssayError]]] = {
+    "ready": (READY, Refused, Refused),
+    "not ready": (Reply(503), Unavailable, Unavailable),
+    "busy": (Reply(429), Unavailable, Unavailable),
+    "hung up": (Reply(raw=b""), Unavailable, Unavailable),
+    "a web page": (Reply(200, {"content-type": "text/html"}, HTML), Fatal, Unavailable),
+    "a sign-in": (Reply(302, {"location": "/login"}), Fatal, Unavailable),
+    "400 as well": (Reply(400, {"content-type": "text/html"}, HTML), Fatal, Unavailable),
+    "nothing there": (Reply(404), Fatal, Unavailable),
+}
+
+
+@pytest.mark.parametrize("status", [400, 413, 422, 500])
+@pytest.mark.parametrize("kind", HEALTH)
+def test_records_are_blamed_by_an_api_that_is_ready_and_by_nothing_else(
+    server: Server, make: Make, kind: str, status: int
 ) -> None:
-    """Only a failure of an API that is ready otherwise is laid to the records."""
-    server.reply = lambda asked: Reply(health if asked.path == "/health/ready" else 500)
-    assert type(failure(make())) is kind
+    """A wrong port or a proxy that refuses everything is no reason for a dead letter."""
+    health, blamed, failed = HEALTH[kind]
+    refusal = Reply(status, {"content-type": "text/html"}, HTML)
+    server.reply = lambda asked: refusal if asked.path == "/predict" else health
+    error = failure(make())
+    assert type(error) is (failed if status == 500 else blamed)
+    assert "ASSAY_API__URL" in str(error) or not isinstance(error, Fatal)
     assert [each.path for each in server.questions] == ["/predict", "/health/ready"]
-
-
-def test_a_500_of_an_api_that_then_is_gone_is_unavailable(server: Server, make: Make) -> None:
-    """An API whose health cannot be asked for is away."""
-    server.reply = lambda asked: Reply(500) if asked.path == "/predict" else Reply(raw=b"")
-    assert type(failure(make())) is Unavailable
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -314,7 +328,6 @@ def test_retry_after_is_obeyed(server: Server, make: Make, status: int) -> None:
     assert asked_to_wait("-5") is None
 
 
-HTML = b"<!doctype html><title>Sign in</title>"
 WHOLE = json.dumps([prediction(each) for each in IDS]).encode()
 STRANGE: dict[str, Reply] = {
     "HTML with 200": Reply(200, {"content-type": "text/html"}, HTML),

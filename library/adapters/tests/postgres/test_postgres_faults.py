@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -348,6 +349,41 @@ def test_a_role_that_may_not_connect_says_what_to_do(
             connection.execute(text(f"GRANT CONNECT ON DATABASE {name} TO PUBLIC"))
 
 
+def test_a_role_that_may_not_log_in_says_what_to_do(
+    stranger: PostgresConfig, engine: Engine
+) -> None:
+    """The server refuses it while the connection is made."""
+    _alter(engine, "ROLE", urlsplit(stranger.url.get_secret_value()).username, "NOLOGIN")
+    with _using(stranger) as store, pytest.raises(Fatal, match="check user and password"):
+        store.commit(outcome(["a"]))
+
+
+def _alter(engine: Engine, kind: str, name: str | None, how: str) -> None:
+    with engine.begin() as connection:
+        connection.execute(text(f"ALTER {kind} {name} {how}"))
+
+
+def test_a_limit_of_connections_is_an_outage(stranger: PostgresConfig, engine: Engine) -> None:
+    """Whether a role's or a database's: it passes once others have ended theirs."""
+    url = urlsplit(stranger.url.get_secret_value())
+    for kind, name in (("ROLE", url.username), ("DATABASE", url.path[1:])):
+        _alter(engine, kind, name, "CONNECTION LIMIT 0")
+        try:
+            with _using(stranger) as store, pytest.raises(Unavailable, match="too many"):
+                store.commit(outcome(["a"]))
+        finally:
+            _alter(engine, kind, name, "CONNECTION LIMIT -1")
+
+
+def test_a_database_that_accepts_no_connections_is_away(migrated: PostgresConfig) -> None:
+    """As during maintenance; `template0` never does."""
+    with (
+        _using(migrated, url=_elsewhere(migrated, database="template0")) as store,
+        pytest.raises(Unavailable, match="currently"),
+    ):
+        store.commit(outcome(["a"]))
+
+
 @pytest.mark.parametrize(
     "url", ["", "secret", "mysql://u:secret@h/d", "postgresql://u:secret@[h/d"]
 )
@@ -356,6 +392,50 @@ def test_what_is_no_url_is_refused_without_being_told(url: str) -> None:
     with pytest.raises(ValidationError, match="no URL of the form") as error:
         PostgresConfig.model_validate({"url": url})
     assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "said"),
+    [
+        ("port=secret", "port"),
+        ("port=99999", "port"),
+        ("sslmode=secret", "sslmode"),
+        ("sslmode=require", "SSL was required"),
+        ("channel_binding=require", "channel binding"),
+        ("target_session_attrs=secret", "target_session_attrs"),
+        ("require_auth=secret", "require_auth"),
+        ("keepalives_idle=secret", "keepalives_idle"),
+        ("hostaddr=secret", "address"),
+        ("options=-cwork_mem%3Dsecret", "work_mem"),
+        ("options=-cno_such_thing%3Dsecret", "no_such_thing"),
+        ("service=none", "service"),
+    ],
+)
+def test_a_wrong_parameter_of_the_url_says_what_to_do(
+    migrated: PostgresConfig, parameter: str, said: str
+) -> None:
+    """Exit code 78, at once; the value is not told, as it may be a password's end."""
+    url = SecretStr(f"{migrated.url.get_secret_value()}?{parameter}")
+    with (
+        _using(migrated, url=url) as store,
+        pytest.raises(Fatal, match=f"{said}.*ASSAY_POSTGRES__URL") as fatal,
+    ):
+        store.commit(outcome(["a"]))
+    assert "secret" not in "".join(traceback.format_exception(fatal.value))
+
+
+@pytest.mark.parametrize("value", ["inf", "nan", "0", "0.0001", "1e9", "-1"])
+@pytest.mark.parametrize("name", ["statement_timeout", "lock_timeout"])
+def test_a_limit_that_the_server_cannot_keep_is_refused(name: str, value: str) -> None:
+    """It would refuse the connection, or take it for none."""
+    with pytest.raises(ValidationError, match=name):
+        PostgresConfig.model_validate({"url": "postgresql://h/d", name: value})
+
+
+def test_a_connect_timeout_that_is_no_number_is_refused() -> None:
+    """In the URL."""
+    with pytest.raises(ValidationError, match="connect_timeout is no number"):
+        PostgresConfig.model_validate({"url": "postgresql://h/d?connect_timeout=soon"})
 
 
 def test_the_settings_reach_the_server(migrated: PostgresConfig) -> None:
@@ -367,3 +447,45 @@ def test_the_settings_reach_the_server(migrated: PostgresConfig) -> None:
         shown = [connection.scalar(text(f"SHOW {name}")) for name in names]
     engine.dispose()
     assert shown == ["assay-batch", "5min", "1500ms", "UTC"]
+
+
+def test_the_url_goes_before_the_settings(migrated: PostgresConfig) -> None:
+    """Its parameters and options hold; those that it leaves out are as the settings have them."""
+    parameters = (
+        "application_name=nightly&connect_timeout=7&keepalives_idle=11"
+        "&options=-csearch_path%3Dbooks%20-clock_timeout%3D2s%20-ctimezone%3DAsia/Tokyo"
+    )
+    url = SecretStr(f"{migrated.url.get_secret_value()}?{parameters}")
+    engine = engine_for(migrated.model_copy(update={"url": url}))
+    names = ["application_name", "search_path", "lock_timeout", "statement_timeout", "timezone"]
+    with engine.connect() as connection:
+        shown = [connection.scalar(text(f"SHOW {name}")) for name in names]
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        parameters_used = driver.info.get_parameters()
+    engine.dispose()
+    assert shown == ["nightly", "books", "2s", "5min", "UTC"]
+    assert parameters_used["connect_timeout"] == "7"
+    assert parameters_used["keepalives_idle"] == "11"
+
+
+def test_what_a_role_prefers_changes_no_value(stranger: PostgresConfig, engine: Engine) -> None:
+    """Another encoding and other dates, as a role or a database may have them by default."""
+    role = urlsplit(stranger.url.get_secret_value()).username
+    for preference in ("client_encoding TO LATIN1", "datestyle TO German", "timezone TO PST8PDT"):
+        _alter(engine, "ROLE", role, f"SET {preference}")
+    another = engine_for(
+        stranger.model_copy(
+            update={
+                "url": SecretStr(
+                    f"{stranger.url.get_secret_value()}?client_encoding=LATIN1"
+                    "&options=-cdatestyle%3DGerman"
+                )
+            }
+        )
+    )
+    with another.connect() as connection:
+        asked = text("SELECT 'Ω' || :given, TIMESTAMPTZ '2024-05-06 07:08:09+02'")
+        found = connection.execute(asked, {"given": "…"}).one()
+    another.dispose()
+    assert tuple(found) == ("Ω…", datetime(2024, 5, 6, 5, 8, 9, tzinfo=UTC))

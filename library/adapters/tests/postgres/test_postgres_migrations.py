@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit, urlunsplit
 
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from pydantic import SecretStr
 from sqlalchemy import Connection, Engine, text
 
 from assay.domain.errors import Fatal
@@ -131,3 +134,48 @@ def test_without_tables_every_call_says_what_to_do(empty: Engine) -> None:
         with pytest.raises(Fatal, match="assay migrate") as fatal:
             call()
         assert fatal.value.exit_code == 78
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_that_holds_no_unicode_is_refused(
+    postgres_url: str, encoding: str, migrated: PostgresConfig
+) -> None:
+    """Before a table is made or used; the message says how to make a database that does."""
+    name = f"{urlsplit(postgres_url).path[1:]}_{encoding}".lower()
+    how = f"ENCODING '{encoding}' LOCALE_PROVIDER libc LOCALE 'C' TEMPLATE template0"
+    unicode = "ENCODING 'UTF8' LOCALE 'C' TEMPLATE template0"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} {how}".encode())
+        try:
+            url = urlunsplit(urlsplit(postgres_url)._replace(path=f"/{name}"))
+            config = migrated.model_copy(update={"url": SecretStr(url)})
+            engine = engine_for(config)
+            for call in (lambda: migrate(config), lambda: check(engine)):
+                with pytest.raises(Fatal, match=f"{encoding}.*{unicode}"):
+                    call()
+            engine.dispose()
+            connection.execute(f"CREATE DATABASE {name}_mended {unicode}".encode())
+        finally:
+            connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
+            connection.execute(f"DROP DATABASE IF EXISTS {name}_mended".encode())
+
+
+def test_the_tables_are_made_in_the_schema_that_the_url_names(
+    config: PostgresConfig, empty: Engine
+) -> None:
+    """Beside tables of the same names in another schema, which are left alone."""
+    migrate(config)
+    with empty.begin() as connection:
+        connection.execute(text("CREATE SCHEMA books"))
+    url = f"{config.url.get_secret_value()}?options=-csearch_path%3Dbooks"
+    there = config.model_copy(update={"url": SecretStr(url)})
+    engine = engine_for(there)
+    with pytest.raises(Fatal, match="assay migrate"):
+        check(engine)
+    assert migrate(there) == ["0001"]
+    check(engine)
+    PostgresStore(engine, processing_type="batch").commit(outcome(["a"]))
+    with empty.connect() as connection:
+        counts = "SELECT (SELECT count(*) FROM books.ledger), (SELECT count(*) FROM public.ledger)"
+        assert tuple(connection.execute(text(counts)).one()) == (1, 0)
+    engine.dispose()

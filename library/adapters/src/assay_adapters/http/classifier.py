@@ -14,7 +14,7 @@ from assay.domain.taxonomy import DEFAULT, Taxonomy
 from assay.wire import arrow, json
 from assay_adapters.http.answers import read_json, verdicts
 from assay_adapters.http.config import ApiConfig
-from assay_adapters.http.statuses import error_of
+from assay_adapters.http.statuses import Health, error_of, health_of
 
 JSON: Final = "application/json"
 
@@ -63,9 +63,10 @@ class HttpClassifier:
         Raises:
             Unavailable: refused, timed out, 408, 425, 429, 5xx, or what answered was no model API
                 or broke off.
-            Refused: 400, 413, 422, 500 while the API says that it is ready, or answers to other
+            Refused: 400, 413, 422 or 500 while the API says that it is ready, or answers to other
                 questions.
-            Fatal: 401, 403, 404, another 4xx, a redirection.
+            Fatal: 401, 403, 404, another 4xx, a redirection, or 400, 413, 422 of what is no
+                model API.
         """
         spoken = self._format
         response = self._ask(spoken, transactions)
@@ -132,7 +133,7 @@ class HttpClassifier:
 
     def _read(self, response: httpx.Response) -> pl.DataFrame:
         self._raise_for(response)
-        content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        content_type = _content_type(response)
         if content_type not in _READERS:
             raise self._something_else()
         try:
@@ -142,13 +143,18 @@ class HttpClassifier:
 
     def _raise_for(self, response: httpx.Response) -> None:
         if response.status_code != HTTPStatus.OK:
-            raise error_of(response.status_code, response.headers, str(self._where), self._healthy)
+            raise error_of(response.status_code, response.headers, str(self._where), self._health)
 
-    def _healthy(self) -> bool:
+    def _health(self) -> Health:
         try:
-            return self._send("GET", "/health/ready", {}, b"").status_code == HTTPStatus.OK
+            response = self._send("GET", "/health/ready", {"accept": JSON}, b"")
         except Unavailable:
-            return False
+            return "away"
+        return health_of(response.status_code, _content_type(response))
 
     def _something_else(self) -> Unavailable:
         return Unavailable(f"no model API answers at {self._where}, but something else does")
+
+
+def _content_type(response: httpx.Response) -> str:
+    return response.headers.get("content-type", "").partition(";")[0].strip().lower()

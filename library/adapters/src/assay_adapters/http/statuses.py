@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from httpx import codes
 
@@ -21,9 +21,23 @@ _ADVICE: Final = {
 _UNAVAILABLE: Final = {408, 425, 429}
 _REFUSED: Final = {400, 413, 422}
 
+Health: TypeAlias = Literal["ready", "away", "another"]
+"""What stands at the API's address: the API, ready; it or its proxy, not ready; something else."""
+
+
+def health_of(status: int, content_type: str) -> Health:
+    """What a question for the API's health shows, by its answer.
+
+    Only JSON proves the API, as many a web server answers 200 to every path.
+    """
+    if status == HTTPStatus.OK:
+        return "ready" if content_type == "application/json" else "another"
+    away = status in _UNAVAILABLE or codes.is_server_error(status)
+    return "away" if away else "another"
+
 
 def error_of(
-    status: int, headers: Mapping[str, str], where: str, healthy: Callable[[], bool]
+    status: int, headers: Mapping[str, str], where: str, health: Callable[[], Health]
 ) -> AssayError:
     """The error that an answer with this status stands for.
 
@@ -31,15 +45,17 @@ def error_of(
         status: any but 200.
         headers: of the answer, whatever the case of their names.
         where: the API's address, for the message.
-        healthy: asks the API whether it is ready; called for a 500 only, which is the fault of
-            the records where the API is well.
+        health: asks for the API's health; called for 400, 413, 422 and 500, which are the fault
+            of the records only where it is the API that says so, and is well.
     """
     said = f"the model API at {where} answered {status}"
-    if status in _REFUSED:
-        return Refused(said)
-    if status == HTTPStatus.INTERNAL_SERVER_ERROR and healthy():
+    judged = status in _REFUSED or status == HTTPStatus.INTERNAL_SERVER_ERROR
+    found = health() if judged else None
+    if found == "ready":
         return Refused(f"{said} and is well")
-    if status in _UNAVAILABLE or codes.is_server_error(status):
+    if found == "another" and status in _REFUSED:
+        return Fatal(f"{said}, but is none: check ASSAY_API__URL, and proxies on the way")
+    if judged or status in _UNAVAILABLE or codes.is_server_error(status):
         return Unavailable(said, retry_after=retry_after(headers))
     if codes.is_redirect(status):
         return Fatal(f"{said}, a redirection: set ASSAY_API__URL to where it leads")

@@ -1,10 +1,15 @@
 """What must be known to reach PostgreSQL."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+
+_LONGEST: Final = (2**31 - 1) // 1000
+"""Seconds; PostgreSQL counts milliseconds in 32 bits."""
+
+Seconds = Annotated[float, Field(ge=0.001, le=_LONGEST)]
 
 
 def _is_url(url: SecretStr) -> SecretStr:
@@ -15,6 +20,8 @@ def _is_url(url: SecretStr) -> SecretStr:
         known = False  # What was wrong may stand inside the password.
     if not known:
         raise ValueError("no URL of the form postgresql://user:password@host:port/name")
+    if not str(known.get("connect_timeout", 0)).isdecimal():  # libpq would say so much later
+        raise ValueError("connect_timeout is no number of seconds")
     return url
 
 
@@ -35,7 +42,7 @@ class PostgresConfig(BaseModel):
 
     url: Annotated[SecretStr, AfterValidator(_is_url)]
     application_name: str = "assay"
-    connect_timeout: int = Field(default=5, ge=1)
-    statement_timeout: float = Field(default=300, gt=0)
-    lock_timeout: float = Field(default=60, gt=0)
+    connect_timeout: int = Field(default=5, ge=1, le=_LONGEST)
+    statement_timeout: Seconds = 300
+    lock_timeout: Seconds = 60
     pool_size: int = Field(default=5, ge=1)

@@ -1,11 +1,13 @@
 """Connections to PostgreSQL, and its errors as those of the core."""
 
-from collections.abc import Generator
+import re
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Final
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sqlalchemy import Engine, create_engine, exc
 
 from assay.domain.errors import AssayError, Fatal, Unavailable
@@ -37,39 +39,61 @@ _MENDABLE: Final = {
     "42703": _MIGRATE,
     "42P01": _MIGRATE,
 }
-# While a connection is made, libpq passes on the server's words and no code.
+# While a connection is made, libpq passes on the server's words and no code. Whole phrases count,
+# since "too many connections" names a role or a database too; whatever else is said is an outage.
 _REFUSED_LOGIN: Final = {
-    "authentication failed": "28",
-    "no password supplied": "28",
-    "pg_hba.conf": "28",
-    'role "': "28",
-    "permission denied": "42501",
-    'database "': "3D000",
+    r'authentication failed for user "': "28",
+    r"no password supplied": "28",
+    r"no pg_hba\.conf entry for |pg_hba\.conf rejects ": "28",
+    r'FATAL:  role ".*" (does not exist|is not permitted to log in)': "28",
+    r'FATAL:  permission denied for database "': "42501",
+    r'FATAL:  database ".*" does not exist': "3D000",
 }
+
+# What libpq and the server say of parameters that cannot be used. psycopg says "connection is
+# bad" where libpq did not get as far as trying.
+_WRONG_PARAMETER: Final = re.compile(
+    r"^connection is bad: (?!connection to server )"
+    r"|invalid integer value "
+    r"|but SSL was required|SSL not in use|channel binding is required"
+    r"|authentication method requirement "
+    r"|certificate verify failed|does not match host name|certificate file |private key file "
+    r"|FATAL:  (invalid value for parameter |unrecognized configuration parameter "
+    r"|invalid command-line argument|parameter .* cannot be |permission denied to set parameter )"
+)
+
+_RELIED_ON: Final = {"timezone": "UTC", "datestyle": "ISO"}
 
 
 def engine_for(config: PostgresConfig) -> Engine:
     """A pool of connections, made when they are needed; one that has died is replaced in silence.
 
+    What the URL says goes before the other settings, but for what everything here relies on: the
+    client's encoding, UTC, and dates as ISO 8601 has them.
+
     Safe to use from several threads. Whoever made it ends it with `dispose()`.
     """
-    options = {
+    given = conninfo_to_dict(config.url.get_secret_value())
+    limits = {
         "statement_timeout": f"{config.statement_timeout * 1000:.0f}",
         "lock_timeout": f"{config.lock_timeout * 1000:.0f}",
-        "timezone": "UTC",
     }
-    connect = partial(
-        psycopg.connect,
-        config.url.get_secret_value(),
-        application_name=config.application_name,
-        connect_timeout=config.connect_timeout,
-        options=" ".join(f"-c {name}={value}" for name, value in options.items()),
+    # The last one counts.
+    options = (_options(limits), given.get("options"), _options(_RELIED_ON))
+    parameters = {
+        "application_name": config.application_name,
+        "connect_timeout": config.connect_timeout,
         # A network that swallows packets is noticed within a minute.
-        keepalives_idle=20,
-        keepalives_interval=10,
-        keepalives_count=4,
-        tcp_user_timeout=60_000,
-    )
+        "keepalives_idle": 20,
+        "keepalives_interval": 10,
+        "keepalives_count": 4,
+        "tcp_user_timeout": 60_000,
+        **given,
+        "options": " ".join(str(each) for each in options if each),
+        "client_encoding": "UTF8",
+    }
+    # A parameter's type depends on its name, so that only `conninfo` takes them all.
+    connect = partial(psycopg.connect, make_conninfo("", **parameters))
     return create_engine(
         "postgresql+psycopg://",
         creator=connect,
@@ -81,6 +105,10 @@ def engine_for(config: PostgresConfig) -> Engine:
         isolation_level="READ COMMITTED",
         hide_parameters=True,
     )
+
+
+def _options(values: Mapping[str, str]) -> str:
+    return " ".join(f"-c {name}={value}" for name, value in values.items())
 
 
 @contextmanager
@@ -103,9 +131,11 @@ def _translate(error: BaseException | None) -> AssayError:
     kind = type(error).__name__
     code = error.sqlstate if isinstance(error, psycopg.Error) else None
     if code is None and isinstance(error, psycopg.OperationalError):
-        words = " ".join(str(error).split())
-        code = next((code for part, code in _REFUSED_LOGIN.items() if part in words), "08")
-        kind = words  # of libpq or of the login, where there are no values
+        if _WRONG_PARAMETER.search(str(error)):
+            return _of_parameter(str(error))
+        kind = " ".join(str(error).split())  # of libpq or of the login, where there are no values
+        known = (code for words, code in _REFUSED_LOGIN.items() if re.search(words, str(error)))
+        code = next(known, "08")
     if code is None:
         return Fatal(f"PostgreSQL cannot be used like this ({kind})")
     if code.startswith(_AWAY):
@@ -115,6 +145,14 @@ def _translate(error: BaseException | None) -> AssayError:
             return Fatal(f"PostgreSQL ({code}): {advice}")
     names = _names(error)
     return Fatal(f"PostgreSQL refused a statement ({code}: {kind}{names}); its log says more")
+
+
+def _of_parameter(words: str) -> Fatal:
+    """What is wrong in the URL, without values: a bad port may be the end of a password."""
+    said = words.partition("\n")[0].removeprefix("connection is bad: ")
+    said = re.sub(r"^.*?(port \d+|socket .*) failed: (FATAL:  )?", "", said)
+    said = re.sub(r'(:|(?<=value)|(?<=address)) "[^"]*"', "", said)
+    return Fatal(f"PostgreSQL cannot be reached like this: {said}: check ASSAY_POSTGRES__URL")
 
 
 def _names(error: BaseException | None) -> str:

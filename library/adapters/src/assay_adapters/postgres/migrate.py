@@ -28,7 +28,8 @@ def migrate(config: PostgresConfig) -> list[str]:
 
     Raises:
         Unavailable: PostgreSQL is away.
-        Fatal: the tables are of a newer version of Assay, or the role may not change them.
+        Fatal: the tables are of a newer version of Assay, the role may not change them, or the
+            database holds no Unicode.
     """
     applied: list[str] = []
 
@@ -41,6 +42,7 @@ def migrate(config: PostgresConfig) -> list[str]:
         with engine.begin() as connection:
             connection.execute(text("SET LOCAL statement_timeout = 0"))
             connection.execute(text("SET LOCAL lock_timeout = 0"))
+            _require_unicode(connection)
             connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
             _missing(connection, scripts)
             scripts.attributes.update(connection=connection, note=note)
@@ -56,11 +58,23 @@ def check(engine: Engine) -> None:
 
     Raises:
         Unavailable: PostgreSQL is away.
-        Fatal: they are missing, older or newer; it says what to do.
+        Fatal: they are missing, older or newer, or the database holds no Unicode; it says what to
+            do.
     """
     with engine.connect() as connection:
+        _require_unicode(connection)
         if _missing(connection, _scripts()):
             raise Fatal("the tables are missing or older than this Assay: run `assay migrate`")
+
+
+def _require_unicode(connection: Connection) -> None:
+    encoding = connection.scalar(select(func.current_setting("server_encoding")))
+    if encoding != "UTF8":
+        raise Fatal(
+            f"the database's encoding is {encoding}, which does not hold every description: "
+            "name one in ASSAY_POSTGRES__URL that was made by "
+            "CREATE DATABASE ... ENCODING 'UTF8' LOCALE 'C' TEMPLATE template0"
+        )
 
 
 def _scripts() -> Config:
