@@ -242,9 +242,10 @@ class S3Objects:
         head = self._head(target)
         if head is None:
             return None
+        found = _object(to, head, field(head, "ContentLength"))  # or it is no answer of S3
         if head["Metadata"].get(_ORIGIN) != origin:
             raise Taken(f"{to} is another object already")
-        return _object(to, head, field(head, "ContentLength"))
+        return found
 
     def _copy(
         self, item: Object, source: _Address, to: str, target: _Address, origin: str
