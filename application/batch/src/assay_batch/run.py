@@ -1,14 +1,12 @@
 """One batch run: find the files, pump them through, publish the rejects, move what is finished."""
 
-import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from types import FrameType
 from typing import Any, Final, Protocol, TypeVar, cast
 
 import structlog
@@ -41,6 +39,7 @@ from assay.ports.objects import Object, Objects
 from assay.ports.publisher import Publisher
 from assay.ports.store import Store
 from assay_batch.places import Places, find, told_apart
+from assay_batch.signals import on_signal
 
 T = TypeVar("T")
 _TOLD_FROM: Final = 3  # failed attempts; what passes within a second is nobody's concern
@@ -182,6 +181,7 @@ def run(request: Request, services: Services, result: Result, progress: Progress
 
     Raises:
         AssayError: what stopped the run as a whole; files that failed alone stand in `result`.
+        KeyboardInterrupt: a signal did; within the pump what was read is committed first.
     """
     wait = partial(_patiently, request.policy.patience, progress)
     store = services.store
@@ -196,7 +196,7 @@ def run(request: Request, services: Services, result: Result, progress: Progress
         progress.begin(len(waiting), sum(each.size for each in waiting))
         try:
             _pump(waiting, request, services, result, progress)
-        except AssayError:
+        except (AssayError, KeyboardInterrupt):
             with suppress(AssayError):  # what stopped the run is what is to be told
                 _publish(request, services, result)
             raise
@@ -207,7 +207,7 @@ def run(request: Request, services: Services, result: Result, progress: Progress
         stand = wait("store", asked)
         finished = [each for each in found if _is_finished(stand, each.partition)]
         wait("source", partial(_archive, finished, request.places, services.objects, result))
-    if result.problems and result.status != "interrupted":
+    if result.problems:
         codes = {error.exit_code for error in result.problems.values()}
         # What may succeed later is to be tried again; the rest fails again then.
         result.status, result.exit_code = "incomplete", TEMPORARY if TEMPORARY in codes else DATA
@@ -288,33 +288,16 @@ def _pump(
         ),
         policy=request.policy,
     )
-    with _stopping(pump) as signals:
+
+    def drain() -> None:
+        pump.stop()
+        _log.warning("stopping: what was read is committed; a second signal ends at once")
+
+    with on_signal(drain) as signals:
         pump.run()
     result.problems |= source.failed | pump.report.given_up
     if signals:
-        result.status, result.exit_code = "interrupted", TEMPORARY
-
-
-@contextmanager
-def _stopping(pump: Pump) -> Generator[list[int]]:
-    """The first Ctrl-C or SIGTERM drains the pump, the next ends the process as usual."""
-    received: list[int] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def stop(number: int, _: FrameType | None) -> None:
-        received.append(number)
-        pump.stop()
-        _log.warning("stopping: what was read is committed; a second signal ends at once")
-        for each, handler in before.items():
-            signal.signal(each, handler)
-
-    for number in before:
-        signal.signal(number, stop)
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        raise KeyboardInterrupt
 
 
 def _publish(request: Request, services: Services, result: Result) -> None:
