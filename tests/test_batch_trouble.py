@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,13 +16,14 @@ import pytest
 from demo.samples import csv
 from system import ROOT
 
-from assay.domain.errors import Unavailable
+from assay.domain.errors import Denied, Fatal, Replaced, Unavailable, Unreadable
 from assay.memory.classifier import MemoryClassifier
 from assay.memory.letters import MemoryLetters
 from assay.memory.meter import MemoryMeter
 from assay.memory.objects import MemoryObjects
 from assay.memory.publisher import MemoryPublisher
 from assay.memory.store import MemoryStore
+from assay.ports.objects import Object
 from assay_adapters.clock.system import SystemClock
 from assay_adapters.compression.decompress import decompress
 from assay_adapters.log.configure import configure
@@ -211,3 +212,51 @@ def test_handlers_are_as_before(rig: Rig) -> None:
     before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     rig.run()
     assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+# ---------------------------------------------------------------- files that fail alone
+
+
+def denied(objects: MemoryObjects, names: Sequence[str]) -> MemoryObjects:
+    """The same objects, of which some may not be read."""
+
+    class Denying(MemoryObjects):
+        def read(self, item: Object, start: int = 0) -> Iterator[bytes]:
+            if item.uri.rpartition("/")[2] in names:
+                raise Denied(f"{item.uri} may not be read")
+            return super().read(item, start)
+
+    return Denying(bodies=objects.bodies)
+
+
+@pytest.mark.parametrize("dry", [True, False])
+def test_a_file_that_may_not_be_read_stops_no_other(rig: Rig, *, dry: bool) -> None:
+    """It is named, with 65; that none may be is a matter of rights, with 78."""
+    rig.objects = denied(rig.objects, ["1.csv"])
+    code, summary, told = rig.run(dry=dry)
+    assert (code, summary["files"], summary["read"]) == (65, 2, 100)
+    assert f"{IN}1.csv may not be read" in told
+    assert rig.left() == (["0.csv", "1.csv", "2.csv"] if dry else ["1.csv"])
+    rig.objects = denied(rig.objects, ["0.csv", "1.csv", "2.csv"])
+    assert rig.run(dry=dry)[0] == 78
+
+
+@pytest.mark.parametrize(
+    ("errors", "code"),
+    [
+        ([Fatal("DeleteObject is denied")], 78),
+        ([Unreadable("it is cut short")], 65),
+        ([Unreadable("it is cut short"), Fatal("DeleteObject is denied")], 78),
+        ([Fatal("DeleteObject is denied"), Replaced("it is another one")], 75),
+        ([Replaced("it is another one"), Unreadable("it is cut short")], 75),
+    ],
+)
+def test_what_may_succeed_later_decides_before_settings_before_data(
+    rig: Rig, errors: Sequence[Exception], code: int
+) -> None:
+    """Each file that fails alone is told; the others are archived."""
+    rig.objects.faults.plan("move", *errors)
+    ended, summary, told = rig.run()
+    assert (ended, summary["status"], summary["files"]) == (code, "incomplete", 3)
+    assert all(str(each) in told for each in errors)
+    assert len(rig.left()) == len(errors)

@@ -14,11 +14,13 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 
 from assay.contract.contract import Contract
 from assay.domain.errors import (
+    CONFIGURATION,
     DATA,
     DONE,
     NOTHING_TO_DO,
     TEMPORARY,
     AssayError,
+    Denied,
     Taken,
     Unavailable,
 )
@@ -42,6 +44,7 @@ from assay_batch.places import Places, find, told_apart
 from assay_batch.signals import on_signal
 
 T = TypeVar("T")
+_URGENT: Final = (TEMPORARY, CONFIGURATION, DATA)
 _TOLD_FROM: Final = 3  # failed attempts; what passes within a second is nobody's concern
 _log = structlog.get_logger(__name__)
 
@@ -208,9 +211,19 @@ def run(request: Request, services: Services, result: Result, progress: Progress
         finished = [each for each in found if _is_finished(stand, each.partition)]
         wait("source", partial(_archive, finished, request.places, services.objects, result))
     if result.problems:
-        codes = {error.exit_code for error in result.problems.values()}
-        # What may succeed later is to be tried again; the rest fails again then.
-        result.status, result.exit_code = "incomplete", TEMPORARY if TEMPORARY in codes else DATA
+        result.status, result.exit_code = "incomplete", exit_code(result)
+
+
+def exit_code(result: Result) -> int:
+    """What a run ends with of whose files some have failed alone.
+
+    What may succeed later is to be tried again, and what else has failed fails again then: so 75
+    goes before 78, and that before 65. That no file at all may be read is a matter of rights.
+    """
+    errors = result.problems.values()
+    if len(errors) == result.found and all(isinstance(each, Denied) for each in errors):
+        return CONFIGURATION
+    return min((each.exit_code for each in errors), key=_URGENT.index, default=DONE)
 
 
 def _patiently(

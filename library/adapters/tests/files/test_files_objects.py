@@ -5,10 +5,11 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from assay.domain.errors import Fatal, Replaced, Taken, Unavailable
+from assay.domain.errors import Denied, Fatal, Replaced, Taken, Unavailable
 from assay.testing.objects import ObjectsSuite
 from assay_adapters.files.location import located
 from assay_adapters.files.objects import LocalObjects
@@ -388,6 +389,31 @@ def test_what_names_no_local_place_is_fatal(objects: LocalObjects, place: str) -
         list(objects.list(place))
     with pytest.raises(Fatal):
         located(place)
+
+
+def test_a_file_that_may_not_be_read_is_listed(
+    objects: LocalObjects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Among the others; it is denied when it is read, and another version once it may be."""
+    written = [objects.write(f"{tmp_path}/{each}.csv", b"content") for each in "abc"]
+    opens = Path.open
+
+    def deny(self: Path, *arguments: Any, **options: Any) -> Any:
+        if self.name == "b.csv":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(self))
+        return opens(self, *arguments, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", deny)
+        one, denied, three = objects.list(f"{tmp_path}/")
+        assert list(objects.list(f"{tmp_path}/b.csv")) == [denied]
+        with pytest.raises(Denied, match=r"b\.csv"):
+            next(objects.read(denied))
+    assert [one, three] == [written[0], written[2]]
+    assert (denied.uri, denied.size) == (written[1].uri, 7)
+    assert list(objects.list(f"{tmp_path}/")) == written
+    with pytest.raises(Replaced):
+        next(objects.read(denied))
 
 
 def test_a_folder_in_the_way_is_fatal(objects: LocalObjects, tmp_path: Path) -> None:

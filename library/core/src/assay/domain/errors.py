@@ -84,6 +84,10 @@ class Unreadable(Fatal):
     exit_code = DATA
 
 
+class Denied(Unreadable):
+    """This process may not read one file, and may well read others."""
+
+
 class RejectLimitExceeded(Fatal):
     """So many records were rejected that something else than the records must be wrong."""
 
