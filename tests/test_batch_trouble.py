@@ -5,10 +5,10 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Container, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -17,6 +17,9 @@ from demo.samples import csv
 from system import ROOT
 
 from assay.domain.errors import Denied, Fatal, Replaced, Unavailable, Unreadable
+from assay.domain.outcome import Outcome
+from assay.domain.position import Position
+from assay.domain.tally import Tally
 from assay.memory.classifier import MemoryClassifier
 from assay.memory.letters import MemoryLetters
 from assay.memory.meter import MemoryMeter
@@ -260,3 +263,42 @@ def test_what_may_succeed_later_decides_before_settings_before_data(
     assert (ended, summary["status"], summary["files"]) == (code, "incomplete", 3)
     assert all(str(each) in told for each in errors)
     assert len(rig.left()) == len(errors)
+
+
+# ---------------------------------------------------------------- another run on the same files
+
+
+class Overtaken(MemoryStore):
+    """Another run commits the same just before, of the files that it is told of."""
+
+    files: Container[str] = ()
+    to_the_end = True
+
+    def commit(self, outcome: Outcome) -> Tally:
+        """Raises `Fenced` of what the other run has begun with."""
+        (of,) = outcome.ranges
+        name = of.partition.rpartition("/")[2].partition("#")[0]
+        if name in self.files and (outcome.source, of.partition) not in self.stands:
+            super().commit(replace(outcome, run_id="the other"))
+            if self.to_the_end:
+                self.stands[outcome.source, of.partition] = Position(50, "finished")
+        return super().commit(outcome)
+
+
+@pytest.mark.parametrize("files", [["1.csv"], ["0.csv", "1.csv", "2.csv"]])
+@pytest.mark.parametrize("to_the_end", [True, False])
+def test_a_file_that_another_run_has_finished_is_done(
+    rig: Rig, files: list[str], *, to_the_end: bool
+) -> None:
+    """It is no fault, and archived; what is not finished is, with 75."""
+    rig.store = Overtaken()
+    rig.store.files, rig.store.to_the_end = files, to_the_end
+    code, summary, told = rig.run()
+    assert summary["files"] == 3 - len(files)
+    if to_the_end:
+        assert (code, summary["status"]) == (0, "done")
+        assert rig.left() == []
+    else:
+        assert (code, summary["status"]) == (75, "incomplete")
+        assert told.count("another run is working on") == len(files)
+        assert rig.left() == files

@@ -21,6 +21,7 @@ from assay.domain.errors import (
     TEMPORARY,
     AssayError,
     Denied,
+    Fenced,
     Taken,
     Unavailable,
 )
@@ -199,6 +200,11 @@ def run(request: Request, services: Services, result: Result, progress: Progress
         progress.begin(len(waiting), sum(each.size for each in waiting))
         try:
             _pump(waiting, request, services, result, progress)
+            if lost := [each for each, why in result.problems.items() if isinstance(why, Fenced)]:
+                stand = wait("store", partial(store.positions, request.source, lost))
+                for each in lost:
+                    if _is_finished(stand, each):  # by whoever went first
+                        del result.problems[each]
         except (AssayError, KeyboardInterrupt):
             with suppress(AssayError):  # what stopped the run is what is to be told
                 _publish(request, services, result)

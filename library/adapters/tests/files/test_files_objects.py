@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from assay.domain.errors import Denied, Fatal, Replaced, Taken, Unavailable
+from assay.ports.objects import Object
 from assay.testing.objects import ObjectsSuite
+from assay_adapters.files import objects as files
 from assay_adapters.files.location import located
 from assay_adapters.files.objects import LocalObjects
 
@@ -321,6 +323,25 @@ def test_a_move_to_another_file_system_replaces_nothing(
     assert [each.name for each in (tmp_path / "other").iterdir()] == ["file.csv"]
 
 
+@pytest.mark.parametrize("instant", ["_opened", "_put"])
+def test_a_file_that_another_one_moves_is_moved(
+    objects: LocalObjects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, instant: str
+) -> None:
+    """Whoever comes second finds it there, however far it has come itself."""
+    item = objects.write(f"{tmp_path}/file.csv", b"content")
+    call: Any = getattr(files, instant)
+    others: list[Object] = []
+
+    def overtaken(*arguments: Any) -> Any:
+        monkeypatch.undo()
+        others.append(LocalObjects().move(item, f"{tmp_path}/archive/file.csv"))
+        return call(*arguments)
+
+    monkeypatch.setattr(files, instant, overtaken)
+    assert [objects.move(item, f"{tmp_path}/archive/file.csv")] == others
+    assert list(objects.list(f"{tmp_path}/")) == others
+
+
 def test_a_move_that_is_denied_leaves_nothing_behind(
     objects: LocalObjects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -396,7 +417,7 @@ def test_a_file_that_may_not_be_read_is_listed(
 ) -> None:
     """Among the others; it is denied when it is read, and another version once it may be."""
     written = [objects.write(f"{tmp_path}/{each}.csv", b"content") for each in "abc"]
-    opens = Path.open
+    opens: Any = Path.open
 
     def deny(self: Path, *arguments: Any, **options: Any) -> Any:
         if self.name == "b.csv":

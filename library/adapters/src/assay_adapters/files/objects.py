@@ -124,19 +124,26 @@ class LocalObjects:
                 if self._find(source) == item:
                     source.unlink()
             else:
-                with _opened(item) as file:
-                    self._require(item, file)
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    try:
-                        _put(source, target)
-                    except OSError as error:
-                        if error.errno != errno.EXDEV:
-                            raise
-                        _copy(file, item, target)
-                        source.unlink()
+                try:
+                    self._rename(item, source, target)
+                except (Replaced, Taken, FileNotFoundError):
+                    if self._find(target) != moved:  # by another one who moves it
+                        raise
                 _sync(target.parent)
             _sync(source.parent)
             return moved
+
+    def _rename(self, item: Object, source: Path, target: Path) -> None:
+        with _opened(item) as file:
+            self._require(item, file)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                _put(source, target)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                _copy(file, item, target)
+                source.unlink(missing_ok=True)
 
     def _paths(self, uri: str) -> set[Path]:
         pattern = pattern_of(uri)
