@@ -23,6 +23,7 @@ from assay_batch.progress import shown
 from assay_batch.report import complaint, log, show
 from assay_batch.run import Request, Result
 from assay_batch.run import run as run_batch
+from assay_batch.signals import interrupt, on_signal
 
 _log: Any = structlog.get_logger(__name__)
 
@@ -75,17 +76,19 @@ def run(
         console.print(f"a dry run only: {reason}", markup=False, soft_wrap=True)
     stopped_by: AssayError | None = None
     try:
-        _do(request, result, console, dry=dry)
+        with on_signal(interrupt):
+            _do(request, result, console, dry=dry)
     except AssayError as error:
         stopped_by = error
-        result.status, result.exit_code = "failed", error.exit_code
-    except KeyboardInterrupt:
-        result.status, result.exit_code = "interrupted", TEMPORARY
+        _stop(result, error)
+    except KeyboardInterrupt as error:
+        _stop(result, error)
+        console.print("interrupted: run the same again; it resumes")
     except Exception as error:  # noqa: BLE001 - whatever it is, the summary comes last
         # Its message is left out: it may hold what no log may.
         where = traceback.format_tb(error.__traceback__)
         _log.error("a fault of Assay", error=type(error).__name__, where=where)
-        result.status, result.exit_code = "failed", 1
+        _stop(result, error)
     for partition, error in result.problems.items():
         bootstrap.complain(complaint(partition, error))
     if stopped_by is not None:
@@ -121,13 +124,24 @@ def _do(request: Request, result: Result, console: Console, *, dry: bool) -> Non
         try:
             with shown(console) as progress:
                 run_batch(request, services, result, progress)
-        except AssayError as error:
-            result.status, result.exit_code = "failed", error.exit_code
+        except BaseException as error:
+            _stop(result, error)
             raise
         finally:
             if result.status != "nothing_to_do":
                 with suppress(AssayError):  # the books are kept elsewhere; this is a note
                     services.runs.end(request.run_id, result.status, result.summary())
+
+
+def _stop(result: Result, error: BaseException) -> None:
+    """Notes how a run that is stopped by this ends."""
+    match error:
+        case AssayError():
+            result.status, result.exit_code = "failed", error.exit_code
+        case KeyboardInterrupt():
+            result.status, result.exit_code = "interrupted", TEMPORARY
+        case _:
+            result.status, result.exit_code = "failed", 1
 
 
 def _not_in_force(contract: Contract, text: str) -> str:

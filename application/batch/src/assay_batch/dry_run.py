@@ -10,7 +10,7 @@ from assay.domain.transaction import split
 from assay.pipeline.files import Decompress, FileSource, decode
 from assay.ports.objects import Objects
 from assay_batch.places import find
-from assay_batch.run import Progress, Request, Result
+from assay_batch.run import Progress, Request, Result, exit_code
 
 
 def dry_run(
@@ -37,6 +37,7 @@ def dry_run(
         chunk_records=request.chunk_records,
         limit=request.limit,
     )
+    result.found = len(found)
     progress.begin(len(found), sum(each.size for each in found))
     for event in source.events(_from_the_beginning):
         if isinstance(event, Chunk):
@@ -51,7 +52,7 @@ def dry_run(
             progress.committed(result.tally, source.bytes_read)
     result.status = "dry_run"
     result.problems |= source.failed
-    result.exit_code = max((each.exit_code for each in source.failed.values()), default=0)
+    result.exit_code = exit_code(result)
 
 
 def _from_the_beginning(_: Sequence[str]) -> Positions:

@@ -1,14 +1,12 @@
 """One batch run: find the files, pump them through, publish the rejects, move what is finished."""
 
-import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from types import FrameType
 from typing import Any, Final, Protocol, TypeVar, cast
 
 import structlog
@@ -16,11 +14,14 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 
 from assay.contract.contract import Contract
 from assay.domain.errors import (
+    CONFIGURATION,
     DATA,
     DONE,
     NOTHING_TO_DO,
     TEMPORARY,
     AssayError,
+    Denied,
+    Fenced,
     Taken,
     Unavailable,
 )
@@ -41,8 +42,10 @@ from assay.ports.objects import Object, Objects
 from assay.ports.publisher import Publisher
 from assay.ports.store import Store
 from assay_batch.places import Places, find, told_apart
+from assay_batch.signals import on_signal
 
 T = TypeVar("T")
+_URGENT: Final = (TEMPORARY, CONFIGURATION, DATA)
 _TOLD_FROM: Final = 3  # failed attempts; what passes within a second is nobody's concern
 _log = structlog.get_logger(__name__)
 
@@ -182,6 +185,7 @@ def run(request: Request, services: Services, result: Result, progress: Progress
 
     Raises:
         AssayError: what stopped the run as a whole; files that failed alone stand in `result`.
+        KeyboardInterrupt: a signal did; within the pump what was read is committed first.
     """
     wait = partial(_patiently, request.policy.patience, progress)
     store = services.store
@@ -196,7 +200,12 @@ def run(request: Request, services: Services, result: Result, progress: Progress
         progress.begin(len(waiting), sum(each.size for each in waiting))
         try:
             _pump(waiting, request, services, result, progress)
-        except AssayError:
+            if lost := [each for each, why in result.problems.items() if isinstance(why, Fenced)]:
+                stand = wait("store", partial(store.positions, request.source, lost))
+                for each in lost:
+                    if _is_finished(stand, each):  # by whoever went first
+                        del result.problems[each]
+        except (AssayError, KeyboardInterrupt):
             with suppress(AssayError):  # what stopped the run is what is to be told
                 _publish(request, services, result)
             raise
@@ -207,10 +216,20 @@ def run(request: Request, services: Services, result: Result, progress: Progress
         stand = wait("store", asked)
         finished = [each for each in found if _is_finished(stand, each.partition)]
         wait("source", partial(_archive, finished, request.places, services.objects, result))
-    if result.problems and result.status != "interrupted":
-        codes = {error.exit_code for error in result.problems.values()}
-        # What may succeed later is to be tried again; the rest fails again then.
-        result.status, result.exit_code = "incomplete", TEMPORARY if TEMPORARY in codes else DATA
+    if result.problems:
+        result.status, result.exit_code = "incomplete", exit_code(result)
+
+
+def exit_code(result: Result) -> int:
+    """What a run ends with of whose files some have failed alone.
+
+    What may succeed later is to be tried again, and what else has failed fails again then: so 75
+    goes before 78, and that before 65. That no file at all may be read is a matter of rights.
+    """
+    errors = result.problems.values()
+    if len(errors) == result.found and all(isinstance(each, Denied) for each in errors):
+        return CONFIGURATION
+    return min((each.exit_code for each in errors), key=_URGENT.index, default=DONE)
 
 
 def _patiently(
@@ -284,33 +303,16 @@ def _pump(
         ),
         policy=request.policy,
     )
-    with _stopping(pump) as signals:
+
+    def drain() -> None:
+        pump.stop()
+        _log.warning("stopping: what was read is committed; a second signal ends at once")
+
+    with on_signal(drain) as signals:
         pump.run()
     result.problems |= source.failed | pump.report.given_up
     if signals:
-        result.status, result.exit_code = "interrupted", TEMPORARY
-
-
-@contextmanager
-def _stopping(pump: Pump) -> Generator[list[int]]:
-    """The first Ctrl-C or SIGTERM drains the pump, the next ends the process as usual."""
-    received: list[int] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def stop(number: int, _: FrameType | None) -> None:
-        received.append(number)
-        pump.stop()
-        _log.warning("stopping: what was read is committed; a second signal ends at once")
-        for each, handler in before.items():
-            signal.signal(each, handler)
-
-    for number in before:
-        signal.signal(number, stop)
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        raise KeyboardInterrupt
 
 
 def _publish(request: Request, services: Services, result: Result) -> None:

@@ -5,11 +5,14 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from assay.domain.errors import Fatal, Replaced, Taken, Unavailable
+from assay.domain.errors import Denied, Fatal, Replaced, Taken, Unavailable
+from assay.ports.objects import Object
 from assay.testing.objects import ObjectsSuite
+from assay_adapters.files import objects as files
 from assay_adapters.files.location import located
 from assay_adapters.files.objects import BLOCK, LocalObjects
 
@@ -332,6 +335,25 @@ def test_a_move_to_another_file_system_replaces_nothing(
     assert [each.name for each in (tmp_path / "other").iterdir()] == ["file.csv"]
 
 
+@pytest.mark.parametrize("instant", ["_opened", "_put"])
+def test_a_file_that_another_one_moves_is_moved(
+    objects: LocalObjects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, instant: str
+) -> None:
+    """Whoever comes second finds it there, however far it has come itself."""
+    item = objects.write(f"{tmp_path}/file.csv", b"content")
+    call: Any = getattr(files, instant)
+    others: list[Object] = []
+
+    def overtaken(*arguments: Any) -> Any:
+        monkeypatch.undo()
+        others.append(LocalObjects().move(item, f"{tmp_path}/archive/file.csv"))
+        return call(*arguments)
+
+    monkeypatch.setattr(files, instant, overtaken)
+    assert [objects.move(item, f"{tmp_path}/archive/file.csv")] == others
+    assert list(objects.list(f"{tmp_path}/")) == others
+
+
 def test_a_move_that_is_denied_leaves_nothing_behind(
     objects: LocalObjects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -400,6 +422,31 @@ def test_what_names_no_local_place_is_fatal(objects: LocalObjects, place: str) -
         list(objects.list(place))
     with pytest.raises(Fatal):
         located(place)
+
+
+def test_a_file_that_may_not_be_read_is_listed(
+    objects: LocalObjects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Among the others; it is denied when it is read, and another version once it may be."""
+    written = [objects.write(f"{tmp_path}/{each}.csv", b"content") for each in "abc"]
+    opens: Any = Path.open
+
+    def deny(self: Path, *arguments: Any, **options: Any) -> Any:
+        if self.name == "b.csv":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(self))
+        return opens(self, *arguments, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", deny)
+        one, denied, three = objects.list(f"{tmp_path}/")
+        assert list(objects.list(f"{tmp_path}/b.csv")) == [denied]
+        with pytest.raises(Denied, match=r"b\.csv"):
+            next(objects.read(denied))
+    assert [one, three] == [written[0], written[2]]
+    assert (denied.uri, denied.size) == (written[1].uri, 7)
+    assert list(objects.list(f"{tmp_path}/")) == written
+    with pytest.raises(Replaced):
+        next(objects.read(denied))
 
 
 def test_a_folder_in_the_way_is_fatal(objects: LocalObjects, tmp_path: Path) -> None:

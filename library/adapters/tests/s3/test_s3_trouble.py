@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 from pydantic import HttpUrl, SecretStr, ValidationError
 
-from assay.domain.errors import Fatal, Replaced, Unavailable, Unreadable
+from assay.domain.errors import Denied, Fatal, Replaced, Unavailable, Unreadable
 from assay.ports.objects import Object
 from assay_adapters.s3.config import S3Config, s3_client
 from assay_adapters.s3.objects import S3Objects
@@ -319,7 +319,7 @@ def test_what_waiting_does_not_help_is_fatal(
     ):
         with pytest.raises(Fatal, match=f"s3://bucket/.*{code}.*{advice}") as caught:
             call()
-        assert not isinstance(caught.value, Unreadable)
+        assert not isinstance(caught.value, Unreadable) or code == "AccessDenied"
 
 
 @pytest.mark.parametrize("status", [400, 403])
@@ -332,6 +332,22 @@ def test_what_is_denied_without_a_word_is_fatal(
         list(objects.list("s3://bucket/a.csv"))
     with pytest.raises(Fatal, match="ASSAY_S3__"):
         objects.move(ITEM, "s3://bucket/archive/a.csv")
+
+
+def test_an_object_that_may_not_be_read_is_denied(
+    answering: Callable[[Answer], S3Objects],
+) -> None:
+    """It alone; that nothing may be listed or written is a matter of settings."""
+    objects = answering(Answer(403, _error("AccessDenied")))
+    with pytest.raises(Denied, match=r"s3://bucket/a.csv.*permit"):
+        list(objects.read(ITEM))
+    for call in (
+        lambda: list(objects.list("s3://bucket/in/")),
+        lambda: objects.write("s3://bucket/a.csv", b""),
+    ):
+        with pytest.raises(Fatal) as caught:
+            call()
+        assert not isinstance(caught.value, Denied)
 
 
 def test_an_object_in_an_archive_is_unreadable(

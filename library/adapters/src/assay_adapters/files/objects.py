@@ -12,7 +12,7 @@ from io import BufferedWriter, FileIO
 from pathlib import Path
 from typing import Final
 
-from assay.domain.errors import Fatal, Replaced, Taken, Unavailable
+from assay.domain.errors import Denied, Fatal, Replaced, Taken, Unavailable
 from assay.domain.pattern import is_pattern, selector
 from assay.ports.objects import Object
 from assay_adapters.files.errors import translated
@@ -46,11 +46,12 @@ class LocalObjects:
     def list(self, uri: str) -> Iterator[Object]:
         """The files that a place selects, in the order of their resolved paths' bytes, each once.
 
-        A folder may be named without a `/` at its end.
+        A folder may be named without a `/` at its end. A file that may not be read is listed in a
+        version that lasts until its rights change.
 
         Raises:
             Unavailable: a file is being written just now, or the disk or share is away.
-            Fatal: access is denied, or the folder does not exist.
+            Fatal: access to the folder is denied, or it does not exist.
         """
         with translated(uri):
             for path in sorted(self._paths(uri), key=os.fsencode):
@@ -60,6 +61,8 @@ class LocalObjects:
                     raise Unavailable(
                         f"{path.as_uri()} is being written; run again when it is complete"
                     ) from error
+                except PermissionError:
+                    found = _unread(path)
                 if found is not None:
                     yield found
 
@@ -123,19 +126,26 @@ class LocalObjects:
                 if self._find(source) == item:
                     source.unlink()
             else:
-                with _opened(item) as file:
-                    self._require(item, file)
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    try:
-                        _put(source, target)
-                    except OSError as error:
-                        if error.errno != errno.EXDEV:
-                            raise
-                        _copy(file, item, target)
-                        source.unlink()
+                try:
+                    self._rename(item, source, target)
+                except (Replaced, Taken, FileNotFoundError):
+                    if self._find(target) != moved:  # by another one who moves it
+                        raise
                 _sync(target.parent)
             _sync(source.parent)
             return moved
+
+    def _rename(self, item: Object, source: Path, target: Path) -> None:
+        with _opened(item) as file:
+            self._require(item, file)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                _put(source, target)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                _copy(file, item, target)
+                source.unlink(missing_ok=True)
 
     def _paths(self, uri: str) -> set[Path]:
         pattern = pattern_of(uri)
@@ -183,6 +193,11 @@ class LocalObjects:
         return version
 
 
+def _unread(path: Path) -> Object:
+    status = path.stat()
+    return Object(path.as_uri(), f"unread-{status.st_ctime_ns}", status.st_size)
+
+
 def _named(uri: str) -> Path:
     if uri.endswith("/"):
         raise Fatal(f"{uri} names a folder, no file")
@@ -218,6 +233,8 @@ def _opened(item: Object) -> Generator[FileIO]:
         file = path_of(item.uri).open("rb", buffering=0)
     except FileNotFoundError as error:
         raise Replaced(f"{item.uri} is not there any more") from error
+    except PermissionError as error:
+        raise Denied(f"{item.uri} may not be read by this process: {error.strerror}") from error
     with file:
         yield file
 

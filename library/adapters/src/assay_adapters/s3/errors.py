@@ -9,7 +9,7 @@ from botocore import exceptions as boto
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from assay.domain.errors import AssayError, Fatal, Replaced, Unavailable, Unreadable
+from assay.domain.errors import AssayError, Denied, Fatal, Replaced, Unavailable, Unreadable
 
 _PASSING: Final = frozenset(
     """
@@ -66,6 +66,7 @@ def translated(uri: str) -> Generator[None]:
         Replaced: it is not there, or not in this version.
         Unavailable: it may be answered later.
         Unreadable: it lies in an archive.
+        Denied: the object may not be read.
         Fatal: anything else; says what to do.
     """
     try:
@@ -112,7 +113,8 @@ def _of_answer(error: ClientError, uri: str) -> AssayError:
         return Unavailable(what, retry_after=float(wait) if wait.isdecimal() else None)
     if status in _GONE_STATUS:
         return Replaced(f"{uri} is not there any more, or not in this version")
-    return Fatal(f"{what}: {_ADVICE.get(code, _PLACE)}")
+    kind = Denied if (error.operation_name, code) == ("GetObject", "AccessDenied") else Fatal
+    return kind(f"{what}: {_ADVICE.get(code, _PLACE)}")
 
 
 def _of_way(error: BotoCoreError, uri: str) -> AssayError:

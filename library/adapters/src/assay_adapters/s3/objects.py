@@ -123,6 +123,7 @@ class S3Objects:
             Replaced: this version is no longer there.
             Unavailable: S3 is away, or the connection broke too often.
             Unreadable: the object lies in an archive.
+            Denied: the object may not be read.
             Fatal: access is denied, or the bucket does not exist.
         """
         if start >= item.size:
@@ -242,10 +243,10 @@ class S3Objects:
         head = self._head(target)
         if head is None:
             return None
-        found = _object(to, head, field(head, "ContentLength"))  # or it is no answer of S3
+        there = _object(to, head, field(head, "ContentLength"))
         if head["Metadata"].get(_ORIGIN) != origin:
             raise Taken(f"{to} is another object already")
-        return found
+        return there
 
     def _copy(
         self, item: Object, source: _Address, to: str, target: _Address, origin: str

@@ -88,6 +88,10 @@ class Renumbered(Fatal):
     """The positions of one partition have come to mean other records than those committed."""
 
 
+class Denied(Unreadable):
+    """This process may not read one file, and may well read others."""
+
+
 class RejectLimitExceeded(Fatal):
     """So many records were rejected that something else than the records must be wrong."""
 

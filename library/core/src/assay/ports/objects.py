@@ -51,6 +51,7 @@ class Objects(Protocol):
 
         Raises:
             Replaced: this version is no longer there.
+            Denied: this object may not be read, whatever holds of others.
         """
         ...
 
