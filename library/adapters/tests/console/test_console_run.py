@@ -1,6 +1,7 @@
 """Exit codes and messages of commands."""
 
 import json
+import subprocess
 import sys
 
 import pytest
@@ -61,3 +62,60 @@ def test_the_last_line_is_one_document(capsys: pytest.CaptureFixture[str]) -> No
     out = capsys.readouterr().out
     assert out.count("\n") == 1
     assert json.loads(out) == {"a": "x\ny", "b": None}
+
+
+ENDING = """
+import logging
+import typer
+from assay_adapters.console.run import last_line, run
+
+app = typer.Typer()
+
+
+@app.command()
+def end() -> None:
+    logging.warning("said before")
+    last_line({"status": "done"})
+    raise typer.Exit(65)
+
+
+run(app)
+"""
+
+
+@pytest.mark.parametrize(
+    ("redirected", "told"),
+    [
+        (">/dev/full", "(No space left on device)"),
+        (">&-", "(Bad file descriptor)"),
+        ("| true", "(Broken pipe)"),
+        (">/dev/null 2>&-", None),
+        (">&- 2>&-", None),
+        ("2>&1 | true", None),
+        (">/dev/full 2>/dev/full", None),
+    ],
+)
+def test_a_summary_that_cannot_be_written_changes_no_exit_code(
+    redirected: str, told: str | None
+) -> None:
+    """It goes to standard error in one line, where there is one."""
+    # The reader of the pipe is gone before anything is written.
+    ended = f"(sleep 0.2; {sys.executable} -c '{ENDING}'; echo $? >&3)"
+    command = f"{{ {ended} {redirected}; }} 3>&1"
+    done = subprocess.run(
+        ["bash", "-c", command],  # noqa: S607 - dash redirects this wrongly
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "65\n"
+    expected = (
+        ""
+        if told is None
+        else f"WARNING:root:said before\nerror: standard output takes no summary {told}"
+    )
+    assert done.stderr.startswith(expected)
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == (0 if told is None else 2)
+    if told is not None:
+        assert json.loads(done.stderr[done.stderr.index("{") :]) == {"status": "done"}

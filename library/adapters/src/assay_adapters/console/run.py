@@ -1,9 +1,13 @@
 """Commands end with the exit codes of the core's errors, and say why on standard error."""
 
+import errno
 import json
+import os
 import sys
 from collections.abc import Mapping
-from typing import Any, Final, NoReturn
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, NoReturn, TextIO, cast
 
 import typer
 from rich.console import Console
@@ -11,6 +15,7 @@ from rich.markup import escape
 
 from assay.domain.errors import CONFIGURATION, DONE, AssayError
 
+_STDERR: Final = 2
 _USAGE: Final = 2  # what Typer ends with when the command line is wrong
 
 
@@ -20,6 +25,7 @@ def run(app: typer.Typer) -> NoReturn:
     Options that do not exist or do not fit count as settings. Ctrl-C ends with 130, as in shells,
     unless the command makes more of it.
     """
+    _occupy_descriptors()
     try:
         app()
     except AssayError as error:
@@ -37,7 +43,36 @@ def complain(message: str) -> None:
 
 
 def last_line(summary: Mapping[str, Any]) -> None:
-    """Writes the summary of a run as one line of JSON, the last that the process writes."""
-    sys.stderr.flush()
-    sys.stdout.write(json.dumps(summary, separators=(",", ":")) + "\n")
-    sys.stdout.flush()
+    """Writes the summary of a run as one line of JSON, the last that the process writes.
+
+    Where standard output is closed or full, it goes to standard error, with the reason.
+    """
+    line = json.dumps(summary, separators=(",", ":"))
+    with suppress(OSError):
+        sys.stderr.flush()
+    if (why := _written(sys.stdout, line)) is not None:
+        _written(sys.stderr, f"error: standard output takes no summary ({why.strerror}): {line}")
+
+
+def _written(stream: TextIO | None, line: str) -> OSError | None:
+    """Writes a line at once; where that cannot be, nothing else is written, and it returns why."""
+    if stream is None:
+        return OSError(errno.EBADF, os.strerror(errno.EBADF))
+    try:
+        stream.write(line + "\n")
+        stream.flush()
+    except OSError as error:
+        # What the stream holds back would fail once more when the interpreter ends.
+        with suppress(OSError), Path(os.devnull).open("w") as nothing:
+            os.dup2(nothing.fileno(), stream.fileno())
+        return error
+    return None
+
+
+def _occupy_descriptors() -> None:
+    """Lets no file or connection get the number of a standard stream that is closed."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        pass
+    os.close(descriptor)
+    if cast(TextIO | None, sys.stderr) is None:
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - as long as the process lives
