@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import cached_property
 from typing import Final, NamedTuple
 
 import polars as pl
@@ -182,13 +183,9 @@ class Contract:
         )
         if self.derives_id:
             texts = texts.with_columns(_ids(self.id, cells, layout.width))
-        time = moment(pl.col("timestamp"), self.formats, self.timezone)
-        read = texts.with_columns(*self._numbers(), time.alias("time"))
-        broken = self._broken()
-        first = pl.coalesce(
-            pl.when(each.holds).then(pl.lit(number, pl.UInt8)) for number, each in enumerate(broken)
-        )
-        read = read.with_columns(first.alias("broken"))
+        read = texts.with_columns(*self._numbers(), self._time.alias("time"))
+        broken = self._broken
+        read = read.with_columns(self._first_broken.alias("broken"))
         good = read.filter(pl.col("broken").is_null()).select(
             "row", *(self._candidate(name).alias(name) for name in COLUMNS)
         )
@@ -201,6 +198,11 @@ class Contract:
         bad = bad.with_columns(pl.col("code").str.replace("^[a-z]+_", "").alias("field"))
         return good, faults(bad, stage="decode")
 
+    @cached_property
+    def _time(self) -> pl.Expr:
+        # Composed once: of a file with few records it would take longer than to compute it.
+        return moment(pl.col("timestamp"), self.formats, self.timezone)
+
     def _numbers(self) -> list[pl.Expr]:
         """`number`, the canonical amount; of two columns also what it is made of."""
         if not self._in_two_columns:
@@ -212,6 +214,15 @@ class Contract:
             signed(debit, credit).alias("number"),
         ]
 
+    @cached_property
+    def _first_broken(self) -> pl.Expr:
+        """The number of the first of `_broken` that holds."""
+        return pl.coalesce(
+            pl.when(each.holds).then(pl.lit(number, pl.UInt8))
+            for number, each in enumerate(self._broken)
+        )
+
+    @cached_property
     def _broken(self) -> list[_Broken]:
         """What may be wrong with a record, in the order of the rules."""
         broken = [

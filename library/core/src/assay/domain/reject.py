@@ -85,5 +85,7 @@ def no_rejects() -> pl.DataFrame:
 
 def by_code(rejects: pl.DataFrame) -> dict[tuple[str, str], int]:
     """How many rejects there are of each code and field; the field is empty where there is none."""
+    if rejects.is_empty():
+        return {}
     counted = rejects.group_by("code", "field").len()
     return {(code, field or ""): number for code, field, number in counted.iter_rows()}

@@ -5,6 +5,7 @@ A record gets the same verdict, code and field whether it came in a frame or in 
 
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
 from typing import Annotated, Any, Final, Literal, LiteralString, cast
 
 import polars as pl
@@ -40,8 +41,34 @@ def split(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         Those that pass, shaped as `TRANSACTIONS`, and the others, shaped as `REJECTS`, with the
         code of the first fault in the order of the rules. Together they hold each row once.
     """
-    text = [column for column in COLUMNS if frame.schema[column] == pl.String]
+    text = tuple(column for column in COLUMNS if frame.schema[column] == pl.String)
     frame = frame.with_columns(pl.when(pl.col(text) != "").then(pl.col(text)))
+    first, converted, names = _judgement(text)
+    # In one lazy step, so that what judging and converting share is computed once.
+    judged = frame.lazy().with_columns(first.alias("fault"), **converted).collect()
+    good = judged.filter(pl.col("fault").is_null()).select(
+        "row",
+        *(
+            pl.col(f"{name} converted" if name in text else name)
+            .cast(TRANSACTIONS[name])
+            .alias(name)
+            for name in COLUMNS
+        ),
+    )
+    bad = judged.filter(pl.col("fault").is_not_null())
+    rejects = bad.select("row", "transaction_id", "fault").join(
+        names, on="fault", how="left", maintain_order="left"
+    )
+    return good, faults(rejects, stage="validate")
+
+
+@cache  # of a frame with few rows it would take longer to compose this than to compute it
+def _judgement(text: tuple[str, ...]) -> tuple[pl.Expr, dict[str, pl.Expr], pl.DataFrame]:
+    """The number of a row's first fault, the converted columns, and what each number stands for.
+
+    Args:
+        text: the columns that come as text.
+    """
     found: list[tuple[str, Fault, pl.Expr]] = []
     for rule, missing in zip(RULES, MISSING, strict=True):
         column = pl.col(rule.column)
@@ -64,18 +91,6 @@ def split(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         for rule in RULES
         if rule.column in text
     }
-    # In one lazy step, so that what judging and converting share is computed once.
-    judged = frame.lazy().with_columns(first.alias("fault"), **converted).collect()
-    good = judged.filter(pl.col("fault").is_null()).select(
-        "row",
-        *(
-            pl.col(f"{name} converted" if name in text else name)
-            .cast(TRANSACTIONS[name])
-            .alias(name)
-            for name in COLUMNS
-        ),
-    )
-    bad = judged.filter(pl.col("fault").is_not_null())
     columns, broken, _ = zip(*found, strict=True)
     names = pl.DataFrame(
         {
@@ -85,10 +100,7 @@ def split(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
             "message": [each.message for each in broken],
         }
     )
-    rejects = bad.select("row", "transaction_id", "fault").join(
-        names, on="fault", how="left", maintain_order="left"
-    )
-    return good, faults(rejects, stage="validate")
+    return first, converted, names
 
 
 def _error(code: str, message: str) -> PydanticCustomError:
