@@ -130,7 +130,7 @@ def test_an_unknown_command_is_guessed(assay: Assay) -> None:
 def test_help_imports_nothing_heavy(words: list[str]) -> None:
     """Who asks what there is, or presses Tab, waits for no driver, data frame or settings."""
     # Not pydantic: Typer itself reads the options of a command with it.
-    heavy = {"polars", "sqlalchemy", "psycopg", "boto3", "httpx", "pydantic_settings", "alembic"}
+    heavy = {"polars", "sqlalchemy", "psycopg", "boto3", "httpcore", "pydantic_settings", "alembic"}
     code = (
         f"import sys; sys.argv = ['assay', *{words}, '--help']\n"
         "from assay_cli.main import main\n"

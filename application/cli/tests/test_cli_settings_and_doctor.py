@@ -26,7 +26,7 @@ def test_versions_are_those_that_are_installed(assay: Assay) -> None:
     found = json.loads(assay("version", "--json").stdout)
     assert found["assay"]
     assert found["python"] == sys.version.split()[0]
-    assert {"polars", "psycopg", "sqlalchemy", "boto3", "httpx"} <= found["libraries"].keys()
+    assert {"polars", "psycopg", "sqlalchemy", "boto3", "httpcore"} <= found["libraries"].keys()
     assert "uvicorn" not in found["libraries"]
     ended = assay("version")
     assert ended.returncode == 0

@@ -19,7 +19,7 @@ log = structlog.stdlib.get_logger("assay.test")
 log.debug("too quiet")
 log.info("committed", ledger=3)
 logging.getLogger("library").warning("old %s", "style", extra={"color_message": "x"})
-logging.getLogger("httpx").info("HTTP Request: GET http://x")
+logging.getLogger("httpcore.http11").info("receive_response_headers")
 secret = "CORNER BAKERY"
 try:
     1 / 0

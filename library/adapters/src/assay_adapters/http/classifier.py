@@ -1,12 +1,14 @@
 """The model API as a classifier."""
 
 import ssl
-import time
-from collections.abc import Callable
+import zlib
+from base64 import b64encode
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, NamedTuple, cast
+from urllib.parse import unquote, urlsplit, urlunsplit
 
-import httpx
+import httpcore
 import polars as pl
 
 from assay.domain.errors import Fatal, Unavailable
@@ -14,6 +16,7 @@ from assay.domain.taxonomy import DEFAULT, Taxonomy
 from assay.wire import arrow, json
 from assay_adapters.http.answers import read_json, verdicts
 from assay_adapters.http.config import ApiConfig
+from assay_adapters.http.deadline import BoundedBackend, within
 from assay_adapters.http.statuses import Health, error_of, health_of
 
 JSON: Final = "application/json"
@@ -28,6 +31,22 @@ _READERS: Final[dict[str, Callable[[bytes], pl.DataFrame]]] = {
     JSON: read_json,
 }
 _OTHER_FORMAT_PLEASE: Final = {406, 415}
+_PACKED: Final = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+"""What zlib's `wbits` must be to unpack it."""
+_KEPT: Final = 5.0
+"""Seconds that an idle connection is kept; servers close theirs soon after."""
+
+
+class _Answer(NamedTuple):
+    """An answer, read whole; names of headers in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def content_type(self) -> str:
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 class HttpClassifier:
@@ -41,20 +60,25 @@ class HttpClassifier:
         self._taxonomy = taxonomy
         self._format: Literal["arrow", "json"] = config.format
         self._url = str(config.url).rstrip("/")
-        self._where = httpx.URL(self._url).copy_with(username=None, password=None)
-        key = config.api_key
-        self._client = httpx.Client(
-            headers={
-                # A short answer that unpacks to a long one would get around the limit.
-                "accept-encoding": "identity",
-                **({"authorization": f"Bearer {key.get_secret_value()}"} if key else {}),
-            },
-            limits=httpx.Limits(
-                max_connections=config.connections, max_keepalive_connections=config.connections
-            ),
-            timeout=httpx.Timeout(config.timeout, connect=config.connect_timeout),
-            trust_env=False,
-            verify=ssl.create_default_context(),
+        url = urlsplit(self._url)
+        address = url.netloc.rpartition("@")[2]
+        self._where = urlunsplit(url._replace(netloc=address))
+        self._headers = {
+            "host": address,
+            "user-agent": "assay",
+            "accept-encoding": "identity",
+            **_authorization(config),
+        }
+        self._timeouts = {
+            "connect": config.connect_timeout,
+            **dict.fromkeys(("pool", "read", "write"), config.timeout),
+        }
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=ssl.create_default_context(),
+            max_connections=config.connections,
+            max_keepalive_connections=config.connections,
+            keepalive_expiry=_KEPT,
+            network_backend=BoundedBackend(),
         )
 
     def classify(self, transactions: pl.DataFrame) -> pl.DataFrame:
@@ -70,7 +94,7 @@ class HttpClassifier:
         """
         spoken = self._format
         response = self._ask(spoken, transactions)
-        if response.status_code in _OTHER_FORMAT_PLEASE and spoken == "arrow":
+        if response.status in _OTHER_FORMAT_PLEASE and spoken == "arrow":
             self._format = "json"
             response = self._ask("json", transactions)
         return verdicts(self._read(response), transactions, self._taxonomy)
@@ -85,7 +109,7 @@ class HttpClassifier:
         response = self._send("GET", "/model", {"accept": JSON}, b"")
         self._raise_for(response)
         try:
-            about = cast(dict[str, Any], json.loads(response.content))
+            about = cast(dict[str, Any], json.loads(self._unpacked(response)))
             found = str(about["name"]), str(about["version"])
             categories = set(about["taxonomy"]["categories"])
         except (ValueError, LookupError, TypeError):
@@ -96,65 +120,99 @@ class HttpClassifier:
 
     def close(self) -> None:
         """Closes the connections."""
-        self._client.close()
+        self._pool.close()
 
-    def _ask(self, spoken: Literal["arrow", "json"], transactions: pl.DataFrame) -> httpx.Response:
+    def _ask(self, spoken: Literal["arrow", "json"], transactions: pl.DataFrame) -> _Answer:
         content_type = _CONTENT_TYPES[spoken]
         headers = {"content-type": content_type, "accept": content_type}
         return self._send("POST", "/predict", headers, _WRITERS[spoken](transactions))
 
-    def _send(
-        self, method: str, path: str, headers: dict[str, str], content: bytes
-    ) -> httpx.Response:
+    def _send(self, method: str, path: str, headers: dict[str, str], content: bytes) -> _Answer:
         """The answer, read whole."""
-        deadline = time.monotonic() + self._config.timeout
+        body = bytearray()
         try:
-            with self._client.stream(
-                method, self._url + path, headers=headers, content=content
-            ) as response:
-                body = bytearray()
-                for part in response.iter_bytes():
+            with (
+                within(self._config.timeout),
+                self._pool.stream(
+                    method,
+                    self._url + path,
+                    headers=list((self._headers | headers).items()),
+                    content=content,
+                    extensions={"timeout": self._timeouts},
+                ) as response,
+            ):
+                for part in response.iter_stream():
                     body += part
                     if len(body) > self._config.answer_limit:
-                        raise Unavailable(
-                            f"the answer of {self._where} is longer than ASSAY_API__ANSWER_LIMIT"
-                        )
-                    if time.monotonic() > deadline:
-                        raise httpx.ReadTimeout("the answer takes too long")
-        except httpx.TimeoutException:
+                        raise self._too_long()
+        except httpcore.TimeoutException:
             raise Unavailable(
                 f"the model API at {self._where} did not answer within {self._config.timeout:g} s"
             ) from None
-        except httpx.RequestError as error:
+        except (httpcore.NetworkError, httpcore.ProtocolError) as error:
             raise Unavailable(
                 f"the model API at {self._where} is away ({type(error).__name__})"
             ) from None
-        return httpx.Response(response.status_code, headers=response.headers, content=bytes(body))
+        found = ((name.lower(), value) for name, value in response.headers)
+        return _Answer(
+            response.status,
+            {name.decode("latin-1"): value.decode("latin-1") for name, value in found},
+            bytes(body),
+        )
 
-    def _read(self, response: httpx.Response) -> pl.DataFrame:
+    def _read(self, response: _Answer) -> pl.DataFrame:
         self._raise_for(response)
-        content_type = _content_type(response)
-        if content_type not in _READERS:
+        if response.content_type not in _READERS:
             raise self._something_else()
+        content = self._unpacked(response)
         try:
-            return _READERS[content_type](response.content)
+            return _READERS[response.content_type](content)
         except ValueError as error:
             raise Unavailable(f"the answer of {self._where} cannot be read: {error}") from None
 
-    def _raise_for(self, response: httpx.Response) -> None:
-        if response.status_code != HTTPStatus.OK:
-            raise error_of(response.status_code, response.headers, str(self._where), self._health)
+    def _raise_for(self, response: _Answer) -> None:
+        if response.status != HTTPStatus.OK:
+            raise error_of(response.status, response.headers, self._where, self._health)
+
+    def _unpacked(self, response: _Answer) -> bytes:
+        """The content. Some proxies pack what they were asked to leave as it is."""
+        packed = response.headers.get("content-encoding", "identity").strip().lower()
+        if packed in {"", "identity"}:
+            return response.body
+        cannot = Unavailable(f"the answer of {self._where} is packed, and cannot be unpacked")
+        if packed not in _PACKED:
+            raise cannot
+        unpacker = zlib.decompressobj(_PACKED[packed])
+        try:
+            content = unpacker.decompress(response.body, self._config.answer_limit + 1)
+        except zlib.error:
+            raise cannot from None
+        # A short answer that unpacks to a long one gets around no limit.
+        if len(content) > self._config.answer_limit:
+            raise self._too_long()
+        if not unpacker.eof:
+            raise cannot
+        return content
 
     def _health(self) -> Health:
         try:
             response = self._send("GET", "/health/ready", {"accept": JSON}, b"")
         except Unavailable:
             return "away"
-        return health_of(response.status_code, _content_type(response))
+        return health_of(response.status, response.content_type)
+
+    def _too_long(self) -> Unavailable:
+        return Unavailable(f"the answer of {self._where} is longer than ASSAY_API__ANSWER_LIMIT")
 
     def _something_else(self) -> Unavailable:
         return Unavailable(f"no model API answers at {self._where}, but something else does")
 
 
-def _content_type(response: httpx.Response) -> str:
-    return response.headers.get("content-type", "").partition(";")[0].strip().lower()
+def _authorization(config: ApiConfig) -> dict[str, str]:
+    """The header for the key or, which goes before it, for user and password of the URL."""
+    url = config.url
+    if url.username or url.password:
+        pair = f"{unquote(url.username or '')}:{unquote(url.password or '')}".encode()
+        return {"authorization": f"Basic {b64encode(pair).decode()}"}
+    key = config.api_key
+    return {"authorization": f"Bearer {key.get_secret_value()}"} if key else {}

@@ -6,8 +6,6 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Final, Literal, TypeAlias
 
-from httpx import codes
-
 from assay.domain.errors import AssayError, Fatal, Refused, Unavailable
 
 _ADVICE: Final = {
@@ -18,6 +16,7 @@ _ADVICE: Final = {
     406: "it speaks neither Arrow nor JSON: check ASSAY_API__URL",
     415: "it speaks neither Arrow nor JSON: check ASSAY_API__URL",
 }
+_SUCCESS, _REDIRECT, _SERVER_ERROR = 2, 3, 5  # hundreds
 _UNAVAILABLE: Final = {408, 425, 429}
 _REFUSED: Final = {400, 413, 422}
 
@@ -32,7 +31,7 @@ def health_of(status: int, content_type: str) -> Health:
     """
     if status == HTTPStatus.OK:
         return "ready" if content_type == "application/json" else "another"
-    away = status in _UNAVAILABLE or codes.is_server_error(status)
+    away = status in _UNAVAILABLE or status // 100 == _SERVER_ERROR
     return "away" if away else "another"
 
 
@@ -55,11 +54,11 @@ def error_of(
         return Refused(f"{said} and is well")
     if found == "another" and status in _REFUSED:
         return Fatal(f"{said}, but is none: check ASSAY_API__URL, and proxies on the way")
-    if judged or status in _UNAVAILABLE or codes.is_server_error(status):
+    if judged or status in _UNAVAILABLE or status // 100 == _SERVER_ERROR:
         return Unavailable(said, retry_after=retry_after(headers))
-    if codes.is_redirect(status):
+    if status // 100 == _REDIRECT:
         return Fatal(f"{said}, a redirection: set ASSAY_API__URL to where it leads")
-    if codes.is_success(status):
+    if status // 100 == _SUCCESS:
         return Unavailable(f"{said} and no predictions: something else answers there")
     return Fatal(f"{said}: {_ADVICE.get(status, 'check ASSAY_API__URL')}")
 

@@ -51,9 +51,9 @@ def configure(level: str = "info") -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    # httpx logs every request, with its address, at the level of our own events; Alembic each look
-    # at the tables' version.
-    for name in ("httpx", "alembic"):
+    # httpcore logs every step of a call, with all headers of its answer; Alembic each look at the
+    # tables' version.
+    for name in ("httpcore", "alembic"):
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
 
 
