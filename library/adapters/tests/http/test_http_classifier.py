@@ -15,12 +15,14 @@ from typing import Any, Protocol
 
 import polars as pl
 import pytest
+from pydantic import ValidationError
 
 from assay.domain.errors import AssayError, Fatal, Refused, Unavailable
 from assay.domain.prediction import VERDICTS
 from assay.testing.classifier import transactions
 from assay.wire import arrow
 from assay_adapters.http.classifier import HttpClassifier
+from assay_adapters.http.config import ApiConfig
 
 JSON = {"content-type": "application/json"}
 ARROW = {"content-type": arrow.CONTENT_TYPE}
@@ -567,3 +569,13 @@ def test_the_model_tells_its_name(server: Server, make: Make) -> None:
     server.reply = lambda _: Reply(200, JSON, b"[]")
     with pytest.raises(Unavailable, match="something else"):
         make().model()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("api_key", "clé-ключ"), ("api_key", "a\nb"), ("timeout", "inf"), ("connect_timeout", "1e9")],
+)
+def test_what_no_call_can_be_made_with_is_a_wrong_setting(name: str, value: str) -> None:
+    """It is named before any call."""
+    with pytest.raises(ValidationError, match=name):
+        ApiConfig.model_validate({"url": "http://api.test", name: value})
