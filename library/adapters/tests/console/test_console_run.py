@@ -1,6 +1,8 @@
 """Exit codes and messages of commands."""
 
 import json
+import os
+import subprocess
 import sys
 
 import pytest
@@ -61,3 +63,21 @@ def test_the_last_line_is_one_document(capsys: pytest.CaptureFixture[str]) -> No
     out = capsys.readouterr().out
     assert out.count("\n") == 1
     assert json.loads(out) == {"a": "x\ny", "b": None}
+
+
+def test_what_a_terminal_lacks_is_escaped() -> None:
+    """A command does not fail for an arrow, on standard output or error."""
+    program = (
+        "import typer\nfrom assay_adapters.console.run import complain, run\n"
+        "app = typer.Typer()\n"
+        "@app.command()\ndef fail() -> None:\n    print('\\u2192')\n    complain('\\u2192')\n"
+        "run(app)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=True,
+    )
+    assert ended.stdout == b"\\u2192\n"
+    assert b"error: \\u2192" in ended.stderr
