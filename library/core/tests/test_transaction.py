@@ -176,3 +176,9 @@ def test_currencies_are_those_of_iso_4217() -> None:
     """As many active codes as the list has, and none for tests."""
     assert {"EUR", "USD", "GBP", "JPY", "CHF"} < CURRENCIES
     assert not {"XTS", "XXX", "DEM"} & CURRENCIES
+
+
+def test_an_amount_of_another_kind_is_told_which_kinds_there_are() -> None:
+    """Numbers are taken as well as strings; what is neither learns so."""
+    with pytest.raises(ValidationError, match="amount must be a string or a number"):
+        Transaction.model_validate({"amount": True})

@@ -58,7 +58,7 @@ def test_the_suffix_decides(name: str) -> None:
 @pytest.mark.parametrize("name", ["a.csv", "a.gz.csv", "agz", "gz", "a.zst.part"])
 def test_other_files_are_handed_through(name: str) -> None:
     """Block by block, whatever they hold."""
-    data = gzip.compress(LINES)
+    data = b"x" + gzip.compress(LINES)
     assert list(decompress(name, blocks(data))) == list(blocks(data))
 
 
@@ -168,3 +168,10 @@ def test_an_outage_is_none_of_its_business() -> None:
 
     with pytest.raises(Unavailable):
         list(decompress("a.gz", breaking()))
+
+
+@pytest.mark.parametrize("suffix", COMPRESS)
+def test_a_compressed_file_must_be_named_so(suffix: str) -> None:
+    """It is no text in an odd encoding; the message says which suffix it needs."""
+    with pytest.raises(Unreadable, match=f"a.csv is compressed.*must end in {suffix}"):
+        list(decompress("a.csv", blocks(COMPRESS[suffix](LINES))))

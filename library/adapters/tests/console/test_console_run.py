@@ -1,6 +1,7 @@
 """Exit codes and messages of commands."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -119,3 +120,21 @@ def test_a_summary_that_cannot_be_written_changes_no_exit_code(
     assert done.stderr.count("\n") == (0 if told is None else 2)
     if told is not None:
         assert json.loads(done.stderr[done.stderr.index("{") :]) == {"status": "done"}
+
+
+def test_what_a_terminal_lacks_is_escaped() -> None:
+    """A command does not fail for an arrow, on standard output or error."""
+    program = (
+        "import typer\nfrom assay_adapters.console.run import complain, run\n"
+        "app = typer.Typer()\n"
+        "@app.command()\ndef fail() -> None:\n    print('\\u2192')\n    complain('\\u2192')\n"
+        "run(app)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=True,
+    )
+    assert ended.stdout == b"\\u2192\n"
+    assert b"error: \\u2192" in ended.stderr

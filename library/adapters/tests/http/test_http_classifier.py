@@ -1,22 +1,28 @@
 """Whatever answers, nothing wrong comes back as `ok`, and every failure has its place."""
 
+import gzip
 import json
 import socket
 import threading
+import time
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any, Protocol
 
 import polars as pl
 import pytest
+from pydantic import ValidationError
 
 from assay.domain.errors import AssayError, Fatal, Refused, Unavailable
 from assay.domain.prediction import VERDICTS
 from assay.testing.classifier import transactions
 from assay.wire import arrow
 from assay_adapters.http.classifier import HttpClassifier
+from assay_adapters.http.config import ApiConfig
 
 JSON = {"content-type": "application/json"}
 ARROW = {"content-type": arrow.CONTENT_TYPE}
@@ -380,27 +386,98 @@ def test_silence_is_unavailable(server: Server, make: Make) -> None:
     assert "did not answer within 0.3 s" in str(error)
 
 
-def test_an_answer_that_drips_is_unavailable(server: Server, make: Make) -> None:
-    """The time is that of the whole answer, not of its next byte."""
-    stop = server.released
+DRIPS: dict[str, tuple[bytes, bytes]] = {
+    "the status": (b"HTTP/1.1 ", b"2"),
+    "a header": (b"HTTP/1.1 200 OK\r\nx-slow: ", b"x"),
+    "headers": (b"HTTP/1.1 200 OK\r\n", b"x-more: x\r\n"),
+    "interim answers": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "the body": (b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n", b" "),
+    "chunks": (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+}
+
+
+@pytest.mark.parametrize("kind", DRIPS)
+def test_an_answer_that_drips_is_unavailable(make: Make, kind: str) -> None:
+    """The time is that of the whole answer, whatever of it is slow, not of its next byte."""
+    head, drop = DRIPS[kind]
+    stop = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
             connection, _ = listener.accept()
             with connection:
-                connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n")
+                connection.sendall(head)
                 try:
                     while not stop.wait(0.05):
-                        connection.sendall(b" ")
+                        connection.sendall(drop)
                 except OSError:
                     return
 
         thread = threading.Thread(target=serve)
         thread.start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        assert type(failure(make(url=url, timeout=0.5))) is Unavailable
-        stop.set()
-        thread.join()
+        began = time.monotonic()
+        try:
+            error = failure(make(url=url, timeout=0.5))
+            assert time.monotonic() - began < 3
+        finally:
+            stop.set()
+            thread.join()
+        assert type(error) is Unavailable
+        assert "did not answer within 0.5 s" in str(error)
+
+
+def test_a_question_that_is_taken_drop_by_drop_is_unavailable(make: Make) -> None:
+    """The time is that of the whole call."""
+    stop = threading.Event()
+    long = pl.concat([ASKED.with_columns(description=pl.lit("x" * 1_000))] * 5_000)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection, suppress(OSError):
+                while not stop.wait(0.05):
+                    connection.recv(4096)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        began = time.monotonic()
+        try:
+            with pytest.raises(Unavailable, match=r"did not answer within 1 s"):
+                make(url=url, timeout=1, format="json").classify(long)
+            assert time.monotonic() - began < 4
+        finally:
+            stop.set()
+            thread.join()
+
+
+def test_packed_answers_are_unpacked(server: Server, make: Make) -> None:
+    """As a proxy packs them that does not care what it was asked for."""
+    for name, pack in (("gzip", gzip.compress), ("deflate", zlib.compress)):
+        packed = Reply(200, JSON | {"content-encoding": name}, pack(WHOLE))
+        server.reply = answer_with(packed)
+        assert make().classify(ASKED)["status"].to_list() == ["ok"] * 3
+    unknown = Reply(200, JSON | {"content-encoding": "br"}, WHOLE)
+    cut = Reply(200, JSON | {"content-encoding": "gzip"}, gzip.compress(WHOLE)[:40])
+    for reply in (unknown, cut):
+        server.reply = answer_with(reply)
+        assert type(failure(make())) is Unavailable
+
+
+def test_an_answer_that_unpacks_without_end_is_cut(server: Server, make: Make) -> None:
+    """No more of it is held than the settings allow."""
+    bomb = gzip.compress(b" " * 10_000_000)
+    server.reply = answer_with(Reply(200, JSON | {"content-encoding": "gzip"}, bomb))
+    error = failure(make(answer_limit=50_000))
+    assert type(error) is Unavailable
+    assert "ASSAY_API__ANSWER_LIMIT" in str(error)
+
+
+def answer_with(reply: Reply) -> Callable[[Question], Reply]:
+    """This reply, whatever is asked."""
+    return lambda _: reply
 
 
 def test_an_endless_answer_is_cut(server: Server, make: Make) -> None:
@@ -473,8 +550,11 @@ def test_threads_share_a_bounded_pool(server: Server, make: Make) -> None:
 def test_the_key_is_sent_and_never_told(server: Server, make: Make) -> None:
     """A key goes out as a bearer token and into no message."""
     server.reply = lambda _: Reply(401)
-    error = failure(make(api_key="hush-hush", url=server.url.replace("//", "//user:hush-hush@")))
-    assert server.questions[0].headers["authorization"].startswith(("Bearer hush-hush", "Basic"))
+    failure(make(api_key="hush-hush"))
+    assert server.questions[-1].headers["authorization"] == "Bearer hush-hush"
+    error = failure(make(url=server.url.replace("//", "//us%3Aer:hush-hush@")))
+    assert server.questions[-1].headers["authorization"] == "Basic dXM6ZXI6aHVzaC1odXNo"
+    assert server.questions[-1].headers["host"] in server.url
     assert "hush" not in str(error)
 
 
@@ -487,3 +567,13 @@ def test_the_model_tells_its_name(server: Server, make: Make) -> None:
     server.reply = lambda _: Reply(200, JSON, b"[]")
     with pytest.raises(Unavailable, match="something else"):
         make().model()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("api_key", "clé-ключ"), ("api_key", "a\nb"), ("timeout", "inf"), ("connect_timeout", "1e9")],
+)
+def test_what_no_call_can_be_made_with_is_a_wrong_setting(name: str, value: str) -> None:
+    """It is named before any call."""
+    with pytest.raises(ValidationError, match=name):
+        ApiConfig.model_validate({"url": "http://api.test", name: value})

@@ -16,6 +16,8 @@ BLOCK: Final = 1 << 20
 _SLICE: Final = 512
 # The largest window that zstd accepts unasked; a file may declare gigabytes.
 _WINDOW: Final = 1 << 27
+# What such files begin with, and the suffix that they need.
+_MAGIC: Final = {b"\x1f\x8b": (".gz", "gzip"), b"\x28\xb5\x2f\xfd": (".zst", "Zstandard")}
 
 
 class _Stream(Protocol):
@@ -43,7 +45,8 @@ def decompress(name: str, blocks: Iterator[bytes]) -> Iterator[bytes]:
         through as they are.
 
     Raises:
-        Unreadable: the file is cut short or damaged, or something else follows in it. What can be
+        Unreadable: the file is compressed and its name does not say so, or it is cut short or
+            damaged, or something else follows in it. What can be
             read before that has been handed out, but for the last half KiB before damage. Damage
             within a Zstandard frame that was written without a checksum may go unnoticed.
     """
@@ -52,7 +55,18 @@ def decompress(name: str, blocks: Iterator[bytes]) -> Iterator[bytes]:
         return _grouped(_pieces(name, blocks, _gzip_member, padding=b"\0"))
     if lower.endswith(".zst"):
         return _grouped(_pieces(name, blocks, _zstandard_frame, padding=b""))
-    return blocks
+    return _plain(name, blocks)
+
+
+def _plain(name: str, blocks: Iterator[bytes]) -> Iterator[bytes]:
+    for number, block in enumerate(blocks):
+        if number == 0:
+            for magic, (suffix, kind) in _MAGIC.items():
+                if block.startswith(magic):
+                    raise Unreadable(
+                        f"{name} is compressed ({kind}): its name must end in {suffix}"
+                    )
+        yield block
 
 
 def _gzip_member() -> _Stream:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, Final, NoReturn, TextIO, cast
 
@@ -23,9 +24,12 @@ def run(app: typer.Typer) -> NoReturn:
     """Runs a command line and ends the process: see `assay.domain.errors` for its exit codes.
 
     Options that do not exist or do not fit count as settings. Ctrl-C ends with 130, as in shells,
-    unless the command makes more of it.
+    unless the command makes more of it. What standard output or error cannot encode is escaped.
     """
     _occupy_descriptors()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except AssayError as error:

@@ -1,7 +1,6 @@
 """The model API as a classifier."""
 
 import ssl
-import time
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final, Literal, cast
@@ -14,6 +13,7 @@ from assay.domain.taxonomy import DEFAULT, Taxonomy
 from assay.wire import arrow, json
 from assay_adapters.http.answers import read_json, verdicts
 from assay_adapters.http.config import ApiConfig
+from assay_adapters.http.deadline import BoundedTransport, within
 from assay_adapters.http.statuses import Health, error_of, health_of
 
 JSON: Final = "application/json"
@@ -49,12 +49,15 @@ class HttpClassifier:
                 "accept-encoding": "identity",
                 **({"authorization": f"Bearer {key.get_secret_value()}"} if key else {}),
             },
-            limits=httpx.Limits(
-                max_connections=config.connections, max_keepalive_connections=config.connections
-            ),
             timeout=httpx.Timeout(config.timeout, connect=config.connect_timeout),
             trust_env=False,
-            verify=ssl.create_default_context(),
+            transport=BoundedTransport(
+                ssl.create_default_context(),
+                httpx.Limits(
+                    max_connections=config.connections,
+                    max_keepalive_connections=config.connections,
+                ),
+            ),
         )
 
     def classify(self, transactions: pl.DataFrame) -> pl.DataFrame:
@@ -106,21 +109,21 @@ class HttpClassifier:
     def _send(
         self, method: str, path: str, headers: dict[str, str], content: bytes
     ) -> httpx.Response:
-        """The answer, read whole."""
-        deadline = time.monotonic() + self._config.timeout
+        """The answer, read whole, and unpacked where somebody has packed it all the same."""
+        body = bytearray()
         try:
-            with self._client.stream(
-                method, self._url + path, headers=headers, content=content
-            ) as response:
-                body = bytearray()
+            with (
+                within(self._config.timeout),
+                self._client.stream(
+                    method, self._url + path, headers=headers, content=content
+                ) as response,
+            ):
                 for part in response.iter_bytes():
                     body += part
                     if len(body) > self._config.answer_limit:
                         raise Unavailable(
                             f"the answer of {self._where} is longer than ASSAY_API__ANSWER_LIMIT"
                         )
-                    if time.monotonic() > deadline:
-                        raise httpx.ReadTimeout("the answer takes too long")
         except httpx.TimeoutException:
             raise Unavailable(
                 f"the model API at {self._where} did not answer within {self._config.timeout:g} s"
@@ -129,7 +132,8 @@ class HttpClassifier:
             raise Unavailable(
                 f"the model API at {self._where} is away ({type(error).__name__})"
             ) from None
-        return httpx.Response(response.status_code, headers=response.headers, content=bytes(body))
+        told = {name: each for name, each in response.headers.items() if name != "content-encoding"}
+        return httpx.Response(response.status_code, headers=told, content=bytes(body))
 
     def _read(self, response: httpx.Response) -> pl.DataFrame:
         self._raise_for(response)

@@ -1,8 +1,19 @@
 """Settings of those who ask the model API."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, HttpUrl, SecretStr
+from pydantic import AfterValidator, BaseModel, Field, HttpUrl, SecretStr
+
+
+def _is_token(key: SecretStr) -> SecretStr:
+    text = key.get_secret_value()
+    if not (text.isascii() and text.isprintable() and " " not in text):
+        raise ValueError("a header takes visible ASCII characters only")
+    return key
+
+
+# Longer than a day nobody waits; sockets do not take any number.
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
 class ApiConfig(BaseModel, frozen=True):
@@ -19,9 +30,9 @@ class ApiConfig(BaseModel, frozen=True):
     """
 
     url: HttpUrl
-    timeout: float = Field(default=30.0, gt=0)
-    connect_timeout: float = Field(default=5.0, gt=0)
+    timeout: Seconds = 30.0
+    connect_timeout: Seconds = 5.0
     connections: int = Field(default=8, ge=1)
-    api_key: SecretStr | None = None
+    api_key: Annotated[SecretStr, AfterValidator(_is_token)] | None = None
     format: Literal["arrow", "json"] = "arrow"
     answer_limit: int = Field(default=256 << 20, ge=1024)

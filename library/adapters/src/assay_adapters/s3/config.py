@@ -4,13 +4,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import boto3
+from botocore import exceptions as boto
 from botocore.config import Config
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, model_validator
+
+from assay.domain.errors import Fatal
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
-Seconds = Annotated[float, Field(gt=0)]
+# Longer than a day nobody waits; sockets do not take any number.
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
 class S3Config(BaseModel):
@@ -53,7 +57,26 @@ class S3Config(BaseModel):
 
 
 def s3_client(config: S3Config) -> "S3Client":
-    """A client, which threads may share. Nothing is sent before its first use."""
+    """A client, which threads may share. Nothing is sent before its first use.
+
+    Raises:
+        Fatal: a setting, or what boto3 finds in its own places, cannot be used; names it.
+    """
+    try:
+        return _client(config)
+    except boto.ProfileNotFound as error:
+        raise Fatal(f"S3 cannot be set up: {error}: check AWS_PROFILE") from None
+    except boto.ConfigParseError as error:
+        raise Fatal(
+            f"S3 cannot be set up: {error}: check AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE"
+        ) from None
+    except (boto.BotoCoreError, ValueError) as error:
+        raise Fatal(
+            f"S3 cannot be set up: {error}: check ASSAY_S3__REGION and ASSAY_S3__ENDPOINT_URL"
+        ) from None
+
+
+def _client(config: S3Config) -> "S3Client":
     session = boto3.session.Session()
     # Only the stubs of this service are installed, so its overload alone is known.
     return session.client(  # pyright: ignore[reportUnknownMemberType]

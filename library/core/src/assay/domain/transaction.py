@@ -129,7 +129,8 @@ def _by(column: str) -> tuple[BeforeValidator, WithJsonSchema]:
         if column == "amount" and type(value) in {int, Decimal}:
             value = digits(value)
         if not isinstance(value, str):
-            raise _error(f"invalid_{column}", f"{column} must be a string")
+            kinds = "a string or a number" if column == "amount" else "a string"
+            raise _error(f"invalid_{column}", f"{column} must be {kinds}")
         for each in rule.faults:
             if each.in_value(value):
                 raise _error(each.code, each.message)

@@ -1,6 +1,7 @@
 """The reject limit: it stops a bad deploy instead of diverting it into dead letters."""
 
 from collections import deque
+from decimal import Decimal
 from typing import Final
 
 from assay.domain.tally import Tally
@@ -53,4 +54,5 @@ class RejectLimit:
         """
         total = self.judged(scope, chunk)
         enough = total.read >= (ENOUGH_AT_END if ended else ENOUGH)
-        return enough and total.rejected > self.share * total.read
+        # Exactly, as the share was written: 29 of 100 are no more than 0.29.
+        return enough and total.rejected > Decimal(str(self.share)) * total.read
