@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import re
 import subprocess
 from collections.abc import Callable
@@ -181,3 +182,11 @@ def test_a_sample_that_does_not_fit(assay: Assay, contract: str) -> None:
     assert assay("contract", "validate", contract, "--sample", "none.csv").returncode == 65
     two = assay("contract", "validate", contract, contract, "--sample", "cards.csv")
     assert two.returncode == 78
+
+
+def test_a_pipe_is_no_file(assay: Assay, tmp_path: Path) -> None:
+    """It might never say anything; exit 65 at once."""
+    os.mkfifo(tmp_path / "pipe.csv")
+    ended = assay("contract", "new", "pipe.csv")
+    assert ended.returncode == 65
+    assert "is no file" in ended.stderr

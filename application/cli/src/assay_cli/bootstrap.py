@@ -139,7 +139,10 @@ def _file_blocks(uri: str) -> Iterator[bytes]:
 
     # Not through LocalObjects, which reads a file to its end for its version.
     try:
-        with path_of(uri).open("rb") as file:
+        path = path_of(uri)
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise Unreadable(f"{uri} is no file")  # A pipe might never say anything.
+        with path.open("rb") as file:
             while block := file.read(1 << 20):
                 yield block
     except OSError as error:
@@ -187,10 +190,12 @@ def _ask_postgres() -> Answer:
 
 def _ask_tables() -> Answer:
     from assay_adapters.postgres.migrate import check
+    from assay_adapters.postgres.rights import require_rights
 
     with _hasty_engine() as engine:
         check(engine)
-    return Answer("the tables are of this version")
+        require_rights(engine)
+    return Answer("the tables are of this version, and may be written to")
 
 
 def _ask_s3(bucket: str | None) -> Answer:

@@ -21,6 +21,7 @@ from assay.domain.tally import Tally
 from assay.testing.frames import outcome, transaction
 from assay_adapters.postgres.config import PostgresConfig
 from assay_adapters.postgres.connection import engine_for, translated
+from assay_adapters.postgres.rights import require_rights
 from assay_adapters.postgres.store import PostgresStore
 from assay_local import Local
 
@@ -332,6 +333,32 @@ def test_a_role_without_rights_says_what_to_do(stranger: PostgresConfig) -> None
     """Rights on the tables must be granted."""
     with _using(stranger) as store, pytest.raises(Fatal, match="GRANT"):
         store.commit(outcome(["a"]))
+
+
+def test_rights_that_a_run_needs_are_asked_for_beforehand(
+    stranger: PostgresConfig, engine: Engine
+) -> None:
+    """The owner has all; a reader is told what to GRANT; a server that is read-only says so."""
+    require_rights(engine)
+    role = urlsplit(stranger.url.get_secret_value()).username
+    with engine.begin() as connection:
+        connection.execute(text(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}"))
+    try:
+        reader = engine_for(stranger)
+        lacking = (
+            "GRANT INSERT ON transactions.*UPDATE ON positions.*USAGE ON SEQUENCE ledger_entry"
+        )
+        with pytest.raises(Fatal, match=lacking):
+            require_rights(reader)
+        reader.dispose()
+    finally:
+        with engine.begin() as connection:
+            connection.execute(text(f"DROP OWNED BY {role}"))
+    _alter(engine, "ROLE", role, "SET default_transaction_read_only TO on")
+    reader = engine_for(stranger)
+    with pytest.raises(Fatal, match="takes no writes"):
+        require_rights(reader)
+    reader.dispose()
 
 
 def test_a_role_that_may_not_connect_says_what_to_do(
