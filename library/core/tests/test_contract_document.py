@@ -289,3 +289,17 @@ def test_a_contract_that_cannot_be_used_ends_a_command_with_78() -> None:
         parse("kind: DataContract", "ours")
     assert error.value.exit_code == CONFIGURATION
     assert "`apiVersion` is missing" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: " + "[" * 5_000 + "]" * 5_000, "nested too deeply"),
+        ("a: &a [x, x]\n" + "".join(f"k{n}: &k{n} [*a, *a]\n" for n in range(3)), "aliases"),
+    ],
+    ids=["deep", "aliases"],
+)
+def test_a_document_that_would_take_all_memory_is_refused(text: str, said: str) -> None:
+    """Before anything is made of it."""
+    with pytest.raises(ContractError, match=said):
+        parse(text, "c.yaml")

@@ -75,8 +75,13 @@ def parse(text: str, name: str) -> Contract:
         ContractError: it cannot be used; tells everything that is wrong with it.
     """
     try:
+        if any(isinstance(each, yaml.AliasEvent) for each in yaml.parse(text, yaml.SafeLoader)):
+            # A few of them that name each other stand for billions of nodes.
+            raise ContractError(name, [Problem(1, "", "aliases (`*name`) are not taken")])
         node: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
         document: object = yaml.safe_load(text)
+    except RecursionError:
+        raise ContractError(name, [Problem(1, "", "this is nested too deeply")]) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = 1 if mark is None else mark.line + 1
