@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from assay.domain.errors import DATA, Fatal
 from assay.domain.pattern import is_pattern, literal
@@ -98,7 +98,7 @@ def spelled(uri: str) -> str:
 
 
 def _root(uri: str) -> str:
-    return f"s3://{urlsplit(uri).netloc}/" if is_s3(uri) else _start(uri)
+    return f"s3://{uri[len('s3://') :].partition('/')[0]}/" if is_s3(uri) else _start(uri)
 
 
 def _start(uri: str) -> str:

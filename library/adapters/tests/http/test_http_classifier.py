@@ -459,7 +459,7 @@ def test_packed_answers_are_unpacked(server: Server, make: Make) -> None:
         packed = Reply(200, JSON | {"content-encoding": name}, pack(WHOLE))
         server.reply = answer_with(packed)
         assert make().classify(ASKED)["status"].to_list() == ["ok"] * 3
-    unknown = Reply(200, JSON | {"content-encoding": "br"}, WHOLE)
+    unknown = Reply(200, JSON | {"content-encoding": "br"}, b"\x8b\x01\x80\x03")
     cut = Reply(200, JSON | {"content-encoding": "gzip"}, gzip.compress(WHOLE)[:40])
     for reply in (unknown, cut):
         server.reply = answer_with(reply)
