@@ -40,7 +40,9 @@ def main() -> int:
     console.rule("[bold]Assay[/]: every record leaves through exactly one door")
     try:
         with _started() as local:
-            _show({**os.environ, **local.settings})
+            # Whatever servers the environment names are the user's own, and no place for a demo.
+            own = {name: each for name, each in os.environ.items() if not name.startswith("ASSAY_")}
+            _show({**own, **local.settings})
     except (DemoFailed, LocalError) as error:
         Console(stderr=True).print(f"[bold red]error:[/] {error}")
         return 1
@@ -52,7 +54,7 @@ def main() -> int:
 
 @contextmanager
 def _started() -> Generator[Local]:
-    with servers(durable=False) as local:
+    with servers(durable=False, environment={}) as local:
         with console.status("Starting PostgreSQL, S3 and the model API …"):
             local.start("postgres", "s3", "api")
         console.print("Running here: PostgreSQL, S3 (an emulator) and the model API.\n")

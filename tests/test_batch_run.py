@@ -71,7 +71,7 @@ def test_the_same_records_again_are_duplicates(system: System) -> None:
     assert doors(system.batch(system.uri("in/*.csv")).summary) == (500, 0, 0, 500)
     again = system.batch(system.uri("in/*.csv"))
     assert (again.exit_code, again.summary["status"]) == (99, "nothing_to_do")
-    assert "all 2 files were done before" in again.errors
+    assert "all 2 files were done before; to read one anew" in again.errors
     assert doors(again.summary) == (0, 0, 0, 0)
     assert system.balances()
 
@@ -181,6 +181,17 @@ def test_a_contract_mended_in_mid_file_skips_nothing(system: System, tmp_path: P
     assert system.balances()
 
 
+def test_a_dry_run_foresees_the_reject_limit(system: System) -> None:
+    """Where a run would leave a file alone it ends as the run would, and names the file."""
+    broken = "X{};BAKERY;twelve;2024-01-02 10:00:00;;payment;debit"
+    system.put("in/bad.csv", "\n".join([HEADER, *map(broken.format, range(30))]).encode())
+    system.put("in/good.csv", csv(30, seed=1, broken=0.0))
+    done = system.batch(system.uri("in/"), "--dry-run")
+    assert (done.exit_code, done.summary["read"]) == (65, 60)
+    assert "bad.csv: a run would stop at it: 30 of 30 records" in " ".join(done.errors.split())
+    assert system.batch(system.uri("in/"), "--dry-run", "--reject-limit", "1").exit_code == 0
+
+
 def test_finished_files_are_archived(system: System) -> None:
     """When asked, also those that an earlier run has finished and not moved."""
     system.put("in/2024/a.csv", csv(50, seed=1))
@@ -256,6 +267,8 @@ def test_a_draft_is_for_dry_runs_only(system: System, tmp_path: Path) -> None:
     dry = system.run(*arguments, "--dry-run")
     assert (dry.exit_code, dry.summary["classified"]) == (0, 50)
     assert "is a draft: decide" in dry.errors
+    draft.write_text(f"# Decide: this.\n{text.replace('status: draft', 'status: active')}")
+    assert "`# Decide:` left in its lines 1" in system.run(*arguments).errors
     draft.write_text(text.replace("draft", "retired"))
     assert "is retired" in system.run(*arguments).errors
 

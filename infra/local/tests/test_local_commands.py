@@ -182,10 +182,13 @@ def test_an_unknown_service_is_a_setting_error(assay: Assay, project: Path) -> N
 def test_a_server_named_by_the_environment_is_used(
     assay: Assay, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server that a variable names is not started; status calls it external."""
+    """A server that a variable names is not started, and where it is away that is no success."""
     monkeypatch.setenv("ASSAY_POSTGRES__URL", "postgresql://me@127.0.0.1:1/mine")
+    code, _, error = assay("up", "postgres")
+    assert code == 75
+    assert "unset ASSAY_POSTGRES__URL" in error
     code, document, _ = assay("up", "postgres", "--json")
-    assert code == 0
+    assert code == 75
     row = servers_of(document)["postgres"]
     assert row["state"] == "external, unreachable"
     assert row["address"] == "127.0.0.1:1"

@@ -254,6 +254,8 @@ def test_a_reference_is_an_id_only_where_it_tells_transactions_apart() -> None:
         assert parse(text, "draft").derives_id != is_id
         assert codes(parse(text, "draft"), content) == []
         assert any("each transaction" in mark.text for mark in undecided(text)) == is_id
+        why = '"Reference" looks like an id, but of its first 6 cells 0 are empty and 5 repeat'
+        assert any(why in mark.text.replace("\\", "") for mark in undecided(text)) != is_id
 
 
 @pytest.mark.parametrize("sample", [b"", b"\n\n", b"\xff\xfe"])

@@ -51,8 +51,8 @@ def run(
         Fatal: the options do not fit each other or name no place, or the contract is wrong or
             not in force.
     """
-    text = _read(contract)
-    compiled = parse(text, str(contract))
+    console = Console(stderr=True)
+    compiled = _in_force(contract, console, dry=dry)
     found_at = [bootstrap.located(each) for each in uris]
     request = Request(
         run_id=str(uuid4()),
@@ -68,12 +68,6 @@ def run(
         archive=archive or archive_to is not None,
     )
     result = Result(request.run_id)
-    console = Console(stderr=True)
-    if not compiled.in_force:
-        reason = f"the contract {contract} {_not_in_force(compiled, text)}"
-        if not dry:
-            raise Fatal(f"{reason}; a dry run reads files by it")
-        console.print(f"a dry run only: {reason}", markup=False, soft_wrap=True)
     stopped_by: AssayError | None = None
     try:
         with on_signal(interrupt):
@@ -142,6 +136,26 @@ def _stop(result: Result, error: BaseException) -> None:
             result.status, result.exit_code = "interrupted", TEMPORARY
         case _:
             result.status, result.exit_code = "failed", 1
+
+
+def _in_force(file: Path, console: Console, *, dry: bool) -> Contract:
+    """The contract, with a word on standard error where somebody has still to decide.
+
+    Raises:
+        Fatal: it is wrong, or not in force and this is no dry run.
+    """
+    text = _read(file)
+    contract = parse(text, str(file))
+    if not contract.in_force:
+        reason = f"the contract {file} {_not_in_force(contract, text)}"
+        if not dry:
+            raise Fatal(f"{reason}; a dry run reads files by it")
+        console.print(f"a dry run only: {reason}", markup=False, soft_wrap=True)
+    elif marks := undecided(text):
+        lines = ", ".join(str(each.line) for each in marks)
+        left = f"{file} is active, with `# Decide:` left in its lines {lines}"
+        console.print(left, markup=False, highlight=False, soft_wrap=True)
+    return contract
 
 
 def _not_in_force(contract: Contract, text: str) -> str:

@@ -49,7 +49,10 @@ class Bar:
         if error is None:
             self._progress.console.print(f"the {dependency} is back")
         else:
-            waiting = f"[yellow]waiting for the {dependency}:[/] {escape(str(error))}"
+            waiting = (
+                f"[yellow]waiting for the {dependency}[/] as long as --patience says, "
+                f"or until Ctrl-C: {escape(str(error))}"
+            )
             self._progress.console.print(waiting)
 
 

@@ -33,7 +33,7 @@ def show(result: Result, console: Console, *, dry: bool) -> None:
     tally = result.tally
     if result.status == "nothing_to_do":
         many = f"all {result.found:,} files were" if result.found > 1 else "the file was"
-        console.print(f"{many} done before")
+        console.print(f"{many} done before; to read one anew, deliver it under another name")
     for each in result.empty:
         console.print(f"no record in {_named(each)}", soft_wrap=True, highlight=False)
     title = "Would be rejected" if dry else "Rejected"

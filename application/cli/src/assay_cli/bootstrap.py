@@ -210,7 +210,7 @@ def _ask_s3(bucket: str | None) -> Answer:
         return Answer(f"bucket {bucket} can be listed" + ("" if found else "; it is empty"))
     name_one = "name one to check: assay doctor --bucket NAME"
     try:
-        with translated("s3://"):
+        with translated("its list of buckets"):
             names = [each.get("Name", "") for each in client.list_buckets().get("Buckets", ())]
     except Fatal as error:
         if "AccessDenied" not in str(error):

@@ -162,7 +162,8 @@ def list_(
         for row in latest:
             add(rows, str(row["id"]), _minute(row["created_at"]), row["code"], _place(row))
         show(rows)
-        say("\nassay dead-letters show ID prints one with its content.")
+        say("\nA file's positions count its records from 0, the header not among them.")
+        say("assay dead-letters show ID prints one with its content.")
 
 
 @app.command("show")

@@ -57,7 +57,8 @@ def up(
     own lines in .env name already, such as a real cluster in
     ASSAY_POSTGRES__URL, is used as it is and not started.
 
-    Exit codes: 0 done, 75 a server did not come up, 78 wrong settings.
+    Exit codes: 0 done, 75 a server did not come up or one that is named does not
+    answer, 78 wrong settings.
     """
     place = _place(data)
     begin = time.monotonic()
@@ -71,10 +72,15 @@ def up(
             failure = error
         dotenv.write_block(ENV_FILE, report.settings(place))
         found = report.rows(place, environment)
+    unreachable = [
+        SERVICES[row.service].keys[0]
+        for row in found
+        if row.state == "external, unreachable" and row.service in (services or SERVICES)
+    ]
     seconds = time.monotonic() - begin
     if as_json:
         document = {
-            "status": "failed" if failure else "up",
+            "status": "failed" if failure or unreachable else "up",
             "seconds": round(seconds, 2),
             "data": str(place),
             "env_file": str(ENV_FILE.absolute()),
@@ -84,14 +90,24 @@ def up(
     else:
         _print_table(found)
         if failure is None:
-            typer.echo(
-                f"Up in {seconds:.1f} s. Addresses are in .env, data in {_short(place)}, "
-                f"logs in {_short(place / 'logs')}."
-            )
+            for key in unreachable:
+                typer.echo(
+                    f"{key} names a server that does not answer: start it, or take the variable "
+                    "out of the environment and your own lines in .env to get a local one "
+                    f"(unset {key}).",
+                    err=True,
+                )
+            if not unreachable:
+                typer.echo(
+                    f"Up in {seconds:.1f} s. Addresses are in .env, data in {_short(place)}, "
+                    f"logs in {_short(place / 'logs')}."
+                )
     if failure is not None:
         if not as_json:
             _print_error(failure)
         raise typer.Exit(failure.exit_code)
+    if unreachable:
+        raise typer.Exit(TEMPORARY)
 
 
 def down(

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from assay.domain.errors import CONFIGURATION, DONE, AssayError
+from assay.domain.errors import CONFIGURATION, DONE, AssayError, Unavailable
 
 _STDERR: Final = 2
 _USAGE: Final = 2  # what Typer ends with when the command line is wrong
@@ -33,7 +33,8 @@ def run(app: typer.Typer) -> NoReturn:
     try:
         app()
     except AssayError as error:
-        complain(str(error))
+        doctor = "; `assay doctor` says what is away" if isinstance(error, Unavailable) else ""
+        complain(f"{error}{doctor}")
         raise SystemExit(error.exit_code) from None
     except SystemExit as end:
         raise SystemExit(CONFIGURATION if end.code == _USAGE else end.code) from None

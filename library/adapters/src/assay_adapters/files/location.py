@@ -75,7 +75,7 @@ def _in_uri(uri: str) -> str | None:
             return slash + rest
         raise Fatal(f"{uri} names no local file; it should read file:///path")
     if not uri or _SCHEME.match(uri):
-        raise Fatal(f"{uri} is no local path")
+        raise Fatal(f"{uri} is no local path; files are named by a path, file:// or s3://")
     return None
 
 

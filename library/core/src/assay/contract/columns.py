@@ -50,6 +50,16 @@ def meant(head: Head) -> dict[str, int]:
     return found
 
 
+def like_ids(head: Head) -> list[int]:
+    """The numbers of the columns whose header says that they are ids, whatever their cells say."""
+    ranks = RANKS["transaction_id"]
+    return [
+        number
+        for number, header in enumerate(head.header)
+        if any(word in ranks for word in spellings(header))
+    ]
+
+
 def is_signed(amounts: Iterable[str]) -> bool:
     """Whether one of these amounts is negative."""
     return any(map(_NEGATIVE.search, amounts))

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import polars as pl
 
 from assay.contract.amounts import Writing, canonical
-from assay.contract.columns import is_signed, meant
+from assay.contract.columns import is_signed, like_ids, meant
 from assay.contract.head import Head, read_head
 from assay.contract.timestamps import RFC_3339, moment, parse_format
 from assay.contract.words import VALUE_OF, plain
@@ -274,6 +274,18 @@ def _text_options(column: str) -> tuple[str, ...]:
     return ("logicalType: string",)
 
 
+def _why_no_id(head: Head) -> str:
+    """What speaks against the columns whose header says that they are ids."""
+    for number in like_ids(head):
+        cells = head.column(number)
+        empty, repeated = len(head.columns[number]) - len(cells), len(cells) - len(set(cells))
+        return (
+            f"{_quoted(head.header[number])} looks like an id, but of its first "
+            f"{len(head.columns[number])} cells {empty} are empty and {repeated} repeat another one"
+        )
+    return "no header looks like an id"
+
+
 def _unmapped(column: str, head: Head, found: Mapping[str, int]) -> list[str]:
     """A column that no header was found for."""
     if column == "description":
@@ -282,7 +294,7 @@ def _unmapped(column: str, head: Head, found: Mapping[str, int]) -> list[str]:
     custom: dict[str, object] = {}
     if column == "transaction_id":
         custom["derivation"] = {"from": "content"}
-        note = "no header looks like an id, so it is derived from all cells of a record."
+        note = f"{_why_no_id(head)}, so it is derived from all cells of a record."
     elif column == "currency":
         custom["default"] = _currency(head, found)
         note = "the currency of all amounts."

@@ -326,8 +326,8 @@ class Pump:
         codes = _most_frequent(flight)
         error = RejectLimitExceeded(
             f"{judged.rejected:,} of the last {judged.read:,} records of {scope} were rejected "
-            f"(now: {codes}); nothing of this chunk is committed. If they are to be rejected, "
-            "run with --reject-limit 1"
+            f"(now: {codes}); nothing of this chunk is committed. If the format has changed, mend "
+            "the contract; if they are to be rejected, run with --reject-limit 1"
         )
         if partition is None:
             raise error
