@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -95,7 +96,11 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 def _cpu(process: psutil.Process) -> float:
     """CPU seconds of a process and all below it, those that have ended included."""
-    return sum(sum(each.cpu_times()[:4]) for each in (process, *process.children(recursive=True)))
+    while True:
+        every = (process, *process.children(recursive=True))
+        # One that has ended since counts for its parent, which was asked before.
+        with suppress(psutil.NoSuchProcess):
+            return sum(sum(each.cpu_times()[:4]) for each in every)
 
 
 def _busy() -> float:
