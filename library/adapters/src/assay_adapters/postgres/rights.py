@@ -8,16 +8,12 @@ from assay.domain.errors import Fatal
 from assay_adapters.postgres.connection import translated
 from assay_adapters.postgres.tables import (
     dead_letters,
-    ledger,
     ledger_entry,
     metadata,
     positions,
-    predictions,
     runs,
-    transactions,
 )
 
-_WRITTEN: Final = (transactions, predictions, runs, ledger, positions, dead_letters)
 _UPDATED: Final = (runs, positions, dead_letters)
 _TABLES: Final = metadata.tables
 
@@ -32,7 +28,7 @@ def require_rights(engine: Engine) -> None:
     """
     needed = [
         *((func.has_table_privilege(each, "SELECT"), f"SELECT ON {each}") for each in _TABLES),
-        *((func.has_table_privilege(t.name, "INSERT"), f"INSERT ON {t.name}") for t in _WRITTEN),
+        *((func.has_table_privilege(each, "INSERT"), f"INSERT ON {each}") for each in _TABLES),
         *((func.has_table_privilege(t.name, "UPDATE"), f"UPDATE ON {t.name}") for t in _UPDATED),
         (
             func.has_sequence_privilege(ledger_entry.name, "USAGE"),

@@ -50,14 +50,11 @@ def meant(head: Head) -> dict[str, int]:
     return found
 
 
-def like_ids(head: Head) -> list[int]:
-    """The numbers of the columns whose header says that they are ids, whatever their cells say."""
+def like_id(head: Head) -> int | None:
+    """The first column whose header says that it is an id, whatever its cells say."""
     ranks = RANKS["transaction_id"]
-    return [
-        number
-        for number, header in enumerate(head.header)
-        if any(word in ranks for word in spellings(header))
-    ]
+    named = (any(word in ranks for word in spellings(header)) for header in head.header)
+    return next((number for number, is_named in enumerate(named) if is_named), None)
 
 
 def is_signed(amounts: Iterable[str]) -> bool:

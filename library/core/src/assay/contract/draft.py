@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import polars as pl
 
 from assay.contract.amounts import Writing, canonical
-from assay.contract.columns import is_signed, like_ids, meant
+from assay.contract.columns import is_signed, like_id, meant
 from assay.contract.head import Head, read_head
 from assay.contract.timestamps import RFC_3339, moment, parse_format
 from assay.contract.words import VALUE_OF, plain
@@ -275,15 +275,16 @@ def _text_options(column: str) -> tuple[str, ...]:
 
 
 def _why_no_id(head: Head) -> str:
-    """What speaks against the columns whose header says that they are ids."""
-    for number in like_ids(head):
-        cells = head.column(number)
-        empty, repeated = len(head.columns[number]) - len(cells), len(cells) - len(set(cells))
-        return (
-            f"{_quoted(head.header[number])} looks like an id, but of its first "
-            f"{len(head.columns[number])} cells {empty} are empty and {repeated} repeat another one"
-        )
-    return "no header looks like an id"
+    """What speaks against the column whose header says that it is an id."""
+    number = like_id(head)
+    if number is None:
+        return "no header looks like an id"
+    cells, all_of_it = head.column(number), len(head.columns[number])
+    empty, repeated = all_of_it - len(cells), len(cells) - len(set(cells))
+    return (
+        f"{_quoted(head.header[number])} looks like an id, but of its first {all_of_it} cells "
+        f"{empty} are empty and {repeated} repeat another one"
+    )
 
 
 def _unmapped(column: str, head: Head, found: Mapping[str, int]) -> list[str]:
