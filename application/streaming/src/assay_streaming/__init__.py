@@ -1,0 +1,1 @@
+"""The streaming services: producers, consumer, dead letters."""

@@ -1,0 +1,74 @@
+"""What must be known to reach Kafka."""
+
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from assay.domain.errors import Fatal
+
+_OURS: Final = frozenset(
+    {
+        "acks",
+        "auto.offset.reset",
+        "bootstrap.servers",
+        "enable.auto.commit",
+        "enable.auto.offset.store",
+        "enable.idempotence",
+        "enable.partition.eof",
+        "group.id",
+        "group.instance.id",
+        "isolation.level",
+        "partition.assignment.strategy",
+    }
+)
+"""Properties that the books depend on, or that have a setting of their own."""
+
+
+class KafkaConfig(BaseModel):
+    """How Kafka is reached. The settings but `properties` are librdkafka's of the same name.
+
+    https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md
+
+    Attributes:
+        bootstrap_servers: some of its brokers, `host:port` with commas between them.
+        client_id: what the brokers' logs show.
+        sasl_username, sasl_password: where `security_protocol` is a SASL one.
+        ssl_ca_location: a PEM file of certificates to trust instead of the usual ones.
+        properties: any others of librdkafka, as an object in JSON.
+    """
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    bootstrap_servers: str = Field(min_length=1)
+    client_id: str = "assay"
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+    ssl_ca_location: str | None = None
+    properties: dict[str, str] = Field(default_factory=dict[str, str])
+
+
+def client_properties(config: KafkaConfig) -> dict[str, Any]:
+    """The properties that every client has.
+
+    Raises:
+        Fatal: `properties` names one that the books depend on, or that has its own setting.
+    """
+    if taken := sorted(_OURS & config.properties.keys()):
+        raise Fatal(f"ASSAY_KAFKA__PROPERTIES may not set {', '.join(taken)}")
+    given: dict[str, Any] = {
+        "bootstrap.servers": config.bootstrap_servers,
+        "client.id": config.client_id,
+        "security.protocol": config.security_protocol,
+        "log_level": 4,  # warnings; what matters comes back as an error as well
+    }
+    if config.security_protocol.startswith("SASL"):
+        given["sasl.mechanism"] = config.sasl_mechanism
+        given["sasl.username"] = config.sasl_username
+        given["sasl.password"] = (
+            config.sasl_password.get_secret_value() if config.sasl_password else None
+        )
+    if config.ssl_ca_location is not None:
+        given["ssl.ca.location"] = config.ssl_ca_location
+    return {name: value for name, value in given.items() if value is not None} | config.properties

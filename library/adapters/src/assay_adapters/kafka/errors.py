@@ -1,0 +1,44 @@
+"""Errors of librdkafka as those of the core."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Final
+
+from confluent_kafka import KafkaError, KafkaException
+
+from assay.domain.errors import AssayError, Fatal, Unavailable
+
+_MENDABLE: Final = {
+    KafkaError.SASL_AUTHENTICATION_FAILED: "the login was refused: check ASSAY_KAFKA__SASL_…",
+    KafkaError._AUTHENTICATION: "the login was refused: check ASSAY_KAFKA__SASL_…",  # noqa: SLF001 - librdkafka's own name
+    KafkaError._SSL: "TLS failed: check ASSAY_KAFKA__SECURITY_PROTOCOL and the certificates",  # noqa: SLF001 - the same
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "this user may not use the topic: give it the rights",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "this user may not use the group: give it the rights",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "this user may not do this: give it the rights",
+    KafkaError.UNKNOWN_TOPIC_OR_PART: "there is no such topic: `assay stream topics` makes it",
+    KafkaError._UNKNOWN_TOPIC: "there is no such topic: `assay stream topics` makes it",  # noqa: SLF001 - the same
+    KafkaError._UNKNOWN_PARTITION: "the topic has no such partition",  # noqa: SLF001 - the same
+    KafkaError.FENCED_INSTANCE_ID: (
+        "another consumer has the same group instance id: give each its own"
+    ),
+    KafkaError._FENCED: "another producer has taken this one's place",  # noqa: SLF001 - the same
+    KafkaError._INVALID_ARG: "a property is wrong",  # noqa: SLF001 - the same
+}
+
+
+def error_of(error: KafkaError) -> AssayError:
+    """What an error of librdkafka means to the caller: everything passes but a few."""
+    if advice := _MENDABLE.get(error.code()):
+        return Fatal(f"Kafka ({error.name()}): {advice} ({error.str()})")
+    if error.fatal():
+        return Fatal(f"Kafka gave up ({error.name()}): {error.str()}; start again")
+    return Unavailable(f"Kafka is away ({error.name()}: {error.str()})")
+
+
+@contextmanager
+def translated() -> Generator[None]:
+    """Errors of librdkafka inside this block leave it as `Unavailable` or `Fatal`."""
+    try:
+        yield
+    except KafkaException as error:
+        raise error_of(error.args[0]) from None
