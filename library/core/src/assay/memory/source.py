@@ -9,7 +9,7 @@ from assay.domain.chunk import RECORDS, Chunk, Idle, Revoked
 from assay.domain.errors import Unavailable
 from assay.domain.position import End, Partition, Position, Positions, Range
 from assay.memory.faults import Faults
-from assay.ports.source import AskPositions
+from assay.ports.source import AskPositions, Drain, no_drain
 
 
 @dataclass
@@ -33,6 +33,7 @@ class MemorySource:
     acked: dict[Partition, Position] = field(default_factory=dict[Partition, Position])
     _next: dict[Partition, Position] = field(default_factory=dict[Partition, Position])
     _handed: dict[Partition, Position] = field(default_factory=dict[Partition, Position])
+    _asked_back: set[Partition] = field(default_factory=set[Partition])
     _revoked: set[Partition] = field(default_factory=set[Partition])
     _paused: bool = False
 
@@ -40,16 +41,26 @@ class MemorySource:
         """These are owned from now on, read from where the store stands."""
         self.owned.update(partitions)
 
+    def ask_back(self, partitions: Collection[Partition]) -> None:
+        """These are given up at the next event, after what was handed out of them is drained."""
+        self._asked_back.update(self.owned.intersection(partitions))
+
     def revoke(self, partitions: Collection[Partition]) -> None:
         """These are no longer owned."""
         self.owned.difference_update(partitions)
         self._revoked.update(partitions)
         self._forget(partitions)
 
-    def events(self, positions: AskPositions) -> Iterator[Chunk | Revoked | Idle]:
+    def events(
+        self, positions: AskPositions, drain: Drain = no_drain
+    ) -> Iterator[Chunk | Revoked | Idle]:
         """What happens, one event at a time."""
         while True:
             self.faults.at("events")
+            if self._asked_back:
+                given, self._asked_back = self._asked_back & self.owned, set()
+                drain(given)
+                self.revoke(given)
             if self._revoked:
                 gone, self._revoked = frozenset(self._revoked), set()
                 yield Revoked(gone)

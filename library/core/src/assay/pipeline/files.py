@@ -16,7 +16,7 @@ from assay.domain.position import End, Partition, Position, Positions, Range
 from assay.domain.reject import REJECTS
 from assay.domain.transaction import TRANSACTIONS
 from assay.ports.objects import Object, Objects
-from assay.ports.source import AskPositions
+from assay.ports.source import AskPositions, Drain, no_drain
 from assay.wire.csv import cells, dialect_of, header_cells, keys
 from assay.wire.splitter import Splitter
 
@@ -75,7 +75,11 @@ class FileSource:
         self.failed: dict[Partition, AssayError] = {}
         self.bytes_read = 0
 
-    def events(self, positions: AskPositions) -> Iterator[Chunk | Revoked | Idle]:
+    def events(
+        self,
+        positions: AskPositions,
+        drain: Drain = no_drain,  # noqa: ARG002 - files are never taken away
+    ) -> Iterator[Chunk | Revoked | Idle]:
         """What happens, one event at a time, until every file is handed out and acked."""
         while True:
             if self._paused:

@@ -166,6 +166,10 @@ class Window:
         """The head is committed, or nothing of it is left."""
         self._flights.popleft()
 
+    def holds(self, partitions: Collection[Partition]) -> bool:
+        """Whether a range of any of these is in it."""
+        return any(each.partition in partitions for flight in self for each in flight.ranges)
+
     def leave(self, partitions: Collection[Partition]) -> None:
         """These partitions' ranges leave every chunk; what a worker is doing is ignored later."""
         for flight in self._flights:

@@ -47,6 +47,7 @@ class Policy:
         patience: seconds that a dependency may be away before the run ends with `Unavailable`;
             None waits for ever.
         reject_limit: the share of rejected records that is accepted.
+        drain: seconds in which partitions that are given up may commit what was read of them.
         alone: a partition that is fenced or over the reject limit is given up alone and the
             others go on (files); else a fenced one is rewound and the limit ends the run (streams).
     """
@@ -57,6 +58,7 @@ class Policy:
     attempts: int = 3
     patience: float | None = None
     reject_limit: float = 0.5
+    drain: float = 5.0
     alone: bool = False
 
 
@@ -160,7 +162,7 @@ class Pump:
             if self._to_source.allows(self._clock.now()):
                 self._to_source.began()
                 try:
-                    events = events or self._source.events(self._positions)
+                    events = events or self._source.events(self._positions, self._drain)
                     event = next(events, None)
                     exhausted = event is None
                     self._to_source.succeeded()
@@ -228,6 +230,15 @@ class Pump:
             raise
         self._to_store.succeeded()
         return found
+
+    def _drain(self, partitions: Collection[Partition]) -> None:
+        """Commits what was read of these, as far as it goes in time: called out of an event."""
+        deadline = self._clock.now() + self._policy.drain
+        while self._window.holds(partitions) and not self._is_held_back():
+            self._advance()
+            if (left := deadline - self._clock.now()) <= 0:
+                return
+            self._clock.wait(self._jobs(), min(left, self._policy.tick))
 
     # ------------------------------------------------------------------ decode, classify
 

@@ -7,6 +7,12 @@ from assay.domain.chunk import Chunk, Idle, Revoked
 from assay.domain.position import Partition, Positions
 
 AskPositions: TypeAlias = Callable[[Sequence[Partition]], Positions]
+Drain: TypeAlias = Callable[[Collection[Partition]], None]
+
+
+def no_drain(partitions: Collection[Partition]) -> None:
+    """Commits nothing: what is given up in the middle is void."""
+    del partitions
 
 
 class Source(Protocol):
@@ -15,13 +21,19 @@ class Source(Protocol):
     Used from one thread.
     """
 
-    def events(self, positions: AskPositions) -> Iterator[Chunk | Revoked | Idle]:
+    def events(
+        self, positions: AskPositions, drain: Drain = no_drain
+    ) -> Iterator[Chunk | Revoked | Idle]:
         """What happens, one event at a time, until everything that there is has been acked.
 
         Never blocks longer than a tick. Yields `Idle` at once while paused or while it waits for
         acks, so that the loop keeps its membership. On assignment it asks `positions` and starts
         there; a partition that is finished is not read. Where `positions` raises
         `Unavailable`, the partitions wait and it is asked again at a later event.
+
+        Partitions that it is asked to give up, and still owns, it gives up after `drain` has
+        returned, which commits what was handed out of them as far as it goes in a short time and
+        may call the other methods meanwhile. What is left is void: they come as `Revoked` then.
 
         Raises:
             Unavailable: what it reads from is away. The iterator is over then, and calling

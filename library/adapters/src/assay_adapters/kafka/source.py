@@ -1,0 +1,512 @@
+"""A topic as a source: each message is a record, its offset the position."""
+
+import hashlib
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TypeAlias
+
+import polars as pl
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_INVALID,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+
+from assay.domain.chunk import RECORDS, Chunk, Idle, Revoked
+from assay.domain.errors import Fatal, Renumbered, Unavailable
+from assay.domain.position import Partition, Position, Positions, Range
+from assay.domain.reject import RAW_LIMIT
+from assay.ports.source import AskPositions, Drain, no_drain
+from assay_adapters.kafka.config import KafkaConfig, client_properties
+from assay_adapters.kafka.errors import error_of, translated
+from assay_adapters.kafka.topics import Topic, Topics
+
+Start: TypeAlias = Literal["earliest", "latest"]
+
+_CALL: Final = 5_000  # messages of one call; more at once are no quicker
+_HOLD: Final = 1.0  # seconds of a pause after which the brokers are told, which costs a new fetch
+_LOOK: Final = 10.0  # seconds between two looks at whether the topic is still the same
+_GONE: Final = {
+    KafkaError._AUTO_OFFSET_RESET,  # noqa: SLF001 - librdkafka's own name
+    KafkaError.OFFSET_OUT_OF_RANGE,
+}
+_PROBE: Final = 0.5  # seconds for a broker to answer after none was to be reached
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a topic is read.
+
+    Attributes:
+        topic: its name.
+        group: consumers of one group share the topic's partitions.
+        instance: a name that this consumer keeps when it is started again, so that a short absence
+            moves no partition; None for a stranger each time.
+        start: where a topic begins that was never read.
+        chunk_records, chunk_bytes, linger: a chunk is cut at so many records or bytes, or so many
+            seconds after its first record came.
+        queue_bytes: what librdkafka fetches ahead, at most.
+        tick: seconds that an event takes at most.
+    """
+
+    topic: str
+    group: str
+    instance: str | None = None
+    start: Start = "earliest"
+    chunk_records: int = 20_000
+    chunk_bytes: int = 8 << 20
+    linger: float = 0.1
+    queue_bytes: int = 32 << 20
+    tick: float = 0.1
+
+
+@dataclass
+class _Owned:
+    """A partition that belongs to this consumer.
+
+    Attributes:
+        next: where the next range begins; None until the store has said so, and where it says that
+            the partition is over.
+        seen: where what has come ends, holes included.
+        acked: up to where it is committed.
+        numbering: the topic's id.
+        is_over: whether nothing is to be read of it any more.
+    """
+
+    next: int | None = None
+    seen: int = 0
+    acked: int = 0
+    numbering: str | None = None
+    is_over: bool = False
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether it is read."""
+        return self.next is not None
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether something of it was handed out and not acked yet."""
+        return self.next is not None and self.next > self.acked
+
+    @property
+    def has_holes(self) -> bool:
+        """Whether more has come of it than was handed out."""
+        return self.next is not None and self.seen > self.next
+
+
+@dataclass
+class _Held:
+    """The messages that the next chunk is cut from."""
+
+    messages: list[Message] = field(default_factory=list[Message])
+    bytes: int = 0
+    since: float = 0.0
+
+
+class KafkaSource:
+    """The port `assay.ports.source.Source` on one topic of Apache Kafka, in a consumer group.
+
+    The positions of the store are the truth: partitions are read from there when they are
+    assigned, whatever the group's committed offsets say. Those follow each ack for monitors of
+    lag, and nothing is read from them. The numbering of positions is the topic's id, so that a
+    topic that is made anew under its name is told from the one before: at each assignment, and
+    every ten seconds in between.
+
+    A partition is named by its number. Only committed messages of transactions are read; their
+    markers, and offsets that compaction has taken, are holes in the ranges.
+    """
+
+    def __init__(self, config: KafkaConfig, reading: Reading) -> None:
+        """Joins the group at the first event.
+
+        Raises:
+            Fatal: a property is wrong.
+        """
+        self._reading = reading
+        self._topics = Topics(config)
+        self._topic: Topic | None = None
+        self._looked_at = float("-inf")
+        self._owned: dict[int, _Owned] = {}
+        self._held = _Held()
+        self._revoked: set[Partition] = set()
+        self._paused_since: float | None = None
+        self._is_still = False  # whether the brokers were told to send nothing
+        self._drain: Drain = no_drain
+        self._fault: BaseException | None = None  # of a callback
+        self._is_down = False
+        self._usual_bytes = 300
+        self._is_subscribed = False
+        with translated():
+            self._consumer = Consumer(
+                client_properties(config)
+                | {
+                    "group.id": reading.group,
+                    "enable.auto.commit": False,
+                    "enable.auto.offset.store": False,
+                    "auto.offset.reset": "error",
+                    "partition.assignment.strategy": "cooperative-sticky",
+                    "isolation.level": "read_committed",
+                    "enable.partition.eof": True,
+                    "queued.max.messages.kbytes": max(1, reading.queue_bytes >> 10),
+                    "fetch.queue.backoff.ms": 5,  # the default of a second caps the rate
+                    "fetch.wait.max.ms": 100,  # a partition that is placed anew waits so long
+                    "error_cb": self._on_error,
+                }
+                | ({"group.instance.id": reading.instance} if reading.instance else {}),
+            )
+
+    # ---------------------------------------------------------------- the port
+
+    def events(
+        self, positions: AskPositions, drain: Drain = no_drain
+    ) -> Iterator[Chunk | Revoked | Idle]:
+        """What happens, one event at a time; it never ends.
+
+        Raises:
+            Unavailable: no broker can be reached.
+            Renumbered: the topic is another one than the one that was read before.
+            Fatal: records after the position are gone from the topic, or the topic itself.
+        """
+        self._drain = drain
+        if not self._is_subscribed:
+            self._consumer.subscribe(
+                [self._reading.topic],
+                on_assign=self._on_assign,
+                on_revoke=self._on_revoke,
+                on_lost=self._on_lost,
+            )
+            self._is_subscribed = True
+        while True:
+            self._look()
+            self._place(positions)
+            self._settle_pause()
+            if not self._is_full():
+                self._fetch()
+            elif self._is_still:
+                self._poll(1, 0)  # keeps the place in the group
+            if self._revoked:
+                gone, self._revoked = frozenset(self._revoked), set()
+                yield Revoked(gone)
+            elif self._paused_since is None and (chunk := self._chunk()) is not None:
+                yield chunk
+            else:
+                yield Idle()
+
+    def pause(self, on: bool) -> None:  # noqa: FBT001 - as the port has it
+        """Hands out no chunk while on."""
+        if not on:
+            self._paused_since = None
+        elif self._paused_since is None:
+            self._paused_since = time.monotonic()
+
+    def rewind(self, partitions: Collection[Partition]) -> None:
+        """Starts these again from where the store stands."""
+        again = [each for each in self._owned if str(each) in partitions]
+        for each in again:
+            self._owned[each] = _Owned()
+        self._forget(again)
+
+    def ack(self, positions: Positions) -> None:
+        """These are committed. The group's offsets follow, as soon as Kafka takes them."""
+        offsets: list[TopicPartition] = []
+        for partition, position in positions.items():
+            owned = self._owned.get(int(partition))
+            if owned is not None and position.next > owned.acked:
+                owned.acked = position.next
+                offsets.append(self._at(int(partition), position.next))
+        if offsets:
+            with suppress(KafkaException):  # they are for the eyes of monitors
+                self._consumer.commit(offsets=offsets, asynchronous=True)
+
+    # ---------------------------------------------------------------- for those who watch
+
+    @property
+    def assigned(self) -> frozenset[Partition]:
+        """The partitions that it owns."""
+        return frozenset(map(str, self._owned))
+
+    def lags(self) -> dict[Partition, int]:
+        """How many offsets of each partition that it owns are not committed yet, as far as known.
+
+        Markers of transactions and compacted offsets count until they are passed.
+        """
+        lags: dict[Partition, int] = {}
+        for number, owned in self._owned.items():
+            known: Any = self._consumer.get_watermark_offsets(self._at(number), cached=True)
+            end = known[1] if known is not None else -1
+            if owned.is_placed and end >= 0:
+                lags[str(number)] = max(0, end - owned.acked)
+        return lags
+
+    def close(self) -> None:
+        """Leaves the group. What was handed out and not acked is somebody else's."""
+        self._drain = no_drain
+        self._consumer.close()
+
+    # ---------------------------------------------------------------- the group
+
+    def _on_assign(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
+        # Still until the store has said where they begin.
+        consumer.incremental_assign(
+            [self._at(each.partition, OFFSET_BEGINNING) for each in partitions]
+        )
+        consumer.pause([self._at(each.partition) for each in partitions])
+        self._owned.update({each.partition: _Owned() for each in partitions})
+
+    def _on_revoke(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
+        try:
+            self._drain([str(each.partition) for each in partitions])
+        except Exception as error:  # noqa: BLE001 - raised again outside of librdkafka's callback
+            self._fault = error
+        self._on_lost(consumer, partitions)
+
+    def _on_lost(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
+        numbers = [each.partition for each in partitions]
+        self._forget(numbers)
+        for each in numbers:
+            self._owned.pop(each, None)
+        self._revoked.update(map(str, numbers))
+        consumer.incremental_unassign([self._at(each) for each in numbers])
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - librdkafka's own name
+            self._is_down = True
+        elif not isinstance(error_of(error), Unavailable):
+            self._fault = error_of(error)
+
+    def _place(self, positions: AskPositions) -> None:
+        """Starts the partitions whose beginning is not known yet where the store stands."""
+        waiting = sorted(
+            each for each, owned in self._owned.items() if not (owned.is_placed or owned.is_over)
+        )
+        if not waiting:
+            return
+        try:
+            topic = self._topics.named(self._reading.topic)
+            bounds = self._topics.bounds(topic)
+            # All of them, since a partition that is new begins at its beginning where the topic
+            # was read before.
+            stand = positions([str(each) for each in sorted({*topic.partitions, *waiting})])
+        except Unavailable:
+            return
+        self._topic = topic
+        start = "earliest" if stand else self._reading.start
+        for each in waiting:
+            first, after = bounds.get(each, (0, 0))
+            position = stand.get(str(each))
+            if position is not None and position.end == "finished":
+                self._owned[each] = _Owned(is_over=True)
+                continue
+            at = first if start == "earliest" else after
+            if position is not None:
+                at = self._checked(each, position, topic, first, after)
+            self._owned[each] = _Owned(next=at, seen=at, acked=at, numbering=topic.id)
+            with translated():
+                self._consumer.incremental_unassign([self._at(each)])
+                self._consumer.incremental_assign([self._at(each, at)])
+                if not self._is_still:
+                    self._consumer.resume([self._at(each)])
+
+    def _checked(
+        self, partition: int, position: Position, topic: Topic, first: int, after: int
+    ) -> int:
+        """The position, unless the topic has no longer what comes there.
+
+        Raises:
+            Renumbered: it was committed of another topic of this name.
+            Fatal: records that were never read are gone.
+        """
+        name = f"{topic.name}/{partition}"
+        if position.numbering not in {None, topic.id}:
+            raise Renumbered(
+                f"the topic {topic.name} was made anew: the books stand at {position.next:,} of "
+                f"partition {partition} of another one, and whatever that one still had is not "
+                "read. To go on with the new one from its beginning: assay stream accept-gap "
+                f"--topic {topic.name}"
+            )
+        if position.next < first:
+            raise Fatal(
+                f"{first - position.next:,} offsets of {name} were deleted before they were read: "
+                f"the books stand at {position.next:,}, and the topic begins at {first:,} now. To "
+                f"go on from there and keep the gap in the books: assay stream accept-gap --topic "
+                f"{topic.name}"
+            )
+        if position.next > after:
+            raise Renumbered(
+                f"{name} ends at {after:,}, and the books stand at {position.next:,}: the topic "
+                "was made anew or cut. To go on with what it has: assay stream accept-gap --topic "
+                f"{topic.name}"
+            )
+        return position.next
+
+    def _look(self) -> None:
+        """Raises `Renumbered` where the topic has been made anew meanwhile."""
+        now = time.monotonic()
+        if self._topic is None or now < self._looked_at + _LOOK:
+            return
+        self._looked_at = now
+        try:
+            found = self._topics.named(self._reading.topic)
+        except Unavailable:
+            return
+        if found.id != self._topic.id:
+            self._restart(self._owned)
+
+    def _restart(self, numbers: Collection[int]) -> None:
+        """The store is asked about these again; what is in the window of them is void."""
+        gone = {str(each) for each in numbers}
+        self._revoked |= gone
+        self.rewind(gone)
+
+    def _settle_pause(self) -> None:
+        """Tells the brokers of a pause that lasts, and of its end."""
+        since = self._paused_since
+        still = since is not None and self._is_full() and time.monotonic() > since + _HOLD
+        if still == self._is_still:
+            return
+        placed = [self._at(each) for each, owned in self._owned.items() if owned.is_placed]
+        with translated():
+            (self._consumer.pause if still else self._consumer.resume)(placed)
+        self._is_still = still
+
+    # ---------------------------------------------------------------- messages
+
+    def _is_full(self) -> bool:
+        held = self._held
+        return (
+            len(held.messages) >= self._reading.chunk_records
+            or held.bytes >= self._reading.chunk_bytes
+        )
+
+    def _fetch(self) -> None:
+        """Takes what has come, as much as a chunk has room for."""
+        held, reading = self._held, self._reading
+        records = min(_CALL, reading.chunk_records - len(held.messages))
+        size = (reading.chunk_bytes - held.bytes) // max(1, self._usual_bytes)
+        self._poll(max(1, min(records, size)), self._patience())
+
+    def _patience(self) -> float:
+        """Seconds to wait for messages: none while others wait for what is under way."""
+        is_busy = self._paused_since is not None or any(
+            each.is_under_way for each in self._owned.values()
+        )
+        if is_busy:
+            return 0
+        tick = self._reading.tick
+        return min(tick, self._reading.linger) if self._held.messages else tick
+
+    def _poll(self, most: int, timeout: float) -> None:
+        """Takes up to so many messages, and lets the group's callbacks happen."""
+        with translated():
+            messages = self._consumer.consume(most, timeout)
+        # Before anything is raised: what has come does not come again.
+        self._take(messages)
+        if (fault := self._fault) is not None:
+            self._fault = None
+            raise fault
+        if messages:
+            self._is_down = False
+        elif self._is_down:
+            with translated():
+                self._consumer.list_topics(self._reading.topic, timeout=_PROBE)
+            self._is_down = False
+
+    def _take(self, messages: list[Message]) -> None:
+        """Holds what came of the partitions that are read."""
+        told = [(each, error) for each in messages if (error := each.error()) is not None]
+        for message, error in told:
+            self._heed(message, error)
+        if told or not all(each.is_placed for each in self._owned.values()):
+            read = {number for number, owned in self._owned.items() if owned.is_placed}
+            messages = [
+                each for each in messages if each.error() is None and each.partition() in read
+            ]
+        held = self._held
+        if messages and not held.messages:
+            held.since = time.monotonic()
+        held.messages += messages
+        held.bytes += sum(map(len, messages))
+
+    def _heed(self, message: Message, error: KafkaError) -> None:
+        number = message.partition()
+        owned = None if number is None else self._owned.get(number)
+        if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own name
+            if owned is not None and owned.is_placed:
+                owned.seen = max(owned.seen, message.offset() or 0)
+        elif error.code() in _GONE and number is not None:
+            # Placed anew, the topic's bounds say what has become of it.
+            self._restart({number})
+        elif isinstance(fault := error_of(error), Fatal):
+            raise fault
+
+    def _chunk(self) -> Chunk | None:
+        """What is held, if it is time, or the holes at a partition's end if there is nothing."""
+        held, now = self._held, time.monotonic()
+        if held.messages:
+            if not self._is_full() and now < held.since + self._reading.linger:
+                return None
+        elif not any(
+            each.next is not None and each.seen > each.next for each in self._owned.values()
+        ):
+            return None
+        self._held = _Held()
+        records = _records(held.messages)
+        if held.messages:
+            self._usual_bytes = held.bytes // len(held.messages)
+        found = records.group_by("partition").agg(pl.len(), pl.col("position").max())
+        of = {partition: (read, last + 1) for partition, read, last in found.iter_rows()}
+        ranges: list[Range] = []
+        for number, owned in sorted(self._owned.items()):
+            partition = str(number)
+            read, end = of.get(partition, (0, 0))
+            end = max(end, owned.seen)
+            if owned.next is not None and end > owned.next:
+                ranges.append(Range(partition, owned.next, end, read, None, owned.numbering))
+                owned.next = owned.seen = end
+        return Chunk(tuple(ranges), records)
+
+    def _forget(self, numbers: Collection[int]) -> None:
+        """Drops what is held of these."""
+        kept = [each for each in self._held.messages if each.partition() not in numbers]
+        self._held = _Held(kept, sum(map(len, kept)), self._held.since)
+
+    def _at(self, partition: int, offset: int = OFFSET_INVALID) -> TopicPartition:
+        return TopicPartition(self._reading.topic, partition, offset)
+
+
+def _records(messages: Sequence[Message]) -> pl.DataFrame:
+    """The messages shaped as `RECORDS`; of one longer than 1 MiB the head."""
+    raw = pl.Series("raw", [each.value() for each in messages], dtype=pl.Binary)
+    frame = pl.DataFrame(
+        {
+            "partition": pl.Series([each.partition() for each in messages], dtype=pl.Int32),
+            "position": pl.Series([each.offset() for each in messages], dtype=pl.Int64),
+            "key": pl.Series([each.key() for each in messages], dtype=pl.Binary),
+            "raw": raw,
+        }
+    ).with_columns(
+        pl.col("partition").cast(pl.String),
+        length=pl.col("raw").bin.size().fill_null(0).cast(pl.Int64),
+        sha256=pl.lit(None, pl.Binary),
+        occurrence=pl.lit(None, pl.UInt32),
+        fault=pl.lit(None, pl.String),
+    )
+    if (frame["length"] > RAW_LIMIT).any():
+        is_long = pl.col("length") > RAW_LIMIT
+        digests = [
+            hashlib.sha256(each).digest() if each is not None and len(each) > RAW_LIMIT else None
+            for each in raw
+        ]
+        frame = frame.with_columns(
+            pl.when(is_long).then(pl.col("raw").bin.head(RAW_LIMIT)).otherwise("raw").alias("raw"),
+            pl.Series("sha256", digests, dtype=pl.Binary),
+            pl.when(is_long).then(pl.lit("record_too_long")).alias("fault"),
+        )
+    return frame.select(pl.col(name).cast(dtype) for name, dtype in RECORDS.items())
