@@ -232,6 +232,10 @@ POISON: dict[str, tuple[bytes | None, tuple[str, str, str | None]]] = {
         written(GOOD).replace(b'"12.50"', b"9" * 4301),
         ("decode", "invalid_json", None),
     ),
+    "leading zero": (
+        written(GOOD).replace(b'"12.50"', b"012.5"),
+        ("decode", "invalid_json", None),
+    ),
     "huge": (written(GOOD).replace(b'"12.50"', b"1e999999"), ("decode", "invalid_json", None)),
     "huge text": (written(GOOD | {"amount": "1e999999"}), ("validate", "invalid_amount", "amount")),
     "twice": (written(GOOD)[:-1] + b',"mcc":"5462"}', ("decode", "duplicate_name", None)),

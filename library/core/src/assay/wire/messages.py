@@ -143,7 +143,7 @@ def _by_shape(texts: pl.DataFrame, single: "_OneByOne") -> tuple[list[pl.DataFra
 
 def _pattern(record: object) -> str | None:
     """A regular expression for messages like this one, with a group for each column; or None."""
-    if not isinstance(record, dict) or isinstance(record, Ambiguous):
+    if not isinstance(record, dict):
         return None
     values = cast(dict[str, object], record)
     if not 0 < len(values) <= _LONGEST_SHAPE:
@@ -159,16 +159,14 @@ def _pattern(record: object) -> str | None:
 
 
 def _member(name: str, value: object, *, has_id: bool) -> str | None:
-    """What the value of a name may be in messages of the same shape; None if it is not usual."""
+    """What the value of a name may be in messages of the same shape; None if that is unknown."""
     if _NAME.fullmatch(name) is None:
         return None
     column = _ID if name == "id" and not has_id else name
     if column not in COLUMNS:
         return _ignored(value)
     text = f'"(?P<{column}>{_CHARACTERS})"|null'
-    if column == "amount" and type(value) in {str, int, Decimal, type(None)}:
-        return f"{text}|(?P<{_DIGITS}>{_NUMBER})"
-    return text if isinstance(value, str | None) else None
+    return f"{text}|(?P<{_DIGITS}>{_NUMBER})" if column == "amount" else text
 
 
 def _ignored(value: object) -> str | None:
