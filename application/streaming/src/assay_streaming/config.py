@@ -1,10 +1,12 @@
 """Settings of the streaming services."""
 
+from typing import Literal
+
 from pydantic import BaseModel, Field
 
 
 class StreamConfig(BaseModel, frozen=True):
-    """The section `stream`.
+    """The section `stream`. Times are seconds.
 
     Attributes:
         topic: where transactions come from.
@@ -12,6 +14,22 @@ class StreamConfig(BaseModel, frozen=True):
         event_topic: where one event per reject and per change of state is published.
         partitions: of topics that `assay stream topics` makes.
         replication: how often each partition of these is kept; unless given, as the brokers say.
+        group: consumers of one group share the topic's partitions.
+        instance_id: a name that one consumer keeps when it is started again, so that a short
+            absence moves no partition.
+        start: where a topic begins that was never read.
+        chunk_records: records that are classified and committed together, at most.
+        chunk_mib: the same in MiB of records.
+        linger: until a chunk is cut that is not full.
+        window_chunks: chunks that are read and not committed yet, at most.
+        window_mib: the same in MiB of records.
+        queue_mib: what is fetched ahead of the window, at most.
+        workers: chunks that are worked on at the same time.
+        drain: in which partitions that move to another consumer may commit what was read of them.
+        stall: without progress, and without anything that explains it, until a service does not
+            count as alive.
+        status_host, status_port: where health and metrics are told; port 0 takes a free one, which
+            the log tells.
     """
 
     topic: str = "transactions"
@@ -19,3 +37,17 @@ class StreamConfig(BaseModel, frozen=True):
     event_topic: str = "errors"
     partitions: int = Field(default=3, ge=1)
     replication: int | None = Field(default=None, ge=1)
+    group: str = Field(default="assay", min_length=1)
+    instance_id: str | None = None
+    start: Literal["earliest", "latest"] = "earliest"
+    chunk_records: int = Field(default=20_000, ge=1, le=1_000_000)
+    chunk_mib: int = Field(default=8, ge=1)
+    linger: float = Field(default=0.1, ge=0, le=60)
+    window_chunks: int = Field(default=4, ge=1)
+    window_mib: int = Field(default=64, ge=1)
+    queue_mib: int = Field(default=32, ge=1)
+    workers: int = Field(default=4, ge=2)
+    drain: float = Field(default=5, ge=0, le=240)
+    stall: float = Field(default=120, gt=0)
+    status_host: str = "127.0.0.1"
+    status_port: int = Field(default=0, ge=0, le=65_535)

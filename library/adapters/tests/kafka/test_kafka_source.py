@@ -29,7 +29,7 @@ def joined(kafka: KafkaConfig) -> Iterator[Callable[..., KafkaSource]]:
     """Makes sources that have been given their partitions, of groups of their own."""
     with ExitStack() as stack:
 
-        def make(topic: str, group: str | None = None, **reading: object) -> KafkaSource:
+        def make(topic: str, group: str | None = None) -> KafkaSource:
             source = KafkaSource(
                 kafka,
                 Reading(
@@ -51,9 +51,7 @@ def joined(kafka: KafkaConfig) -> Iterator[Callable[..., KafkaSource]]:
 
 class TestKafkaSource(SourceSuite):
     @pytest.fixture
-    def make_source(
-        self, kafka: KafkaConfig, joined: Callable[..., KafkaSource]
-    ) -> MakeSource:
+    def make_source(self, kafka: KafkaConfig, joined: Callable[..., KafkaSource]) -> MakeSource:
         def make(logs: Mapping[str, Sequence[bytes]]) -> tuple[KafkaSource, dict[str, Partition]]:
             topic = f"test-{secrets.token_hex(8)}"
             Topics(kafka).make(topic, partitions=len(logs), replication=None)

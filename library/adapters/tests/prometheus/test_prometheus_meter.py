@@ -1,17 +1,11 @@
 """The meter as Prometheus sees it."""
 
-import socket
-import urllib.error
-import urllib.request
-
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from assay.domain.errors import Fatal
-from assay.domain.metrics import COMMIT_SECONDS, RECORDS, Metric
+from assay.domain.metrics import RECORDS, Metric
 from assay.ports.meter import Meter
 from assay.testing.meter import MeterSuite
-from assay_adapters.prometheus.exposition import exposed
 from assay_adapters.prometheus.meter import PrometheusMeter
 
 
@@ -37,37 +31,6 @@ class TestPrometheusMeter(MeterSuite):
         """The value as it is exposed."""
         assert isinstance(meter, PrometheusMeter)
         return read(meter.exposition().decode(), metric, labels)
-
-
-def get(port: int) -> str:
-    """What the port exposes."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-        return answer.read().decode()
-
-
-def test_numbers_are_exposed_while_the_block_runs() -> None:
-    """A free port serves the current numbers, and is closed afterwards."""
-    meter = PrometheusMeter()
-    meter.add(RECORDS, 3, pipeline="batch", door="classified")
-    with exposed(meter, "127.0.0.1", 0) as port:
-        assert port > 0
-        labels = {"pipeline": "batch", "door": "classified"}
-        assert read(get(port), RECORDS, labels) == 3
-        meter.observe(COMMIT_SECONDS, 0.2, pipeline="batch")
-        assert read(get(port), COMMIT_SECONDS, {"pipeline": "batch"}) == 1
-    with pytest.raises(urllib.error.URLError):
-        get(port)
-
-
-def test_a_port_in_use_is_fatal() -> None:
-    """An address that is taken is named."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with (
-            pytest.raises(Fatal, match=f"127.0.0.1:{port}"),
-            exposed(PrometheusMeter(), "127.0.0.1", port),
-        ):
-            pass
 
 
 def test_two_meters_are_apart() -> None:

@@ -12,7 +12,15 @@ from assay_adapters.postgres.tables import runs
 
 
 @translated()
-def start_run(engine: Engine, run_id: str, *, kind: str, source: str, version: str) -> None:
+def start_run(
+    engine: Engine,
+    run_id: str,
+    *,
+    kind: str,
+    source: str,
+    version: str,
+    status_url: str | None = None,
+) -> None:
     """Notes that a run has begun on this machine; repeated, it changes nothing.
 
     Args:
@@ -21,12 +29,19 @@ def start_run(engine: Engine, run_id: str, *, kind: str, source: str, version: s
         kind: batch, stream, redrive, ….
         source: what it reads.
         version: of Assay.
+        status_url: where it answers who asks for its health and metrics, if it does.
 
     Raises:
         Unavailable: PostgreSQL is away.
         Fatal: the tables cannot be used.
     """
-    row = {"run_id": run_id, "kind": kind, "source": source, "version": version}
+    row = {
+        "run_id": run_id,
+        "kind": kind,
+        "source": source,
+        "version": version,
+        "status_url": status_url,
+    }
     with engine.begin() as connection:
         connection.execute(
             insert(runs).values(**row, host=platform.node()).on_conflict_do_nothing()

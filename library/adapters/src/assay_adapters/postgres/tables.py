@@ -111,6 +111,7 @@ runs: Final = Table(
     _text("source", "What it reads"),
     _text("host", "The machine that it runs on"),
     _text("version", "The version of Assay"),
+    _text("status_url", "Where it tells its health and metrics while it runs", null=True),
     _now("started_at", "When it began"),
     _moment("ended_at", "When it ended; null while it runs, or where it was killed"),
     _text("status", "How it ended; null until it has", null=True),

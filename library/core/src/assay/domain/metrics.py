@@ -47,6 +47,18 @@ ATTEMPTS: Final = Metric(
     "Calls to classifier and store, by result: ok, unavailable, refused or fenced.",
     ("pipeline", "dependency", "result"),
 )
+LAG: Final = Metric(
+    "assay_lag_records",
+    "gauge",
+    "Offsets of a partition that are not committed yet; 0 where it belongs to another consumer.",
+    ("pipeline", "partition"),
+)
+DATABASE_CONNECTIONS: Final = Metric(
+    "assay_database_connections",
+    "gauge",
+    "Connections to PostgreSQL that are in use.",
+    ("pipeline",),
+)
 
 METRICS: Final = (
     RECORDS,
@@ -56,4 +68,6 @@ METRICS: Final = (
     WINDOW_BYTES,
     BREAKER_OPEN,
     ATTEMPTS,
+    LAG,
+    DATABASE_CONNECTIONS,
 )

@@ -29,6 +29,7 @@ class Watch:
         *,
         committed: Callable[[Outcome, Tally], None] = _nobody,
         away: Callable[[str, Unavailable | None], None] = _nobody,
+        answered: Callable[[], None] = _nobody,
     ) -> None:
         """Composes a watch.
 
@@ -39,9 +40,10 @@ class Watch:
             committed: told of each commit.
             away: told once when a dependency (`source`, `classifier`, `store`) counts as away, with
                 its last error, and once when it is back, with None.
+            answered: told of each call to a dependency that was answered, whatever the answer.
         """
         self._meter, self._clock, self._pipeline = meter, clock, pipeline
-        self._tell_committed, self._tell_away = committed, away
+        self._tell_committed, self._tell_away, self._tell_answered = committed, away, answered
         self._away: set[str] = set()
 
     def attempt(self, dependency: str, result: str) -> None:
@@ -49,6 +51,8 @@ class Watch:
         self._meter.add(
             metrics.ATTEMPTS, pipeline=self._pipeline, dependency=dependency, result=result
         )
+        if result != "unavailable":
+            self._tell_answered()
 
     @contextmanager
     def timed(self, metric: Metric) -> Generator[None]:

@@ -400,6 +400,12 @@ def upgrade() -> None:
         sa.Column("host", sa.Text(), nullable=False, comment="The machine that it runs on"),
         sa.Column("version", sa.Text(), nullable=False, comment="The version of Assay"),
         sa.Column(
+            "status_url",
+            sa.Text(),
+            nullable=True,
+            comment="Where it tells its health and metrics while it runs",
+        ),
+        sa.Column(
             "started_at",
             sa.DateTime(timezone=True),
             server_default=sa.text("now()"),

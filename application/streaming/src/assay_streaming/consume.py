@@ -1,0 +1,217 @@
+"""The consumer: a topic's records through the pump, for as long as they come."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+import structlog
+
+from assay.domain import metrics
+from assay.domain.errors import AssayError, Unavailable
+from assay.domain.outcome import Outcome
+from assay.domain.position import Partition
+from assay.domain.reject import by_code
+from assay.domain.tally import Tally
+from assay.pipeline.pump import Policy, Pump
+from assay.pipeline.watch import Watch
+from assay.ports.classifier import Classifier
+from assay.ports.clock import Clock
+from assay.ports.meter import Meter
+from assay.ports.source import Source
+from assay.ports.store import Store
+from assay.wire.messages import decode
+from assay_streaming.health import Health
+
+PIPELINE: Final = "stream"
+"""The label of its metrics."""
+
+_EVERY: Final = 1.0  # seconds between two looks at what is not told by itself
+_log = structlog.get_logger(__name__)
+
+
+class StreamSource(Source, Protocol):
+    """A source whose partitions are shared out among several consumers."""
+
+    @property
+    def assigned(self) -> Collection[Partition]:
+        """The partitions that it owns."""
+        ...
+
+    def lags(self) -> Mapping[Partition, int]:
+        """How many positions of each are not committed yet, as far as known."""
+        ...
+
+
+class Progress(Protocol):
+    """Shows people how a stream gets on."""
+
+    def look(self, tally: Tally, lag: int) -> None:
+        """So many records in all, and so many still to come."""
+        ...
+
+    def away(self, dependency: str, error: Unavailable | None) -> None:
+        """A dependency is away and is waited for; with None: it is back."""
+        ...
+
+
+@dataclass(frozen=True)
+class Services:
+    """What a consumer is composed of.
+
+    Attributes:
+        connections: how many connections to the database are in use.
+        on_signal: calls back at the first SIGTERM or Ctrl-C; the second ends the process.
+    """
+
+    source: StreamSource
+    classifier: Classifier
+    store: Store
+    executor: Executor
+    clock: Clock
+    meter: Meter
+    health: Health
+    connections: Callable[[], int]
+    on_signal: Callable[[Callable[[], None]], AbstractContextManager[list[int]]]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a consumer.
+
+    Attributes:
+        run_id: its name.
+        source: under which the store keeps positions and ledger.
+        destination: where relays publish the rejects.
+        policy: patience, limits, window.
+        until_idle: ends when nothing has come for so many seconds; None goes on for ever.
+    """
+
+    run_id: str
+    source: str
+    destination: str
+    policy: Policy
+    until_idle: float | None = None
+
+
+@dataclass
+class Result:
+    """What a consumer has done so far.
+
+    Attributes:
+        status: `running`, then `stopped` or `failed`.
+        codes: rejects by code and field.
+    """
+
+    run_id: str
+    status: str = "running"
+    exit_code: int = 0
+    tally: Tally = field(default_factory=Tally)
+    codes: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
+    model_version: str | None = None
+    began: float = field(default_factory=time.monotonic)
+
+    def committed(self, outcome: Outcome, tally: Tally) -> None:
+        """An outcome is committed."""
+        self.tally += tally
+        self.codes.update(by_code(outcome.rejects))
+        # The store alone sees those, and says how many.
+        if conflicts := tally.rejected - outcome.rejects.height:
+            self.codes["conflicting_duplicate", "transaction_id"] += conflicts
+        if outcome.classified.height:
+            self.model_version = outcome.classified["model_version"][-1]
+
+    def summary(self) -> dict[str, Any]:
+        """What the last line says."""
+        return {
+            "run_id": self.run_id,
+            "status": self.status,
+            **vars(self.tally),
+            "seconds": round(time.monotonic() - self.began, 3),
+            "model_version": self.model_version,
+        }
+
+
+def consume(request: Request, services: Services, result: Result, progress: Progress) -> None:
+    """Pumps until a signal asks for the end; what was read by then is committed.
+
+    Raises:
+        RejectLimitExceeded: so much was rejected that something else must be wrong.
+        Fatal: it does not help to go on: settings, rights, or records that are gone.
+    """
+    health, clock, meter, source = (
+        services.health,
+        services.clock,
+        services.meter,
+        services.source,
+    )
+    came = clock.now()
+
+    def committed(outcome: Outcome, tally: Tally) -> None:
+        nonlocal came
+        came = clock.now()
+        health.moved()
+        result.committed(outcome, tally)
+
+    pump = Pump(
+        run_id=request.run_id,
+        source_name=request.source,
+        destination=request.destination,
+        source=source,
+        decode=decode,
+        classifier=services.classifier,
+        store=services.store,
+        executor=services.executor,
+        clock=clock,
+        watch=Watch(
+            meter,
+            clock,
+            PIPELINE,
+            committed=committed,
+            away=progress.away,
+            answered=health.moved,
+        ),
+        policy=request.policy,
+    )
+
+    def stop() -> None:
+        health.stopping()
+        pump.stop()
+        _log.warning("stopping: what was read is committed; a second signal ends at once")
+
+    seen: set[Partition] = set()
+
+    def look() -> None:
+        nonlocal came
+        lags = source.lags()
+        seen.update(lags)
+        for partition in seen:
+            meter.set(metrics.LAG, lags.get(partition, 0), pipeline=PIPELINE, partition=partition)
+        meter.set(metrics.DATABASE_CONNECTIONS, services.connections(), pipeline=PIPELINE)
+        health.look(assigned=source.assigned, lags=lags, away=pump.away)
+        progress.look(result.tally, sum(lags.values()))
+        if not lags or any(lags.values()):
+            came = clock.now()  # nothing is known yet, or not all is read
+        if request.until_idle is not None and clock.now() > came + request.until_idle:
+            pump.stop()
+
+    with services.on_signal(stop):
+        looked = float("-inf")
+        for _ in pump.steps():
+            if clock.now() >= looked + _EVERY:
+                looked = clock.now()
+                look()
+
+
+def ended(result: Result, error: BaseException | None) -> None:
+    """Notes how a consumer has ended: by itself, or by this."""
+    match error:
+        case None:
+            result.status, result.exit_code = "stopped", 0
+        case AssayError():
+            result.status, result.exit_code = "failed", error.exit_code
+        case _:
+            result.status, result.exit_code = "failed", 1

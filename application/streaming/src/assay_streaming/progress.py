@@ -1,0 +1,75 @@
+"""How a stream gets on: a line that changes on a terminal, a log line now and then elsewhere."""
+
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import structlog
+from rich.console import Console
+from rich.markup import escape
+from rich.status import Status
+
+from assay.domain.errors import Unavailable
+from assay.domain.tally import Tally
+
+_EVERY = 10.0  # seconds
+_log: Any = structlog.get_logger(__name__)
+
+
+class Line:
+    """One line on standard error."""
+
+    def __init__(self, status: Status) -> None:
+        self._status = status
+        self._last = time.monotonic(), 0
+
+    def look(self, tally: Tally, lag: int) -> None:
+        """Writes the line anew."""
+        now = time.monotonic()
+        since, read = self._last
+        rate = (tally.read - read) / max(now - since, 1e-6)
+        self._last = now, tally.read
+        self._status.update(
+            f"{rate:,.0f} records/s, {lag:,} to come: {tally.classified:,} classified, "
+            f"{tally.rejected:,} rejected, {tally.duplicate:,} duplicate"
+        )
+
+    def away(self, dependency: str, error: Unavailable | None) -> None:
+        """Says above the line what is waited for."""
+        waiting = f"[yellow]waiting for the {dependency}[/]: {escape(str(error))}"
+        self._status.console.print(
+            waiting if error is not None else f"the {dependency} is back", highlight=False
+        )
+
+
+class Lines:
+    """A log line every ten seconds in which something came."""
+
+    def __init__(self) -> None:
+        self._next = time.monotonic() + _EVERY
+        self._read = 0
+
+    def look(self, tally: Tally, lag: int) -> None:
+        """Says how it gets on, if it is time to."""
+        if time.monotonic() >= self._next and tally.read > self._read:
+            self._next = time.monotonic() + _EVERY
+            self._read = tally.read
+            _log.info("stream goes on", lag=lag, **vars(tally))
+
+    def away(self, dependency: str, error: Unavailable | None) -> None:
+        """Says what is waited for."""
+        if error is None:
+            _log.info("a dependency is back", dependency=dependency)
+        else:
+            _log.warning("waiting for a dependency", dependency=dependency, error=str(error))
+
+
+@contextmanager
+def shown(console: Console) -> Generator[Line | Lines]:
+    """Whichever fits the console, for as long as the block lasts."""
+    if not console.is_terminal:
+        yield Lines()
+        return
+    with console.status("joining the group", spinner="dots") as status:
+        yield Line(status)
