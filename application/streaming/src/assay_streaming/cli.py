@@ -93,8 +93,9 @@ def produce(
 
     The last line on standard output is a summary in JSON.
 
-    Exit codes: 0 all were delivered, 65 Kafka takes some messages never, 75 some were
-    not delivered or Kafka is away, 78 settings are wrong or there is no such topic.
+    Exit codes: 0 all were delivered; 65 Kafka never takes some messages; 75 some
+    were not delivered, or Kafka is away; 78 settings are wrong, or there is no such
+    topic.
     """
     from assay_streaming import command
 
@@ -142,18 +143,18 @@ def publish(
     What breaks a rule is published as well: the consumer rejects it. Records that
     cannot be read by the contract at all make no message; they are counted by code.
 
-    Publishing a file again puts it on the topic again; the consumer finds that its
-    records are duplicates.
+    Publishing a file again puts it on the topic again; the consumer finds that
+    its records are duplicates.
 
     Example:
       assay stream publish cards-2024-05.csv.gz --contract cards.odcs.yaml
 
     The last line on standard output is a summary in JSON.
 
-    Exit codes: 0 all were delivered; 65 some records make no message, or a file is
-    missing or cannot be read, the rest is published; 75 some were not delivered, or
-    Kafka or S3 is away: publish again; 78 settings or the contract are wrong, or
-    there is no such topic.
+    Exit codes: 0 all were delivered; 65 a file is missing or cannot be read, or
+    some records make no message, the rest being published; 75 some were not
+    delivered, or Kafka or S3 is away: publish again; 78 settings or the contract
+    are wrong, or there is no such topic.
     """
     from assay_streaming import command
 
