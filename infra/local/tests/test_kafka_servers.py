@@ -22,9 +22,10 @@ def broken() -> Iterator[Local]:
         yield local
 
 
-def produce(addresses: str, topic: str, *values: str) -> None:
+def produce(addresses: str, topic: str, *values: str, idempotent: bool = False) -> None:
     """Sends the values, one after the other, to partition 0; all of them are acknowledged."""
-    producer = Producer({"bootstrap.servers": addresses, "enable.idempotence": True, **QUIET})
+    settings = {"bootstrap.servers": addresses, "enable.idempotence": idempotent}
+    producer = Producer({**settings, **QUIET})
     for value in values:
         producer.produce(topic, value, partition=0)
     assert producer.flush(30) == 0
@@ -127,10 +128,10 @@ def test_a_cluster_survives_the_loss_of_a_broker(kafka_cluster: Local) -> None:
     """
     url = kafka_cluster.kafka.url
     topic = topics.create(url, "survivor")
-    produce(url, topic, "a")
+    produce(url, topic, "a", idempotent=True)
     broker = kafka_cluster.brokers[0]
     broker.kill()
-    produce(url, topic, "b")
+    produce(url, topic, "b", idempotent=True)
     with (
         socket.create_server(("127.0.0.1", broker.site.port)),
         pytest.raises(LocalError, match="assay down, then up"),
