@@ -1,4 +1,4 @@
-"""What the commands do between their options and their exit codes."""
+"""What `consume` does between its options and its exit code."""
 
 import traceback
 from collections.abc import Mapping
