@@ -247,7 +247,11 @@ class Stream:
     def said(self) -> str:
         """The ends of what all consumers have said."""
         said = (f"{each.err.name} {each.process.exitcode}: {each.log[-700:]}" for each in self.runners)
-        return f"{self.stands()} of {self.topic.ends()}\n" + "\n".join(said)
+        activity = self.system.query(
+            "SELECT pid, state, wait_event, left(query, 60), pg_blocking_pids(pid)"
+            " FROM pg_stat_activity WHERE datname = current_database()"
+        )
+        return "\n".join([f"{self.stands()} of {self.topic.ends()}", *said, *map(str, activity)])
 
     def finish(self, *, seconds: float = 90) -> None:
         """Waits until all is done, and stops the consumers, which must end well."""
