@@ -166,7 +166,7 @@ class Runner:
     def signal(self, number: int) -> None:
         """Sends it a signal."""
         assert self.process.pid is not None
-        self.process._popen._send_signal(number)  # type: ignore[attr-defined] # noqa: SLF001 - by pidfd or pid, never to another
+        self.process._popen._send_signal(number)  # type: ignore[attr-defined]
 
     def kill(self) -> None:
         """Ends it at once; returns when it is gone."""
@@ -246,7 +246,9 @@ class Stream:
 
     def said(self) -> str:
         """The ends of what all consumers have said."""
-        said = (f"{each.err.name} {each.process.exitcode}: {each.log[-700:]}" for each in self.runners)
+        said = (
+            f"{each.err.name} {each.process.exitcode}: {each.log[-700:]}" for each in self.runners
+        )
         activity = self.system.query(
             "SELECT pid, state, wait_event, left(query, 60), pg_blocking_pids(pid)"
             " FROM pg_stat_activity WHERE datname = current_database()"

@@ -82,7 +82,9 @@ def test_a_zombie_in_the_middle_of_a_commit_holds_nobody_up(
     records = load(6_000)
     stream.topic.put(records)
     zombie = stream.start(ASSAY_POSTGRES__APPLICATION_NAME="zombie")
-    open_ = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'zombie' AND state LIKE 'idle in%'"
+    open_ = (
+        "SELECT 1 FROM pg_stat_activity WHERE application_name = 'zombie' AND state LIKE 'idle in%'"
+    )
 
     def is_caught() -> bool:
         zombie.signal(signal.SIGSTOP)

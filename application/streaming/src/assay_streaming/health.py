@@ -13,7 +13,7 @@ class Health:
     """How a stream stands. One thread tells, any may ask.
 
     It is alive as long as something moves, or something explains why nothing does: no lag, a
-    dependency that is away, its own end. A loop that hangs tells nothing, and so is not.
+    dependency that is asked again, its own end. A loop that hangs tells nothing, and so is not.
 
     Attributes:
         stall: seconds without progress or explanation after which it is not alive.
@@ -41,11 +41,19 @@ class Health:
         assigned: Collection[Partition],
         lags: Mapping[Partition, int],
         away: tuple[str, ...],
+        is_failing: bool,
     ) -> None:
-        """How it stands just now."""
+        """How it stands just now.
+
+        Args:
+            assigned: the partitions that it owns.
+            lags: what is still to come of each.
+            away: the dependencies that count as away.
+            is_failing: whether one was found away, so that it is asked again.
+        """
         self._assigned, self._lags, self._away = assigned, lags, away
         self._has_looked = True
-        if away or not any(lags.values()) or self._is_stopping:
+        if is_failing or not any(lags.values()) or self._is_stopping:
             self.moved()
 
     def stopping(self) -> None:

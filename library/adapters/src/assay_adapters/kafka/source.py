@@ -141,6 +141,7 @@ class KafkaSource:
         self._drain: Drain = no_drain
         self._fault: BaseException | None = None  # of a callback
         self._is_down = False
+        self._has_lost = False  # partitions, since messages were taken last
         self._usual_bytes = 300
         self._is_subscribed = False
         with translated():
@@ -269,6 +270,7 @@ class KafkaSource:
 
     def _on_lost(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
         numbers = [each.partition for each in partitions]
+        self._has_lost = True
         self._forget(numbers)
         for each in numbers:
             self._owned.pop(each, None)
@@ -423,7 +425,9 @@ class KafkaSource:
         told = [(each, error) for each in messages if (error := each.error()) is not None]
         for message, error in told:
             self._heed(message, error)
-        if told or not all(each.is_placed for each in self._owned.values()):
+        # A call may bring messages of a partition that is lost before it returns.
+        has_lost, self._has_lost = self._has_lost, False
+        if told or has_lost or not all(each.is_placed for each in self._owned.values()):
             read = {number for number, owned in self._owned.items() if owned.is_placed}
             messages = [
                 each for each in messages if each.error() is None and each.partition() in read
