@@ -208,6 +208,8 @@ class Stream:
             "ASSAY_STREAM__CHUNK_RECORDS": "100",
             "ASSAY_STREAM__LINGER": "0.02",
             "ASSAY_STREAM__DRAIN": "2",
+            "ASSAY_POSTGRES__SILENCE": "1",
+            "ASSAY_POSTGRES__LOCK_TIMEOUT": "2",
         }
         out, err = name.with_suffix(".out"), name.with_suffix(".err")
         process = forked.start(

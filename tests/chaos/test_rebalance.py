@@ -78,17 +78,18 @@ def test_a_zombie_writes_nothing_twice(
 def test_a_zombie_in_the_middle_of_a_commit_holds_nobody_up(
     stream: Stream, undisturbed: Callable[[list[Record]], Books]
 ) -> None:
-    """Frozen with a transaction open, it holds locks; the database ends it, and the owner goes on."""
+    """Frozen with a transaction open, it holds locks: it is cut off, and the owner goes on."""
     records = load(6_000)
     stream.topic.put(records)
     zombie = stream.start(ASSAY_POSTGRES__APPLICATION_NAME="zombie")
-    open_ = (
-        "SELECT 1 FROM pg_stat_activity WHERE application_name = 'zombie' AND state LIKE 'idle in%'"
+    in_mid_commit = (
+        "SELECT 1 FROM pg_stat_activity"
+        " WHERE application_name = 'zombie' AND state = 'idle in transaction'"
     )
 
     def is_caught() -> bool:
         zombie.signal(signal.SIGSTOP)
-        caught = bool(stream.system.query(open_))
+        caught = bool(stream.system.query(in_mid_commit))
         if not caught:
             zombie.signal(signal.SIGCONT)
             time.sleep(0.005)
