@@ -205,6 +205,18 @@ def test_what_was_accepted_does_not_count_later() -> None:
     assert again.pump.run().tally.rejected == 1
 
 
+def test_a_flood_that_was_accepted_is_over() -> None:
+    """What was committed before the limit was raised counts no longer either."""
+    store = MemoryStore()
+    log = [b"broken"] * 2_000
+    with pytest.raises(RejectLimitExceeded):
+        Plant.of({"a": log}, size=100, store=store).pump.run()
+    accepting = Policy(reject_limit=1.0)
+    Plant.of({"a": log}, size=100, store=store, run_id="2", policy=accepting).pump.run()
+    again = Plant.of({"b": GOOD * 10}, size=100, store=store, run_id="3")
+    assert again.pump.run().tally.read == 100
+
+
 def test_a_bad_deploy_is_not_bisected_to_the_end() -> None:
     """When every call is refused the run stops after about a thousand records' worth of proof."""
     log = [f"id-{number};a purchase".encode() for number in range(20_000)]

@@ -121,7 +121,7 @@ class PostgresStore:
     @translated()
     def recent(self, source: str, partition: Partition | None, records: int) -> Tally:
         """The sum of the latest ledger entries that reach that many records, as the port says."""
-        latest = select(*_TALLY).where(ledger.c.source == source, ~ledger.c.accepts_rejects)
+        latest = select(ledger.c.accepts_rejects, *_TALLY).where(ledger.c.source == source)
         if partition is None:
             latest = latest.order_by(ledger.c.entry.desc())
         else:
@@ -132,8 +132,8 @@ class PostgresStore:
             self._engine.connect() as connection,
             connection.execution_options(yield_per=100).execute(latest) as rows,
         ):
-            for row in rows:
-                if total.read >= records:
+            for accepts_rejects, *row in rows:
+                if accepts_rejects or total.read >= records:
                     break
                 total += Tally(*row)
         return total
