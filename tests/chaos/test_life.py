@@ -37,7 +37,7 @@ def test_a_second_signal_ends_at_once(
     stream: Stream, undisturbed: Callable[[list[Record]], Books]
 ) -> None:
     """Whatever it waits for, and nothing is lost by it."""
-    records = load(3_000)
+    records = load(6_000)
     stream.topic.put(records)
     runner = stream.start()
     stream.wait_read(300)
@@ -109,7 +109,7 @@ def test_a_wall_clock_that_leaps_moves_nothing(
 ) -> None:
     """Set back and forward by hours between any two looks: pauses, retries and durations hold."""
     (tmp_path / "sitecustomize.py").write_text(LEAPING)
-    records = load(2_000)
+    records = load(6_000)
     expected = undisturbed(records)
     stream.topic.put(records)
     system = stream.system
@@ -154,7 +154,7 @@ def test_two_groups_on_one_topic_and_database_write_nothing_twice(
     stream: Stream, undisturbed: Callable[[list[Record]], Books]
 ) -> None:
     """A mistake, since the books are of the topic: whoever comes second to a range gives way."""
-    records = load(3_000)
+    records = load(6_000)
     expected = undisturbed(records)
     stream.topic.put(records)
     stream.start()

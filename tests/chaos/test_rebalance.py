@@ -22,7 +22,7 @@ def test_a_storm_of_rebalances(
     stream: Stream, undisturbed: Callable[[list[Record]], Books], moves: int, *, static: bool
 ) -> None:
     """While records come, consumers start, stop and are killed; the books are as if none had."""
-    records = load(moves * 1_500)
+    records = load(max(6_000, moves * 1_200))
     feeding = threading.Thread(
         target=stream.topic.put, args=(records,), kwargs={"rate": len(records) / (moves * 1.0)}
     )

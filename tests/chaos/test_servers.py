@@ -30,7 +30,7 @@ def test_postgres_killed_under_load(
     local: Local, stream: Stream, undisturbed: Callable[[list[Record]], Books], times: int
 ) -> None:
     """Consumers wait for it, and go on by themselves when it is back."""
-    records = load(times * 3_000)
+    records = load(times * 3_000 + 3_000)
     expected = undisturbed(records)
     feeding = feed(stream, records, times * 2.0)
     stream.start()
@@ -50,7 +50,7 @@ def test_the_model_killed_under_load(
     local: Local, stream: Stream, undisturbed: Callable[[list[Record]], Books], times: int
 ) -> None:
     """It is waited for: no record becomes a dead letter because the model is away."""
-    records = load(times * 3_000)
+    records = load(times * 3_000 + 3_000)
     expected = undisturbed(records)
     feeding = feed(stream, records, times * 2.0)
     runner = stream.start(ASSAY_STREAM__STALL="3")
@@ -161,7 +161,7 @@ def test_brokers_killed_one_after_another(
     rounds: int,
 ) -> None:
     """Under load of two consumers and a producer; with two of three the group goes on."""
-    records = load(rounds * 3_000)
+    records = load(rounds * 3_000 + 3_000)
     url = kafka_cluster.kafka.url
     name = topics.create(url, f"brokers-{rounds}-{time.time_ns()}")
     stream = make_stream(Topic(url, name))
@@ -184,7 +184,7 @@ def test_a_broker_that_is_away_is_waited_for(
     stream: Stream, undisturbed: Callable[[list[Record]], Books], local: Local
 ) -> None:
     """The only broker killed: the consumer says so, lives, and goes on when it is back."""
-    records = load(3_000)
+    records = load(6_000)
     expected = undisturbed(records)
     stream.topic.put(records[:1_500])
     runner = stream.start(ASSAY_STREAM__STALL="3")
