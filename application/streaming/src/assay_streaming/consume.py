@@ -191,9 +191,7 @@ def consume(request: Request, services: Services, result: Result, progress: Prog
         for partition in seen:
             meter.set(metrics.LAG, lags.get(partition, 0), pipeline=PIPELINE, partition=partition)
         meter.set(metrics.DATABASE_CONNECTIONS, services.connections(), pipeline=PIPELINE)
-        health.look(
-            assigned=source.assigned, lags=lags, away=pump.away, is_failing=pump.is_failing
-        )
+        health.look(assigned=source.assigned, lags=lags, away=pump.away, is_failing=pump.is_failing)
         progress.look(result.tally, sum(lags.values()))
         if not lags or len(lags) < len(source.assigned) or any(lags.values()):
             came = clock.now()  # nothing is known yet, or not all is read
