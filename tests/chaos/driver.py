@@ -264,7 +264,9 @@ class Stream:
             "SELECT pid, state, wait_event, left(query, 60), pg_blocking_pids(pid)"
             " FROM pg_stat_activity WHERE datname = current_database()"
         )
-        return "\n".join([f"{self.stands()} of {self.topic.ends()}", *said, *map(str, activity)])
+        health = [each.status and _answer(each.status + "/health/ready") for each in self.alive]
+        stands = f"{self.stands()} of {self.topic.ends()}"
+        return "\n".join([stands, *said, *map(str, [*health, *activity])])
 
     def finish(self, *, seconds: float = 90) -> None:
         """Waits until all is done, and stops the consumers, which must end well."""
