@@ -3,7 +3,7 @@
 import secrets
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
@@ -12,10 +12,12 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from assay.domain.chunk import Chunk, Revoked
-from assay.domain.errors import Fatal, Renumbered
+from assay.domain.errors import Fatal, Renumbered, Unavailable
 from assay.domain.position import Partition, Position, Positions
 from assay_adapters.kafka.config import KafkaConfig
 from assay_adapters.kafka.source import KafkaSource, Reading
+from assay_adapters.kafka.topics import Topics
+from assay_local import Local
 
 
 @pytest.fixture
@@ -301,3 +303,23 @@ def test_what_is_handed_over_is_drained_first(
     while given not in second.assigned:
         next(events)
         next(others)
+
+
+@pytest.mark.chaos  # each broker in turn
+def test_topics_are_told_while_any_broker_is_away(kafka_cluster: Local) -> None:
+    """Whether or not it was the controller that died, the others are asked."""
+    servers = kafka_cluster.kafka.url
+    name = made(AdminClient({"bootstrap.servers": servers}), partitions=3)
+    topics = Topics(KafkaConfig(bootstrap_servers=servers))
+    for broker in kafka_cluster.brokers:
+        known = topics.named(name)
+        broker.kill()
+        try:
+            deadline = time.monotonic() + 20
+            while True:
+                assert time.monotonic() < deadline
+                with suppress(Unavailable):
+                    if len(topics.bounds(topics.named(name))) == len(known.partitions):
+                        break
+        finally:
+            broker.start()

@@ -295,7 +295,13 @@ class KafkaSource:
             self._fault = fault
 
     def _place(self, positions: AskPositions) -> None:
-        """Starts the partitions whose beginning is not known yet where the store stands."""
+        """Starts the partitions whose beginning is not known yet where the store stands.
+
+        Those without a leader, and all while the store is away, are left for a later time.
+
+        Raises:
+            Unavailable: Kafka does not tell, and no other partition is read meanwhile.
+        """
         waiting = sorted(
             each for each, owned in self._owned.items() if not (owned.is_placed or owned.is_over)
         )
@@ -304,6 +310,11 @@ class KafkaSource:
         try:
             topic = self._topics.named(self._reading.topic)
             bounds = self._topics.bounds(topic)
+        except Unavailable:
+            if any(each.is_placed for each in self._owned.values()):
+                return
+            raise
+        try:
             # All of them, since a partition that is new begins at its beginning where the topic
             # was read before.
             stand = positions([str(each) for each in sorted({*topic.partitions, *waiting})])
@@ -312,11 +323,13 @@ class KafkaSource:
         self._topic = topic
         start = "earliest" if stand else self._reading.start
         for each in waiting:
-            first, after = bounds.get(each, (0, 0))
             position = stand.get(str(each))
             if position is not None and position.end == "finished":
                 self._owned[each] = _Owned(is_over=True)
                 continue
+            if each not in bounds:
+                continue
+            first, after = bounds[each]
             at = first if start == "earliest" else after
             if position is not None:
                 at = self._checked(each, position, topic, first, after)

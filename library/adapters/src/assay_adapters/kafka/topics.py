@@ -1,5 +1,6 @@
 """Topics: made, and looked at."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -8,11 +9,12 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import EarliestSpec, LatestSpec, OffsetSpec
 from confluent_kafka.cimpl import NewTopic
 
-from assay.domain.errors import Fatal
+from assay.domain.errors import Fatal, Unavailable
 from assay_adapters.kafka.config import KafkaConfig, client_properties
 from assay_adapters.kafka.errors import error_of, translated
 
-_TIMEOUT: Final = 10.0
+_TIMEOUT: Final = 10.0  # seconds to make a topic in
+_ASK: Final = 5.0  # seconds to say something in; a loop waits for it
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,11 @@ class Topics:
 
     def find(self, name: str) -> Topic | None:
         """A topic by its name; None where there is none."""
-        futures = self._admin.describe_topics(TopicCollection([name]), request_timeout=_TIMEOUT)
+        # Tells the client which brokers there are: asked alone, it would wait for a controller that
+        # has died until it looks by itself, in minutes, and call it thousands of times a second.
+        with translated():
+            self._admin.list_topics(name, timeout=_ASK)
+        futures = self._admin.describe_topics(TopicCollection([name]), request_timeout=_ASK)
         try:
             found = futures[name].result()
         except KafkaException as error:
@@ -78,13 +84,24 @@ class Topics:
         return True
 
     def bounds(self, topic: Topic) -> dict[int, tuple[int, int]]:
-        """The first offset that each partition still has, and the one after its last."""
+        """The first offset that each partition still has, and the one after its last.
+
+        Partitions that have no leader just now are left out.
+        """
         firsts = self._offsets(topic, EarliestSpec())
         nexts = self._offsets(topic, LatestSpec())
-        return {number: (firsts[number], nexts[number]) for number in topic.partitions}
+        return {number: (firsts[number], nexts[number]) for number in firsts.keys() & nexts.keys()}
 
     def _offsets(self, topic: Topic, spec: OffsetSpec) -> dict[int, int]:
         asked = {TopicPartition(topic.name, number): spec for number in topic.partitions}
         with translated():
-            futures = self._admin.list_offsets(asked, request_timeout=_TIMEOUT)
-            return {each.partition: future.result().offset for each, future in futures.items()}
+            futures = self._admin.list_offsets(asked, request_timeout=_ASK)
+        found: dict[int, int] = {}
+        for each, future in futures.items():
+            with suppress(Unavailable), translated():
+                offset = future.result().offset
+                if offset >= 0:  # a leader that is new may not know it yet
+                    found[each.partition] = offset
+        if not found:
+            raise Unavailable(f"Kafka is away (no partition of {topic.name} has a leader)")
+        return found
