@@ -160,7 +160,7 @@ class MemoryStore:
             self._close(outcome, {letter["position"]: letter for letter in made})
         else:
             for letter in made:
-                kept: dict[str, object] = letter | {"state": "open", "id": len(self.letters) + 1}
+                kept: dict[str, object] = {**letter, "state": "open", "id": len(self.letters) + 1}
                 self.letters[letter["source"], letter["partition"], letter["position"]] = kept
         for each in outcome.ranges:
             self.stands[outcome.source, each.partition] = each.position
