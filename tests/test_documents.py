@@ -6,11 +6,12 @@ import secrets
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Final, LiteralString, cast
 
+import polars as pl
 import psycopg
 import pytest
 import yaml
@@ -19,8 +20,11 @@ from assay.contract.contract import Contract
 from assay.contract.document import parse
 from assay.contract.settings import PropertySettings, ServerSettings
 from assay.domain import errors
+from assay.domain.chunk import RECORDS, Chunk
 from assay.domain.metrics import METRICS
+from assay.domain.position import Range
 from assay.domain.reject import RAW_LIMIT
+from assay.wire.messages import decode
 from assay_adapters.environment.sections import GROUP, SECTIONS, installed
 from assay_cli.sample import read
 from assay_local import Local
@@ -328,19 +332,32 @@ BROKEN: Final = (
 )
 
 
+BROKEN_MESSAGES: Final = (b"", b"{", b"[]", b'{"note":1,"note":2}')
+
+
+def _messages(raws: Sequence[bytes]) -> Chunk:
+    records = pl.DataFrame({"raw": raws}).select(
+        (pl.col(name) if name == "raw" else pl.lit(None, dtype)).alias(name)
+        for name, dtype in RECORDS.items()
+    )
+    return Chunk((Range("t/0", 0, len(raws), len(raws)),), records)
+
+
 def test_the_reject_codes_are_those_of_the_code() -> None:
-    """The table has each code that a file can lead to, with its stage and field; no other."""
+    """The table has each code that a record can lead to, with its stage and field; no other."""
     lines = [b";".join({**GOOD, **each}.values()) for each in BROKEN]
     found = read(
         parse(STRICT, "strict"), "x.csv", [b"\n".join([";".join(GOOD).encode(), *lines])], 100
     )
     assert found.valid.is_empty()
+    _, undecodable = decode(_messages(BROKEN_MESSAGES))
+    rejects = pl.concat([found.rejects, undecodable])
     rows = table("docs/contracts.md", "reject-codes")
     in_files = [row for row in rows if row[1] not in {"classify", "commit"}]
     assert {
         (in_code(row[0])[0], row[1].partition(",")[0], "".join(in_code(row[2])) or None)
         for row in in_files
-    } == set(found.rejects.select("code", "stage", "field").rows())
+    } == set(rejects.select("code", "stage", "field").rows())
     assert {row[4] for row in in_files} == {"no"}
 
 

@@ -54,7 +54,7 @@ def test_up_starts_everything_and_a_second_up_leaves_it_alone(assay: Assay) -> N
     pids = {name: row["pid"] for name, row in servers_of(first).items()}
     assert {name: row["pid"] for name, row in servers_of(second).items()} == pids
     _, out, _ = assay("status")
-    assert out.count("running") == 3
+    assert out.count("running") == 4
     assert "an emulator of S3" in out
     assert max(map(len, out.splitlines())) <= 80
 
@@ -63,7 +63,7 @@ def test_up_starts_only_what_is_asked_for(assay: Assay) -> None:
     """A service that is not named stays down."""
     _, document, _ = assay("up", "api", "--json")
     states = {name: row["state"] for name, row in servers_of(document).items()}
-    assert states == {"postgres": "stopped", "s3": "stopped", "api": "running"}
+    assert states == {"postgres": "stopped", "s3": "stopped", "kafka": "stopped", "api": "running"}
 
 
 def test_data_and_addresses_outlive_down(assay: Assay, project: Path) -> None:
@@ -175,7 +175,7 @@ def test_an_unknown_service_is_a_setting_error(assay: Assay, project: Path) -> N
     """A misspelt service gives 78 with the names there are, and leaves no folder behind."""
     code, _, error = assay("up", "postgre")
     assert code == 78
-    assert "postgres, s3, api" in error
+    assert "postgres, s3, kafka, api" in error
     assert not (project / ".assay").exists()
 
 

@@ -155,7 +155,7 @@ print({name: entry.process.pid for name, entry in folder.read(data).items()})
     seen = {racer.communicate()[0] for racer in racers}
     assert [racer.returncode for racer in racers] == [0, 0, 0]
     assert len(seen) == 1
-    assert len(down(data=project / ".assay", wipe=False)) == 3
+    assert len(down(data=project / ".assay", wipe=False)) == 4
 
 
 def test_a_session_uses_what_runs_and_leaves_it_running(project: Path) -> None:

@@ -232,7 +232,7 @@ def _progress(names: list[str], *, quiet: bool) -> Generator[Report]:
         disable=quiet or not console.is_terminal,
     ) as progress:
         tasks: dict[str, TaskID] = {
-            name: progress.add_task(f"{name}: starting", total=1) for name in names
+            name: progress.add_task(f"{name}: {_first_step(name)}", total=1) for name in names
         }
 
         def heard(name: str, result: Started | LocalError) -> None:
@@ -240,6 +240,11 @@ def _progress(names: list[str], *, quiet: bool) -> Generator[Report]:
             progress.update(tasks[name], description=said, completed=1)
 
         yield heard
+
+
+def _first_step(name: str) -> str:
+    missing = SERVICES[name].missing() if name in SERVICES else ""
+    return missing or "starting"
 
 
 def _print_table(found: list[report.Row]) -> None:

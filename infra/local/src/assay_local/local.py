@@ -51,6 +51,11 @@ class Local:
         return self._started("s3")
 
     @property
+    def kafka(self) -> Server:
+        """Apache Kafka; of several brokers the first."""
+        return self._started("kafka")
+
+    @property
     def api(self) -> Server:
         """The model API."""
         return self._started("api")

@@ -1,8 +1,8 @@
 """Fixtures that run tests on real servers: `pytest_plugins = ["assay_local.pytest_plugin"]`.
 
 A server starts when a test first needs it, and ends with the session, however that ends. Where the
-environment names a server already (ASSAY_POSTGRES__URL, ASSAY_S3__ENDPOINT_URL, ASSAY_API__URL),
-that one is used. A server that cannot be had fails the test.
+environment names a server already (ASSAY_POSTGRES__URL, ASSAY_S3__ENDPOINT_URL, ASSAY_API__URL,
+ASSAY_KAFKA__BOOTSTRAP_SERVERS), that one is used. A server that cannot be had fails the test.
 """
 
 import http.client
@@ -91,3 +91,18 @@ def bucket(local: Local, s3_settings: S3Settings) -> str:
     finally:
         connection.close()
     return name
+
+
+@pytest.fixture
+def kafka_servers(local: Local) -> str:
+    """Where Kafka is: the bootstrap servers of a broker that serves."""
+    local.kafka.start()  # A test before may have killed it.
+    return local.kafka.url
+
+
+@pytest.fixture
+def topic(kafka_servers: str) -> str:
+    """The name of an empty topic with three partitions, for this test alone; it is not deleted."""
+    from assay_local import topics  # noqa: PLC0415
+
+    return topics.create(kafka_servers, f"test-{secrets.token_hex(8)}")

@@ -97,16 +97,25 @@ def _row(service: Service, data: Path, environment: Mapping[str, str]) -> Row:
     )
 
 
-def _address(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname or url
+def _address(named: str) -> str:
+    """Host and port of a URL; what is no URL is an address already, or several."""
+    if "://" not in named:
+        return named
+    parts = urlsplit(named)
+    return f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname or named
 
 
-def _reachable(url: str) -> bool:
+def _reachable(named: str) -> bool:
+    """Whether somebody listens there; of several addresses, at one of them."""
+    urls = [named] if "://" in named else [f"//{each.strip()}" for each in named.split(",")]
+    return any(map(_listens, urls))
+
+
+def _listens(url: str) -> bool:
     parts = urlsplit(url)
-    standard = {"http": 80, "https": 443}.get(parts.scheme, 5432)
+    standard = {"http": 80, "https": 443, "": 9092}.get(parts.scheme, 5432)
     try:
         with socket.create_connection((parts.hostname, parts.port or standard), timeout=1):
             return True
-    except OSError:
+    except (OSError, ValueError):  # ValueError: the port is no number.
         return False

@@ -27,12 +27,15 @@ class Site:
         ports: Its ports on 127.0.0.1, as many as the service asks for.
         secret: A password made once for this folder, of URL-safe characters.
         durable: Whether what the server acknowledges must survive the machine's power failing.
+        cluster: The ports of all servers of its cluster, in an order that stays; empty where it
+            stands alone.
     """
 
     folder: Path
     ports: tuple[int, ...]
     secret: str
     durable: bool = True
+    cluster: tuple[tuple[int, ...], ...] = ()
 
     @property
     def port(self) -> int:
@@ -57,8 +60,8 @@ class Service:
     Attributes:
         name: As the user types it.
         about: What it is, for people.
-        keys: The variables that clients read; the first holds the URL, and where the environment
-            names that one already, the server there is used and none is started.
+        keys: The variables that clients read; the first holds the URL or address, and where the
+            environment names that one already, the server there is used and none is started.
         values: The values of those variables for a server at a site.
         version: The version that would be started.
         settle: Puts the folder in order before a start: initialises it the first time, and clears
@@ -68,6 +71,7 @@ class Service:
             but OSError.
         stop: The signal for an orderly and quick end.
         ports: How many ports it needs.
+        missing: What a first start has to fetch, for people; empty where nothing.
     """
 
     name: str
@@ -80,6 +84,7 @@ class Service:
     answers: Callable[[Site], bool]
     stop: signal.Signals
     ports: int = 1
+    missing: Callable[[], str] = str
 
 
 def answers_ok(port: int, path: str) -> bool:

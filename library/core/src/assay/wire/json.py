@@ -4,7 +4,9 @@ https://www.rfc-editor.org/rfc/rfc8259
 """
 
 import json
+from collections.abc import Sequence
 from decimal import Decimal
+from functools import cache
 from typing import Final
 
 import polars as pl
@@ -15,7 +17,11 @@ _MAGNITUDE: Final = 1_000
 """Powers of ten, either way, beyond which a number is refused: written out it would fill memory."""
 
 
-def loads(body: bytes, *, nan_as_null: bool = False) -> object:
+class Ambiguous(dict[str, object]):
+    """An object in which a name stands twice; it holds the last value of each."""
+
+
+def loads(body: bytes, *, nan_as_null: bool = False, mark_ambiguous: bool = False) -> object:
     """Reads one JSON document.
 
     Numbers with a fraction or an exponent come back as `Decimal`, others as `int`. Of names that
@@ -25,6 +31,7 @@ def loads(body: bytes, *, nan_as_null: bool = False) -> object:
         body: UTF-8, without a byte order mark.
         nan_as_null: whether `NaN` and the infinities, which are no JSON but which some servers
             write, are read as None.
+        mark_ambiguous: whether objects with a name that stands twice come back as `Ambiguous`.
 
     Raises:
         ValueError: it is no JSON, is nested hundreds of levels deep, or holds a number of more
@@ -35,30 +42,48 @@ def loads(body: bytes, *, nan_as_null: bool = False) -> object:
     except UnicodeDecodeError as error:
         raise ValueError(f"not JSON: invalid UTF-8 at byte {error.start}") from None
     try:
-        return json.loads(
-            text,
-            parse_float=_decimal,
-            parse_int=_integer,
-            parse_constant=_none if nan_as_null else _no_constant,
-        )
+        return _decoder(nan_as_null, mark_ambiguous).decode(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON: line {error.lineno}, column {error.colno}") from None
     except RecursionError:
         raise ValueError("not JSON that can be read: nested too deeply") from None
 
 
-def write_transactions(transactions: pl.DataFrame) -> bytes:
-    """A list with one object a row, in order; amounts are strings, so that no digit is lost.
+@cache  # a new one for each body takes as long as reading a short body
+def _decoder(nan_as_null: bool, mark_ambiguous: bool) -> json.JSONDecoder:  # noqa: FBT001 - the cache's key
+    return json.JSONDecoder(
+        parse_float=_decimal,
+        parse_int=_integer,
+        parse_constant=_none if nan_as_null else _no_constant,
+        object_pairs_hook=_object if mark_ambiguous else None,
+    )
+
+
+def _object(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else Ambiguous(found)
+
+
+def transaction_objects(transactions: pl.DataFrame) -> pl.Series:
+    """The JSON object of each row, in order; amounts are strings, so that no digit is lost.
 
     Args:
-        transactions: with the columns of `TRANSACTIONS` but `row`, which is left out.
+        transactions: with the columns of `TRANSACTIONS` but `row`, which is left out; each as text
+            or of its type.
+
+    Returns:
+        Strings.
     """
     columns = [name for name in TRANSACTIONS if name != "row"]
-    text = transactions.select(columns).with_columns(
-        pl.col("amount").cast(pl.String),
-        pl.col("timestamp").dt.strftime("%Y-%m-%dT%H:%M:%S.%6fZ"),
-    )
-    return write_objects(text.select(object=pl.struct(columns))["object"])
+    text = transactions.select(columns).with_columns(pl.col("amount").cast(pl.String))
+    if text.schema["timestamp"] != pl.String:
+        text = text.with_columns(pl.col("timestamp").dt.strftime("%Y-%m-%dT%H:%M:%S.%6fZ"))
+    return text.select(object=pl.struct(columns))["object"].struct.json_encode()
+
+
+def write_transactions(transactions: pl.DataFrame) -> bytes:
+    """A list of the objects of `transaction_objects`."""
+    return write_objects(transaction_objects(transactions))
 
 
 def write_objects(objects: pl.Series) -> bytes:
