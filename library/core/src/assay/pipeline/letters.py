@@ -18,6 +18,7 @@ from assay.pipeline.files import decode as decode_file
 from assay.ports.clock import Clock
 from assay.ports.selection import Selection
 from assay.ports.source import AskPositions
+from assay.wire.messages import decode as decode_messages
 
 Decoded: TypeAlias = tuple[pl.DataFrame, pl.DataFrame]
 """Candidates (`row` and the canonical columns), and the others, shaped as `REJECTS`."""
@@ -180,10 +181,10 @@ def _nothing(source: str, partition: Partition, position: int) -> None:
 class Reading:
     """How letters are read that come from different sources.
 
+    Records of streams (source `kafka/<topic>`) are messages, see `assay.wire.messages`.
+
     Attributes:
         contracts: for records of files (source `files/<contract id>`), by the contracts' ids.
-        messages: for records of streams (source `kafka/<topic>`), with the edits; None where
-            none are read.
         edits: what stands in some canonical columns of every record, in the canonical writing,
             whatever it says itself.
         whole: the whole bytes of a record by source, partition and position, where a letter holds
@@ -191,7 +192,6 @@ class Reading:
     """
 
     contracts: Mapping[str, Contract] = field(default_factory=dict[str, Contract])
-    messages: Callable[[Chunk, Mapping[str, str]], Decoded] | None = None
     edits: Mapping[str, str] = field(default_factory=lambda: NO_EDITS)
     whole: Callable[[str, Partition, int], bytes | None] = _nothing
 
@@ -228,7 +228,7 @@ class Reading:
     def _reads(self, source: str) -> bool:
         if source.startswith(_FILES):
             return source.removeprefix(_FILES) in self.contracts
-        return source.startswith(_MESSAGES) and self.messages is not None
+        return source.startswith(_MESSAGES)
 
 
 def decode(chunk: Chunk, reading: Reading) -> Decoded:
@@ -294,10 +294,8 @@ def _of_source(source: str, letters: pl.DataFrame, reading: Reading) -> Decoded:
             found = tuple(
                 each.with_columns(ids.gather(each["row"]).alias("transaction_id")) for each in found
             )
-    elif reading.messages is not None:
-        found = reading.messages(chunk, reading.edits)
     else:
-        raise AssertionError(f"letters of {source} were claimed and cannot be read")
+        found = decode_messages(chunk, reading.edits)
     good, bad = (each.with_columns(letters["row"].gather(each["row"])) for each in found)
     return good, bad
 
