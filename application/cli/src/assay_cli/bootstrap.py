@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from assay.domain.errors import Fatal, Unreadable
 from assay_adapters.console.run import complain, run
+from assay_cli.offsets import Bounds, Topic
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from assay.domain.books import Report
     from assay_adapters.environment.settings import Survey
     from assay_adapters.http.config import ApiConfig
     from assay_adapters.postgres.config import PostgresConfig
     from assay_adapters.postgres.lookup import DeadLetters, Filter
-    from assay_adapters.postgres.reconcile import Report
     from assay_adapters.s3.config import S3Config
 
 __all__ = ["Filter", "Report", "complain", "run"]
@@ -108,6 +109,30 @@ def reconcile() -> "Report":
 
     with _engine() as engine:
         return books.reconcile(engine)
+
+
+def topics() -> Callable[[str], Topic | None] | None:
+    """What the brokers say of a topic by its name; None where no settings name any broker.
+
+    What is returned raises `Unavailable` while Kafka is away.
+
+    Raises:
+        Fatal: the settings are wrong.
+    """
+    from assay_adapters.environment.settings import is_named, load_section
+    from assay_adapters.kafka.config import KafkaConfig
+    from assay_adapters.kafka.topics import Topics
+
+    if not is_named("kafka"):
+        return None
+    topics = Topics(load_section("kafka", KafkaConfig))
+
+    def ask(name: str) -> Topic | None:
+        if (found := topics.find(name)) is None:
+            return None
+        return Topic(found.id, {each: Bounds(*at) for each, at in topics.bounds(found).items()})
+
+    return ask
 
 
 def blocks(uri: str) -> Iterator[bytes]:

@@ -244,6 +244,31 @@ def consume(
     raise typer.Exit(code)
 
 
+@app.command()
+def accept_gap(
+    *,
+    topic: _Topic = None,
+    dry: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be accepted; change nothing.")
+    ] = False,
+) -> None:
+    """Let the books go on where a topic has lost records before they were read.
+
+    A consumer that finds such a loss stops and names this command. What retention
+    has deleted is entered as a range without records, which `assay reconcile` shows.
+    A topic that was made anew is read from its beginning; the books of the old one
+    are kept under another name.
+
+    Stop the consumers of the topic first. The last line is a summary in JSON.
+
+    Exit codes: 0 accepted; 75 PostgreSQL or Kafka is away, or a consumer went on
+    meanwhile; 78 settings are wrong; 99 there is no gap.
+    """
+    from assay_streaming import consumer
+
+    raise typer.Exit(consumer.accept_gap(topic=topic, dry=dry))
+
+
 def main() -> NoReturn:
     """Runs the services by themselves, as in their image."""
     from assay_streaming import bootstrap
