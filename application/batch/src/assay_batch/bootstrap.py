@@ -13,6 +13,7 @@ from assay.ports.objects import Objects
 from assay_adapters.clock.system import SystemClock
 from assay_adapters.compression.decompress import decompress
 from assay_adapters.console.run import complain, last_line, run
+from assay_adapters.console.signals import interrupt, on_signal
 from assay_adapters.environment.settings import Settings, load
 from assay_adapters.files.location import located as located_here
 from assay_adapters.files.objects import LocalObjects
@@ -35,7 +36,7 @@ from assay_batch.config import BatchConfig
 from assay_batch.places import Places, is_s3
 from assay_batch.run import Services
 
-__all__ = ["complain", "decompress", "last_line", "run"]
+__all__ = ["complain", "decompress", "interrupt", "last_line", "on_signal", "run"]
 
 _RELAY = "batch"
 """All batch runs share one relay's name: what one has left behind the next takes up at once, and
@@ -123,4 +124,5 @@ def services(places: Places, settings: BatchSettings) -> Generator[Services]:
             executor=executor,
             clock=SystemClock(),
             meter=PrometheusMeter(),
+            on_signal=on_signal,
         )

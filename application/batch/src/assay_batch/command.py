@@ -23,7 +23,6 @@ from assay_batch.progress import shown
 from assay_batch.report import complaint, log, show
 from assay_batch.run import Request, Result
 from assay_batch.run import run as run_batch
-from assay_batch.signals import interrupt, on_signal
 
 _log: Any = structlog.get_logger(__name__)
 
@@ -70,7 +69,7 @@ def run(
     result = Result(request.run_id)
     stopped_by: AssayError | None = None
     try:
-        with on_signal(interrupt):
+        with bootstrap.on_signal(bootstrap.interrupt):
             _do(request, result, console, dry=dry)
     except AssayError as error:
         stopped_by = error

@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar, cast
@@ -42,7 +42,6 @@ from assay.ports.objects import Object, Objects
 from assay.ports.publisher import Publisher
 from assay.ports.store import Store
 from assay_batch.places import Places, find, told_apart
-from assay_batch.signals import on_signal
 
 T = TypeVar("T")
 _URGENT: Final = (TEMPORARY, CONFIGURATION, DATA)
@@ -84,7 +83,12 @@ class Runs(Protocol):
 
 @dataclass(frozen=True)
 class Services:
-    """What a run is composed of."""
+    """What a run is composed of.
+
+    Attributes:
+        on_signal: within its block the first signal calls what it is given, the next one ends the
+            process; it yields the signals that have come.
+    """
 
     objects: Objects
     decompress: Decompress
@@ -96,6 +100,7 @@ class Services:
     executor: Executor
     clock: Clock
     meter: Meter
+    on_signal: Callable[[Callable[[], None]], AbstractContextManager[list[int]]]
 
 
 @dataclass(frozen=True)
@@ -308,7 +313,7 @@ def _pump(
         pump.stop()
         _log.warning("stopping: what was read is committed; a second signal ends at once")
 
-    with on_signal(drain) as signals:
+    with services.on_signal(drain) as signals:
         pump.run()
     result.problems |= source.failed | pump.report.given_up
     if signals:
