@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from assay.pipeline.watch import Watch
     from assay_adapters.environment.settings import Survey
     from assay_adapters.http.config import ApiConfig
+    from assay_adapters.kafka.config import KafkaConfig
     from assay_adapters.postgres.config import PostgresConfig
     from assay_adapters.postgres.lookup import DeadLetters
     from assay_adapters.s3.config import S3Config
@@ -77,6 +78,13 @@ def _api(*, strict: bool = True) -> "ApiConfig":
     from assay_adapters.http.config import ApiConfig
 
     return load_section("api", ApiConfig, strict=strict)
+
+
+def _kafka(*, strict: bool = True) -> "KafkaConfig":
+    from assay_adapters.environment.settings import load_section
+    from assay_adapters.kafka.config import KafkaConfig
+
+    return load_section("kafka", KafkaConfig, strict=strict)
 
 
 @contextmanager
@@ -311,7 +319,7 @@ def _file_blocks(uri: str) -> Iterator[bytes]:
 
 
 def probes(bucket: str | None) -> Mapping[str, list[tuple[str, Callable[[], Answer]]]]:
-    """What can be asked about each section of settings, in an order in which it makes sense.
+    """What can be asked about each section that something installed reads, in a sensible order.
 
     A probe raises `Unavailable` where something is away, within seconds, and other errors of
     Assay where something is misconfigured. Variables that nobody knows hinder none.
@@ -319,11 +327,15 @@ def probes(bucket: str | None) -> Mapping[str, list[tuple[str, Callable[[], Answ
     Args:
         bucket: to look at; None: which there are.
     """
-    return {
+    from assay_adapters.environment.sections import installed
+
+    all_there_are: dict[str, list[tuple[str, Callable[[], Answer]]]] = {
         "postgres": [("postgres", _ask_postgres), ("migrations", _ask_tables)],
         "s3": [("s3", lambda: _ask_s3(bucket))],
         "api": [("model", _ask_model)],
+        "kafka": [("kafka", _ask_kafka)],
     }
+    return {name: asked for name, asked in all_there_are.items() if name in installed()}
 
 
 @contextmanager
@@ -392,3 +404,10 @@ def _ask_model() -> Answer:
     finally:
         classifier.close()
     return Answer(f"{name} {version}")
+
+
+def _ask_kafka() -> Answer:
+    from assay_adapters.kafka.topics import Topics
+
+    count = Topics(_kafka(strict=False), timeout=_CONNECT).brokers()
+    return Answer(f"Kafka answers; {count} {'broker' if count == 1 else 'brokers'}")
