@@ -85,6 +85,7 @@ class Rig:
                 executor=executor,
                 clock=SystemClock(),
                 meter=MemoryMeter(),
+                on_signal=bootstrap.on_signal,
             )
 
     def objects_for(self, _: Places, __: bootstrap.ReadSettings) -> MemoryObjects:
