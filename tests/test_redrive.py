@@ -295,7 +295,7 @@ def test_a_redrive_killed_at_random_instants(make_system: Callable[[], System]) 
 
     def filled() -> System:
         system = make_system()
-        system.put("in/a.csv", csv(1_000, seed=7, broken=0.4))
+        system.put("in/a.csv", csv(500, seed=7, broken=0.4))
         assert batch(system).exit_code == 0
         return system
 
@@ -324,4 +324,4 @@ def test_a_redrive_killed_at_random_instants(make_system: Callable[[], System]) 
     assert balances(system)
 
 
-KILLS = 8
+KILLS = 6
