@@ -117,7 +117,7 @@ def test_a_discard_says_what_it_does(assay: Assay, letters: Engine) -> None:
     assert ended.returncode == 78
     dry = assay("dead-letters", "discard", *because, "--run", "run-1", "--dry-run")
     assert dry.returncode == 0
-    assert "2 dead letters would be discarded." in dry.stdout
+    assert "2 dead letters are to be discarded." in dry.stdout
     assert _rows(letters, "SELECT state FROM dead_letters WHERE state <> 'open'") == []
     ended = assay("dead-letters", "discard", *because, "--run", "run-1", "--json")
     assert json.loads(ended.stdout) == {"discarded": 2, "open": 0, "held": 0}

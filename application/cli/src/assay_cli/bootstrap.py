@@ -4,14 +4,14 @@
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from getpass import getuser
 from importlib.metadata import version
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
-from assay.domain.errors import Fatal, Unreadable
+from assay.domain.errors import AssayError, Fatal, Unreadable
 from assay_adapters.console.run import complain, last_line, run
 from assay_adapters.console.signals import interrupt, on_signal
 from assay_cli.offsets import Bounds, Topic
@@ -150,8 +150,13 @@ def importing(run_id: str, *, by: str) -> "Generator[Callable[[pl.DataFrame, str
             imported += new
             return new
 
-        yield take
-        end_run(engine, run_id, status="done", summary={"imported": imported})
+        status = "failed"
+        try:
+            yield take
+            status = "done"
+        finally:
+            with suppress(AssayError):  # the books are kept elsewhere; this is a note
+                end_run(engine, run_id, status=status, summary={"imported": imported})
 
 
 @dataclass(frozen=True)

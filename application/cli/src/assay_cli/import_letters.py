@@ -25,10 +25,11 @@ def import_(
         typer.Option(metavar="NAME", help="Who; unless given, who is logged in here."),
     ] = None,
 ) -> None:
-    """Take in dead letters that another database knows, or this one has lost.
+    """Take in dead letters that only another database, or a lost one, knew.
 
-    A letter whose origin is known here is refused and counted: repeating an
-    import does no harm. The others are open, and can be tried again.
+    A letter whose origin was read or imported here is refused and counted, so
+    that repeating an import does no harm. The others are open, and can be
+    tried again.
 
     Examples:
       assay dead-letters import s3://cards/errors/
