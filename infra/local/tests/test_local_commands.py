@@ -202,6 +202,44 @@ def test_a_server_named_by_the_environment_is_used(
     assert servers_of(document)["api"]["state"] == "external"
 
 
+def test_a_kafka_named_by_the_environment_is_used(
+    assay: Assay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Addresses without a scheme are understood; one of several that listens is enough."""
+    monkeypatch.setenv("ASSAY_KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    code, _, error = assay("up", "kafka")
+    assert code == 75
+    assert "unset ASSAY_KAFKA__BOOTSTRAP_SERVERS" in error
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        named = f"127.0.0.1:1,127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setenv("ASSAY_KAFKA__BOOTSTRAP_SERVERS", named)
+        code, document, _ = assay("up", "kafka", "--brokers", "3", "--json")
+    assert code == 0
+    rows = servers_of(document)
+    assert (rows["kafka"]["state"], rows["kafka"]["address"]) == ("external", named)
+    assert "kafka-2" not in rows
+
+
+def test_a_cluster_is_started_kept_and_wiped(assay: Assay, project: Path) -> None:
+    """Three brokers have a row each, all of them are in the address, and their number stays."""
+    code, first, error = assay("up", "kafka", "--brokers", "3", "--json")
+    assert (code, error) == (0, "")
+    brokers = {name: row for name, row in servers_of(first).items() if name.startswith("kafka")}
+    assert list(brokers) == ["kafka", "kafka-2", "kafka-3"]
+    assert {row["state"] for row in brokers.values()} == {"running"}
+    addresses = ",".join(row["address"] for row in brokers.values())
+    assert assay("env")[1] == f"ASSAY_KAFKA__BOOTSTRAP_SERVERS={addresses}\n"
+    code, _, error = assay("up", "kafka", "--brokers", "1")
+    assert code == 78
+    assert "assay down --wipe" in error
+    _, second, _ = assay("up", "kafka", "--json")
+    pids = {name: row["pid"] for name, row in servers_of(second).items() if name in brokers}
+    assert pids == {name: row["pid"] for name, row in brokers.items()}
+    assert assay("down", "--wipe")[1].startswith("Stopped kafka, kafka-2, kafka-3.")
+    assert not (project / ".assay").exists()
+    assert [row for row in servers_of(assay("status", "--json")[1]) if "-" in row] == []
+
+
 def test_exported_addresses_of_our_own_are_not_external(
     assay: Assay, monkeypatch: pytest.MonkeyPatch
 ) -> None:

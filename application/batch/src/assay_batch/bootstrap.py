@@ -17,6 +17,7 @@ from assay_adapters.console.signals import interrupt, on_signal
 from assay_adapters.environment.settings import Settings, load
 from assay_adapters.files.location import located as located_here
 from assay_adapters.files.objects import LocalObjects
+from assay_adapters.files.text import read_text
 from assay_adapters.http.classifier import HttpClassifier
 from assay_adapters.http.config import ApiConfig
 from assay_adapters.letter_objects.publisher import LetterObjects
@@ -36,7 +37,7 @@ from assay_batch.config import BatchConfig
 from assay_batch.places import Places, is_s3
 from assay_batch.run import Services
 
-__all__ = ["complain", "decompress", "interrupt", "last_line", "on_signal", "run"]
+__all__ = ["complain", "decompress", "interrupt", "last_line", "on_signal", "read_text", "run"]
 
 _RELAY = "batch"
 """All batch runs share one relay's name: what one has left behind the next takes up at once, and

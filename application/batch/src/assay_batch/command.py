@@ -14,6 +14,7 @@ from rich.console import Console
 from assay.contract.contract import Contract
 from assay.contract.document import parse
 from assay.contract.draft import undecided
+from assay.contract.force import objection_to
 from assay.domain.errors import TEMPORARY, AssayError, Fatal
 from assay.pipeline.pump import Policy
 from assay_batch import bootstrap
@@ -143,10 +144,10 @@ def _in_force(file: Path, console: Console, *, dry: bool) -> Contract:
     Raises:
         Fatal: it is wrong, or not in force and this is no dry run.
     """
-    text = _read(file)
+    text = bootstrap.read_text(file, "the contract")
     contract = parse(text, str(file))
-    if not contract.in_force:
-        reason = f"the contract {file} {_not_in_force(contract, text)}"
+    if objection := objection_to(contract, text):
+        reason = f"the contract {file} {objection}"
         if not dry:
             raise Fatal(f"{reason}; a dry run reads files by it")
         console.print(f"a dry run only: {reason}", markup=False, soft_wrap=True)
@@ -155,24 +156,3 @@ def _in_force(file: Path, console: Console, *, dry: bool) -> Contract:
         left = f"{file} is active, with `# Decide:` left in its lines {lines}"
         console.print(left, markup=False, highlight=False, soft_wrap=True)
     return contract
-
-
-def _not_in_force(contract: Contract, text: str) -> str:
-    """Why a run does not take files by a contract, and what to do."""
-    if contract.status == "retired":
-        return "is retired: name the one that has replaced it, or set `status: active`"
-    lines = ", ".join(str(mark.line) for mark in undecided(text))
-    return (
-        f"is {'a draft' if contract.status == 'draft' else contract.status}: "
-        f"{f'decide what is marked in its lines {lines}' if lines else 'read it through'}, "
-        "then set `status: active`"
-    )
-
-
-def _read(contract: Path) -> str:
-    try:
-        return contract.read_text("utf-8")
-    except OSError as error:
-        raise Fatal(f"the contract {contract} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise Fatal(f"the contract {contract} is no UTF-8") from None

@@ -1,6 +1,6 @@
 """Composes the streaming services: the one place that names their adapters."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import version
@@ -9,14 +9,20 @@ from typing import TypeVar
 from pydantic import Field
 from sqlalchemy import QueuePool
 
-from assay.domain.errors import AssayError
+from assay.domain.errors import AssayError, Fatal
+from assay.ports.objects import Objects
 from assay_adapters.clock.system import SystemClock
+from assay_adapters.compression.decompress import decompress
 from assay_adapters.console.run import complain, last_line, run
 from assay_adapters.console.signals import on_signal
 from assay_adapters.environment.settings import Settings, load
+from assay_adapters.files.location import located as located_here
+from assay_adapters.files.objects import LocalObjects
+from assay_adapters.files.text import read_text
 from assay_adapters.http.classifier import HttpClassifier
 from assay_adapters.http.config import ApiConfig
 from assay_adapters.kafka.config import KafkaConfig
+from assay_adapters.kafka.producer import KafkaProducer
 from assay_adapters.kafka.source import KafkaSource, Reading
 from assay_adapters.kafka.topics import Topics
 from assay_adapters.log.config import LogConfig
@@ -27,12 +33,16 @@ from assay_adapters.postgres.migrate import check
 from assay_adapters.postgres.runs import end_run, start_run
 from assay_adapters.postgres.store import PostgresStore
 from assay_adapters.prometheus.meter import CONTENT_TYPE, PrometheusMeter
+from assay_adapters.s3.config import S3Config, s3_client
+from assay_adapters.s3.objects import S3Objects
+from assay_adapters.s3.objects import located as located_in_s3
 from assay_adapters.status.server import served
 from assay_streaming.config import StreamConfig
 from assay_streaming.consume import Request, Result, Services
 from assay_streaming.health import Health
+from assay_streaming.outlet import Outlet
 
-__all__ = ["complain", "last_line", "run"]
+__all__ = ["complain", "decompress", "last_line", "read_text", "run"]
 
 
 class KafkaSettings(Settings):
@@ -48,6 +58,12 @@ class ConsumerSettings(KafkaSettings):
 
     postgres: PostgresConfig
     api: ApiConfig
+
+
+class PublishSettings(KafkaSettings):
+    """What the publisher of files reads from the environment."""
+
+    s3: S3Config = Field(default_factory=S3Config)
 
 
 AnySettings = TypeVar("AnySettings", bound=KafkaSettings)
@@ -141,3 +157,36 @@ def consumer(request: Request, settings: ConsumerSettings, result: Result) -> Ge
             connections=pool.checkedout if isinstance(pool, QueuePool) else lambda: 0,
             on_signal=on_signal,
         )
+
+
+def outlet_for(settings: KafkaSettings, topic: str | None) -> Outlet:
+    """A producer for a topic that exists: the one that is given, or that of the settings.
+
+    Raises:
+        Fatal: there is no such topic.
+        Unavailable: Kafka is away.
+    """
+    name = topic or settings.stream.topic
+    Topics(settings.kafka).named(name)
+    return KafkaProducer(settings.kafka, name)
+
+
+def located(uri: str) -> str:
+    """A file, folder or pattern, named as objects that lie there are; a folder ends in `/`.
+
+    Raises:
+        Fatal: it is the address of something else.
+    """
+    return located_in_s3(uri) if uri.startswith("s3://") else located_here(uri)
+
+
+def objects_for(uris: Sequence[str], settings: PublishSettings) -> Objects:
+    """Where files are that are located so.
+
+    Raises:
+        Fatal: some are in S3 and some on this machine.
+    """
+    kinds = {uri.startswith("s3://") for uri in uris}
+    if len(kinds) > 1:
+        raise Fatal("files are all in S3 or all on this machine: publish once for each")
+    return S3Objects(s3_client(settings.s3)) if kinds == {True} else LocalObjects()

@@ -2,6 +2,7 @@
 
 # ruff: noqa: PLC0415 - help and completion do not wait for the libraries that a service uses
 
+from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
 import typer
@@ -115,6 +116,134 @@ def consume(
         until_idle=until_idle,
     )
     raise typer.Exit(code)
+
+
+_Topic = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Another topic than ASSAY_STREAM__TOPIC names.")
+]
+
+
+@app.command()
+def produce(
+    *,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="At which pace, by chance: trickle, 1 to 10 records every half second, or gusts,"
+            " 5 to 20 records every second. Unless given, trickle.",
+        ),
+    ] = None,
+    rate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N", help="So many records a second instead, or max: as many as Kafka takes."
+        ),
+    ] = None,
+    records: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Stop after so many records.")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.1, metavar="N", help="Stop after so many seconds.")
+    ] = None,
+    faults: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            metavar="SHARE",
+            help="The share of broken messages, from 0 to 1: JSON that is cut or doubled, wrong"
+            " types, missing names, NaN, too long, no UTF-8, tombstones, repeated and conflicting"
+            " ids.",
+        ),
+    ] = 0.0,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Chooses what is sent; by chance unless given. Ids differ with every start.",
+        ),
+    ] = None,
+    topic: _Topic = None,
+) -> None:
+    """Put invented transactions on the topic, until it is stopped.
+
+    Ctrl-C or SIGTERM stops it: what is under way is delivered first.
+
+    Examples:
+      assay stream produce
+      assay stream produce --rate 500 --seconds 60 --faults 0.01
+      assay stream produce --rate max --records 1000000
+
+    The last line on standard output is a summary in JSON.
+
+    Exit codes: 0 all were delivered; 65 Kafka never takes some messages; 75 some
+    were not delivered, or Kafka is away; 78 settings are wrong, or there is no such
+    topic.
+    """
+    from assay_streaming import producers
+
+    code = producers.produce(
+        preset=preset,
+        rate=rate,
+        records=records,
+        seconds=seconds,
+        seed=seed,
+        faults=faults,
+        topic=topic,
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+def publish(
+    uris: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE",
+            help="A local path or s3://bucket/key, a folder that ends in /, or a pattern with * or"
+            " ?; .gz and .zst are unpacked. May be repeated.",
+        ),
+    ],
+    contract: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE",
+            help="How the files are written, an ODCS document; `assay contract new` drafts one.",
+        ),
+    ],
+    *,
+    rejects: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Keep records that make no message there, as a batch run does under errors/.",
+        ),
+    ] = None,
+    topic: _Topic = None,
+) -> None:
+    """Put the records of files on the topic, with the ids that a batch run gives them.
+
+    What breaks a rule is published as well: the consumer rejects it. Records that
+    cannot be read by the contract at all make no message; they are counted by code.
+
+    Publishing a file again puts it on the topic again; the consumer finds that
+    its records are duplicates.
+
+    Example:
+      assay stream publish cards-2024-05.csv.gz --contract cards.odcs.yaml
+
+    The last line on standard output is a summary in JSON.
+
+    Exit codes: 0 all were delivered; 65 a file is missing or cannot be read, or
+    some records make no message, the rest being published; 75 some were not
+    delivered, or Kafka or S3 is away: publish again; 78 settings or the contract
+    are wrong, or there is no such topic.
+    """
+    from assay_streaming import producers
+
+    raise typer.Exit(producers.publish(uris, contract, topic=topic, rejects=rejects))
 
 
 def main() -> NoReturn:

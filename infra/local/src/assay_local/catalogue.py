@@ -11,3 +11,8 @@ SERVICES = {
         api.SERVICE,
     )
 }
+CLUSTERS = {"kafka": kafka.BROKERS}
+"""Services that are a cluster of one server or more: all that there may be, the first named so."""
+
+KNOWN = SERVICES | {each.name: each for cluster in CLUSTERS.values() for each in cluster}
+"""All that may run in a folder, by name."""

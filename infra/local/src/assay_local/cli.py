@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from assay_local import dotenv, local, report
-from assay_local.catalogue import SERVICES
+from assay_local.catalogue import CLUSTERS, KNOWN, SERVICES
 from assay_local.errors import LocalError, ServerError
 from assay_local.local import Report
 from assay_local.server import Started
@@ -43,6 +43,14 @@ def up(
         typer.Argument(metavar="SERVICE", help=f"Any of {', '.join(SERVICES)}; else all."),
     ] = None,
     *,
+    brokers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=len(CLUSTERS["kafka"]),
+            help="How many of Kafka; as the data were made if not given, or 1.",
+        ),
+    ] = None,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
@@ -67,13 +75,19 @@ def up(
         failure: ServerError | None = None
         try:
             with _progress(services or list(SERVICES), quiet=as_json) as heard:
-                local.up(*services or (), data=place, environment=environment, report=heard)
+                local.up(
+                    *services or (),
+                    data=place,
+                    environment=environment,
+                    brokers=brokers,
+                    report=heard,
+                )
         except ServerError as error:  # The others are up.
             failure = error
         dotenv.write_block(ENV_FILE, report.settings(place))
         found = report.rows(place, environment)
     unreachable = [
-        SERVICES[row.service].keys[0]
+        KNOWN[row.service].keys[0]
         for row in found
         if row.state == "external, unreachable" and row.service in (services or SERVICES)
     ]
@@ -237,6 +251,8 @@ def _progress(names: list[str], *, quiet: bool) -> Generator[Report]:
 
         def heard(name: str, result: Started | LocalError) -> None:
             said = str(result) if isinstance(result, LocalError) else f"{name}: {result}"
+            if name not in tasks:  # Another server of a cluster.
+                tasks[name] = progress.add_task(name, total=1)
             progress.update(tasks[name], description=said, completed=1)
 
         yield heard

@@ -15,7 +15,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -44,6 +44,7 @@ class Entry:
         process: Its process when it was started last; None after an orderly stop.
         version: As it was started last.
         moved_from: The port that it had before, if another program was found there.
+        cluster: The names of all servers of its cluster; empty where it is of none.
     """
 
     ports: tuple[int, ...]
@@ -52,6 +53,7 @@ class Entry:
     process: Identity | None = None
     version: str = ""
     moved_from: int | None = None
+    cluster: tuple[str, ...] = ()
 
 
 def prepare(data: Path) -> None:
@@ -141,8 +143,11 @@ def read(data: Path) -> dict[str, Entry]:
     return {name: _entry(**fields) for name, fields in stored.items()}
 
 
-def _entry(ports: list[int], process: dict[str, Any] | None, **rest: Any) -> Entry:
-    return Entry(ports=tuple(ports), process=Identity(**process) if process else None, **rest)
+def _entry(
+    ports: list[int], process: dict[str, Any] | None, cluster: Sequence[str] = (), **rest: Any
+) -> Entry:
+    known = Identity(**process) if process else None
+    return Entry(ports=tuple(ports), process=known, cluster=tuple(cluster), **rest)
 
 
 def remember(data: Path, name: str, entry: Entry) -> None:
@@ -165,7 +170,9 @@ def site(data: Path, name: str, entry: Entry) -> Site:
     folder = data / name
     if not folder.is_symlink():
         folder.mkdir(mode=0o700, exist_ok=True)
-    return Site(folder, entry.ports, entry.secret, entry.durable)
+    entries = read(data) if entry.cluster else {}
+    cluster = tuple(entries[each].ports for each in entry.cluster if each in entries)
+    return Site(folder, entry.ports, entry.secret, entry.durable, cluster)
 
 
 def log(data: Path, name: str) -> Path:

@@ -16,6 +16,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -82,26 +83,20 @@ def _missing() -> str:
     return "" if lock.folder.exists() else f"fetching {lock.version}, once ({lock.megabytes} MB)"
 
 
-def _members(site: Site) -> tuple[tuple[int, ...], ...]:
-    """The ports of all servers of the cluster: of each the broker's, and the controller's."""
-    return site.cluster or (site.ports,)
-
-
 def _values(site: Site) -> tuple[str, ...]:
-    return (",".join(f"{HOST}:{broker}" for broker, _ in _members(site)),)
+    return (",".join(f"{HOST}:{broker}" for broker, _ in site.cluster),)
 
 
 def _write_settings(site: Site, data: str) -> Path:
     """Writes the file for a server whose topics lie in that folder, beside the file."""
-    members = _members(site)
     broker, controller = site.ports
-    copies = len(members)
+    copies = len(site.cluster)
     settings = SETTINGS | {
-        "node.id": str(members.index(site.ports) + 1),
+        "node.id": str(site.cluster.index(site.ports) + 1),
         "listeners": f"PLAINTEXT://{HOST}:{broker},CONTROLLER://{HOST}:{controller}",
         # Here and not in the data, so that a server may come back on other ports.
         "controller.quorum.voters": ",".join(
-            f"{number}@{HOST}:{each}" for number, (_, each) in enumerate(members, start=1)
+            f"{number}@{HOST}:{each}" for number, (_, each) in enumerate(site.cluster, start=1)
         ),
         # Relative to the server's working directory: its path may hold anything.
         "log.dirs": data,
@@ -206,7 +201,8 @@ def _make_archive(archive: Path) -> None:
 
 def _list_classes(folder: Path, classes: Path) -> None:
     """Runs a server once to see which classes it uses."""
-    site = Site(folder, ports.choose(SERVICE.ports, set()), "00" * 16)
+    chosen = ports.choose(SERVICE.ports, set())
+    site = Site(folder, chosen, secret="00" * 16, cluster=(chosen,))
     _format(site, [])
     _write_settings(site, "data")
     log = folder / "log"
@@ -270,3 +266,4 @@ SERVICE = Service(
     ports=2,
     missing=_missing,
 )
+BROKERS: Final = (SERVICE, *(replace(SERVICE, name=f"kafka-{number}") for number in (2, 3)))

@@ -4,14 +4,14 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from assay_local import folder, ports, processes
-from assay_local.catalogue import SERVICES
+from assay_local.catalogue import CLUSTERS, KNOWN, SERVICES
 from assay_local.errors import LocalError, PortTakenError, SetupError
 from assay_local.server import Server, Started
 from assay_local.service import Service
@@ -33,9 +33,17 @@ class Local:
         data: The folder.
     """
 
-    def __init__(self, data: Path, *, durable: bool, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        data: Path,
+        *,
+        durable: bool,
+        environment: Mapping[str, str],
+        brokers: int | None = None,
+    ) -> None:
         self.data = data
         self._durable = durable
+        self._brokers = brokers
         self._environment = dict(environment)
         self._servers: dict[str, Server] = {}
         self._opening = threading.RLock()
@@ -54,6 +62,12 @@ class Local:
     def kafka(self) -> Server:
         """Apache Kafka; of several brokers the first."""
         return self._started("kafka")
+
+    @property
+    def brokers(self) -> list[Server]:
+        """All brokers of Apache Kafka."""
+        names = self.kafka.entry.cluster
+        return [self._servers[name] for name in names]
 
     @property
     def api(self) -> Server:
@@ -79,10 +93,11 @@ class Local:
         """Brings up these servers, all at the same time, or all that there are if none is named.
 
         Raises:
-            SetupError: There is no service of that name, or the folder or account is at fault.
+            SetupError: There is no service of that name, the folder or account is at fault, or the
+                folder was made with another number of brokers.
             LocalError: The first of the servers that did not come up; the others are up.
         """
-        wanted = [service_named(name) for name in dict.fromkeys(names or SERVICES)]
+        named = [service_named(name) for name in dict.fromkeys(names or SERVICES)]
         abandoned = threading.Event()
 
         def bring_up(service: Service) -> LocalError | None:
@@ -98,9 +113,12 @@ class Local:
             report(service.name, result)
             return None
 
-        with self._opening, ThreadPoolExecutor(len(wanted)) as pool:
+        with self._opening:
+            wanted = [member for service in named for member in self._members(service)]
             for service in wanted:
                 self._open(service)
+            pool = ThreadPoolExecutor(len(wanted))
+        with pool:
             try:
                 failures = [error for error in pool.map(bring_up, wanted) if error]
             except BaseException:
@@ -108,6 +126,29 @@ class Local:
                 raise
         for error in failures:
             raise error
+
+    def _members(self, service: Service) -> Sequence[Service]:
+        """What a name stands for: one server, or all of a cluster, whose number never changes."""
+        name = service.name
+        if name not in CLUSTERS or external_settings(service, self.data, self._environment):
+            return [service]
+        entries = folder.read(self.data)
+        first = entries.get(name)
+        asked = self._brokers or (len(first.cluster) if first else 1)
+        if first and len(first.cluster) != asked:
+            raise SetupError(
+                f"{name} in {self.data} was made with --brokers {len(first.cluster)}, which cannot "
+                f"become {asked}: go on with those, or delete all data with assay down --wipe."
+            )
+        members = CLUSTERS[name][:asked]
+        cluster = tuple(member.name for member in members)
+        secret = first.secret if first else folder.new_secret()
+        for member in members:
+            if member.name not in entries:
+                chosen = ports.choose(member.ports, _ports_of(entries))
+                entries[member.name] = folder.Entry(chosen, secret, cluster=cluster)
+                folder.remember(self.data, member.name, entries[member.name])
+        return members
 
     def _bring_up(self, service: Service, abandoned: Callable[[], bool]) -> Started:
         for _ in range(PORT_ATTEMPTS - 1):
@@ -125,17 +166,26 @@ class Local:
         self._servers.setdefault(service.name, Server(service, self.data, external))
 
     def _settle_ports(self, service: Service) -> None:
-        """Keeps the ports that the server had, or gives it others if a program has taken one."""
+        """Keeps the ports that the server had, or gives it others if a program has taken one.
+
+        Raises:
+            LocalError: One is taken, and others that run know the server by it.
+        """
         entries = folder.read(self.data)
         entry = entries.get(service.name)
         if entry is not None and processes.find(entry.process) is not None:
             return
-        taken = {port for other in entries.values() for port in other.ports}
+        taken = _ports_of(entries)
         if entry is None:
             entry = folder.Entry(ports.choose(service.ports, taken), folder.new_secret())
         elif ports.wait_free(entry.ports, seconds=1 if entry.process else 0):
             entry = replace(entry, moved_from=None)
         else:
+            if any(processes.find(entries[each].process) for each in entry.cluster):
+                raise LocalError(
+                    f"{service.name} found port {entry.ports[0]} or {entry.ports[-1]} taken by "
+                    "another program, and the other brokers know it by these: assay down, then up."
+                )
             fresh = ports.choose(service.ports, taken)
             entry = replace(entry, ports=fresh, moved_from=entry.ports[0])
         folder.remember(self.data, service.name, replace(entry, durable=self._durable))
@@ -148,6 +198,10 @@ class Local:
     def close(self) -> None:
         """Stops the servers that would end with this process, all at the same time."""
         _at_once(Server.close, self._servers.values())
+
+
+def _ports_of(entries: Mapping[str, folder.Entry]) -> set[int]:
+    return {port for entry in entries.values() for port in entry.ports}
 
 
 def service_named(name: str) -> Service:
@@ -183,6 +237,7 @@ def servers(
     data: Path | None = None,
     durable: bool = True,
     environment: Mapping[str, str] | None = None,
+    brokers: int | None = None,
     report: Report = _unheard,
 ) -> Generator[Local]:
     """Servers that end with this block, and with this process in whatever way it ends.
@@ -195,6 +250,7 @@ def servers(
         durable: Whether PostgreSQL forces to disk what it acknowledges. Without, it is quicker,
             and still loses nothing when it is killed.
         environment: What it names is used instead of being started; os.environ by default.
+        brokers: How many of Apache Kafka, 1 to 3; by default as the folder was made, or one.
         report: Told of each server named.
 
     Raises:
@@ -207,6 +263,7 @@ def servers(
                 place,
                 durable=durable,
                 environment=os.environ if environment is None else environment,
+                brokers=brokers,
             )
             try:
                 if names:
@@ -236,9 +293,12 @@ def up(
     *names: str,
     data: Path,
     environment: Mapping[str, str],
+    brokers: int | None = None,
     report: Report = _unheard,
 ) -> None:
     """Brings up servers that go on when this process ends; those of the folder that serve are kept.
+
+    The arguments are those of `servers`.
 
     Raises:
         LocalError: As `Local.start` does; those servers that did come up go on.
@@ -247,7 +307,7 @@ def up(
         service_named(name)
     folder.prepare(data)
     with folder.claim(data):
-        local = Local(data, durable=True, environment=environment)
+        local = Local(data, durable=True, environment=environment, brokers=brokers)
         try:
             local.start(*names, report=report)
         except LocalError:
@@ -276,7 +336,7 @@ def down(*, data: Path, wipe: bool) -> list[str]:
         raise SetupError(f"{data} is not a folder of local servers: left alone.")
     with folder.claim(data):
         entries = folder.read(data)
-        known = [Server(SERVICES[name], data, None) for name in SERVICES if name in entries]
+        known = [Server(KNOWN[name], data, None) for name in KNOWN if name in entries]
         running = [server for server in known if server.process]
         _at_once(Server.stop, running)
         if wipe:

@@ -106,3 +106,17 @@ def topic(kafka_servers: str) -> str:
     from assay_local import topics  # noqa: PLC0415
 
     return topics.create(kafka_servers, f"test-{secrets.token_hex(8)}")
+
+
+@pytest.fixture(scope="session")
+def local_cluster() -> Iterator[Local]:
+    """Three brokers of Apache Kafka for this test session, started when they are asked for."""
+    with servers(durable=False, environment={}, brokers=3) as running:
+        yield running
+
+
+@pytest.fixture
+def kafka_cluster(local_cluster: Local) -> Local:
+    """The same, all three serving: `kafka.url` names them, `brokers` holds them."""
+    local_cluster.start("kafka")  # A test before may have killed some.
+    return local_cluster

@@ -10,10 +10,10 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from assay_local import folder, processes
-from assay_local.catalogue import SERVICES
+from assay_local.catalogue import KNOWN, SERVICES
 from assay_local.local import external_settings
 from assay_local.server import Server
-from assay_local.service import Service
+from assay_local.service import HOST, Service
 
 State = Literal["running", "not answering", "stopped", "external", "external, unreachable"]
 
@@ -48,16 +48,23 @@ class Row:
 
 
 def rows(data: Path, environment: Mapping[str, str]) -> list[Row]:
-    """All services there are, one row each."""
-    with ThreadPoolExecutor(len(SERVICES)) as pool:
-        pending = [pool.submit(_row, each, data, environment) for each in SERVICES.values()]
+    """All services there are, one row each; of a cluster in this folder one for each server."""
+    entries = folder.read(data)
+    shown = [
+        service
+        for name, service in KNOWN.items()
+        if name in SERVICES
+        or (name in entries and external_settings(service, data, environment) is None)
+    ]
+    with ThreadPoolExecutor(len(shown)) as pool:
+        pending = [pool.submit(_row, each, data, environment) for each in shown]
     return [row.result() for row in pending]
 
 
 def settings(data: Path) -> dict[str, str]:
     """The variables of the servers of this folder that run now."""
     entries = folder.read(data)
-    known = [Server(SERVICES[name], data, None) for name in SERVICES if name in entries]
+    known = [Server(KNOWN[name], data, None) for name in KNOWN if name in entries]
     return {
         key: value for server in known if server.process for key, value in server.settings.items()
     }
@@ -80,7 +87,7 @@ def _row(service: Service, data: Path, environment: Mapping[str, str]) -> Row:
             service.about,
             "stopped",
             version=entry.version,
-            address=_address(server.url),
+            address=f"{HOST}:{server.site.port}",
             log=str(server.log),
         )
     return Row(
@@ -88,7 +95,7 @@ def _row(service: Service, data: Path, environment: Mapping[str, str]) -> Row:
         service.about,
         "running" if server.answers() else "not answering",
         version=entry.version,
-        address=_address(server.url),
+        address=f"{HOST}:{server.site.port}",
         pid=process.pid,
         memory_bytes=processes.memory(process),
         uptime_seconds=round(time.time() - process.create_time(), 1),

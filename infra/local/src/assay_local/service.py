@@ -27,8 +27,8 @@ class Site:
         ports: Its ports on 127.0.0.1, as many as the service asks for.
         secret: A password made once for this folder, of URL-safe characters.
         durable: Whether what the server acknowledges must survive the machine's power failing.
-        cluster: The ports of all servers of its cluster, in an order that stays; empty where it
-            stands alone.
+        cluster: The ports of all servers of its cluster, itself among them, in an order that stays;
+            empty where it is of none.
     """
 
     folder: Path

@@ -1,8 +1,9 @@
 """What must be known to reach Kafka."""
 
-from typing import Any, Final, Literal
+import json
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from assay.domain.errors import Fatal
 
@@ -22,6 +23,11 @@ _OURS: Final = frozenset(
     }
 )
 """Properties that the books depend on, or that have a setting of their own."""
+
+
+def _read(value: object) -> object:
+    """From the environment it comes as text."""
+    return json.loads(value) if isinstance(value, str) else value
 
 
 class KafkaConfig(BaseModel):
@@ -46,7 +52,9 @@ class KafkaConfig(BaseModel):
     sasl_username: str | None = None
     sasl_password: SecretStr | None = None
     ssl_ca_location: str | None = None
-    properties: dict[str, str] = Field(default_factory=dict[str, str])
+    properties: Annotated[dict[str, str], BeforeValidator(_read)] = Field(
+        default_factory=dict[str, str]
+    )
 
 
 def client_properties(config: KafkaConfig) -> dict[str, Any]:
@@ -61,7 +69,7 @@ def client_properties(config: KafkaConfig) -> dict[str, Any]:
         "bootstrap.servers": config.bootstrap_servers,
         "client.id": config.client_id,
         "security.protocol": config.security_protocol,
-        "log_level": 4,  # warnings; what matters comes back as an error as well
+        "log_level": 2,  # what matters comes back as an error; a line each attempt helps nobody
     }
     if config.security_protocol.startswith("SASL"):
         given["sasl.mechanism"] = config.sasl_mechanism

@@ -1,0 +1,92 @@
+"""Where producers put messages, and what has become of them."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeAlias
+
+from assay.domain.errors import DATA, DONE, TEMPORARY
+
+Message: TypeAlias = tuple[bytes | None, bytes | None]
+"""Key and value."""
+
+_FLUSH: Final = 30.0  # seconds
+_ROOM: Final = 0.5
+# What the message itself is the reason of: sent again it fails again.
+_OF_THE_MESSAGE: Final = frozenset({"MSG_SIZE_TOO_LARGE", "INVALID_MSG", "INVALID_RECORD"})
+
+
+class Outlet(Protocol):
+    """Puts messages on a topic, in the background.
+
+    Attributes:
+        failed: how many messages have failed, by the name of the error.
+    """
+
+    failed: Counter[str]
+
+    @property
+    def waiting(self) -> int:
+        """How many messages are neither delivered nor failed so far."""
+        ...
+
+    @property
+    def delivered(self) -> int:
+        """How many messages are on the topic."""
+        ...
+
+    def send(self, messages: Sequence[Message], within: float) -> Sequence[Message]:
+        """Takes messages in; returns those for which there was no room in so many seconds."""
+        ...
+
+    def flush(self, within: float) -> int:
+        """Waits until all are delivered or have failed; returns how many are neither."""
+        ...
+
+
+@dataclass
+class Sent:
+    """How far a producer has come.
+
+    Attributes:
+        produced: messages that the outlet has taken.
+        undelivered: those that were neither delivered nor failed when it ended.
+    """
+
+    outlet: Outlet
+    stopped: Callable[[], bool]
+    show: Callable[["Sent"], None]
+    produced: int = 0
+    undelivered: int = 0
+
+    def put(self, messages: Sequence[Message]) -> None:
+        """Hands messages over, waiting for room as long as it takes, or until it is stopped."""
+        while messages:
+            rest = self.outlet.send(messages, _ROOM)
+            self.produced += len(messages) - len(rest)
+            messages = rest
+            self.show(self)
+            if self.stopped():
+                break
+
+    def end(self) -> None:
+        """Waits for what is under way, half a minute at most."""
+        self.undelivered = self.outlet.flush(_FLUSH)
+
+    @property
+    def exit_code(self) -> int:
+        """Whether all were delivered, and if not whether they may be later."""
+        failed = self.outlet.failed
+        if self.undelivered or failed.keys() - _OF_THE_MESSAGE:
+            return TEMPORARY
+        return DATA if failed else DONE
+
+    def counts(self, seconds: float) -> dict[str, Any]:
+        """For the summary."""
+        return {
+            "delivered": self.outlet.delivered,
+            "undelivered": self.undelivered,
+            "failed": dict(self.outlet.failed),
+            "seconds": round(seconds, 3),
+            "rate": round(self.outlet.delivered / max(seconds, 1e-6), 1),
+        }

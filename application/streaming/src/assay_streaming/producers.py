@@ -1,0 +1,169 @@
+"""What the producers do between their options and their exit codes."""
+
+import secrets
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from rich.console import Console
+
+from assay.contract.contract import Contract
+from assay.contract.document import parse
+from assay.contract.force import objection_to
+from assay.domain.errors import DONE, AssayError, Fatal
+from assay_streaming import bootstrap
+from assay_streaming.generator import Generator as Transactions
+from assay_streaming.outlet import Outlet, Sent
+from assay_streaming.pace import schedule
+from assay_streaming.produce import produce as produce_all
+from assay_streaming.publish import Published, exit_code, find
+from assay_streaming.publish import publish as publish_all
+from assay_streaming.shown import shown
+from assay_streaming.signals import stop_asked
+
+
+def produce(
+    *,
+    preset: str | None,
+    rate: str | None,
+    records: int | None,
+    seconds: float | None,
+    seed: int | None,
+    faults: float,
+    topic: str | None,
+) -> int:
+    """Produces as the options of `assay_streaming.cli` say; returns the exit code.
+
+    From the moment when Kafka is reached the summary is the last line, whatever happens.
+
+    Raises:
+        Fatal: the options or settings are wrong, or there is no such topic.
+        Unavailable: Kafka is away.
+    """
+    seed = secrets.randbits(32) if seed is None else seed
+    due = schedule(preset, rate, seed)
+    settings = bootstrap.read(bootstrap.KafkaSettings)
+    transactions = Transactions(seed, datetime.now(UTC), faults=faults)
+
+    def go(sent: Sent, asked: Any) -> None:
+        produce_all(transactions, due, sent, asked, records=records, seconds=seconds)
+
+    def summary(sent: Sent) -> dict[str, Any]:
+        return {"seed": seed, "produced": sent.produced, "broken": dict(transactions.broken)}
+
+    return _send(bootstrap.outlet_for(settings, topic), go, summary)
+
+
+def publish(uris: Sequence[str], contract: Path, *, topic: str | None, rejects: Path | None) -> int:
+    """Publishes files as the options of `assay_streaming.cli` say; returns the exit code.
+
+    Raises:
+        Fatal: the options or settings are wrong, there is no such topic or file, or the contract
+            is wrong or not in force.
+        Unavailable: Kafka or S3 is away.
+    """
+    compiled = _in_force(contract)
+    located = [bootstrap.located(each) for each in uris]
+    settings = bootstrap.read(bootstrap.PublishSettings)
+    objects = bootstrap.objects_for(located, settings)
+    items = find(objects, located)
+    run_id, published = str(uuid4()), Published()
+    with _kept(rejects) as keep:
+
+        def go(sent: Sent, asked: Any) -> None:
+            publish_all(
+                objects,
+                items,
+                compiled,
+                sent,
+                asked,
+                decompress=bootstrap.decompress,
+                published=published,
+                run_id=run_id,
+                keep=keep,
+                destination="" if rejects is None else rejects.absolute().as_uri(),
+            )
+
+        def summary(sent: Sent) -> dict[str, Any]:
+            for partition, error in published.problems.items():
+                bootstrap.complain(f"{partition.rpartition('#')[0]}: {error}")
+            codes = {
+                f"{code} {name}".strip(): count
+                for (code, name), count in published.rejected.most_common()
+            }
+            return {
+                "run_id": run_id,
+                "files": published.files,
+                "read": published.read,
+                "produced": sent.produced,
+                "rejected": codes,
+            }
+
+        outlet = bootstrap.outlet_for(settings, topic)
+        return _send(outlet, go, summary, code=lambda: exit_code(published))
+
+
+def _send(
+    outlet: Outlet,
+    go: Callable[[Sent, Any], None],
+    summary: Callable[[Sent], dict[str, Any]],
+    code: Callable[[], int] = lambda: DONE,
+) -> int:
+    """Lets `go` send, until it ends or a signal comes; then writes the summary.
+
+    Returns:
+        The exit code; `code` gives it where all messages were delivered.
+    """
+    console = Console(stderr=True)
+    began = time.monotonic()
+    stopped_by: AssayError | None = None
+    with stop_asked() as asked:
+        with shown(console) as show:
+            sent = Sent(outlet, asked.is_set, show)
+            try:
+                go(sent, asked)
+            except AssayError as error:
+                stopped_by = error
+        try:
+            sent.end()
+        except AssayError as error:
+            stopped_by = stopped_by or error
+    ends_with = (sent.exit_code or code()) if stopped_by is None else stopped_by.exit_code
+    counts = summary(sent) | sent.counts(time.monotonic() - began)
+    if stopped_by is not None:
+        bootstrap.complain(str(stopped_by))
+    if sent.undelivered:
+        bootstrap.complain(f"{sent.undelivered:,} messages may not have been delivered")
+    if failed := outlet.failed:
+        names = ", ".join(f"{name} {count:,}" for name, count in failed.most_common())
+        bootstrap.complain(f"messages were not delivered: {names}")
+    bootstrap.last_line({"status": "done" if ends_with == DONE else "incomplete"} | counts)
+    return ends_with
+
+
+def _in_force(file: Path) -> Contract:
+    text = bootstrap.read_text(file, "the contract")
+    contract = parse(text, str(file))
+    if objection := objection_to(contract, text):
+        raise Fatal(f"the contract {file} {objection}")
+    return contract
+
+
+@contextmanager
+def _kept(file: Path | None) -> Generator[Callable[[bytes], object]]:
+    """Keeps rejects in a new file, or nowhere."""
+    if file is None:
+        yield len
+        return
+    try:
+        opened = file.open("xb")
+    except FileExistsError:
+        raise Fatal(f"{file} exists, and rejects are put in no other's place") from None
+    except OSError as error:
+        raise Fatal(f"{file} cannot be written: {error.strerror}") from None
+    with opened:
+        yield opened.write
