@@ -6,11 +6,12 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
+from assay.domain.choice import Filter
 from assay.domain.errors import Unavailable
 from assay.testing.frames import outcome, transaction
 from assay_adapters.postgres.config import PostgresConfig
 from assay_adapters.postgres.connection import engine_for
-from assay_adapters.postgres.lookup import DeadLetters, Filter
+from assay_adapters.postgres.lookup import DeadLetters
 from assay_adapters.postgres.store import PostgresStore
 
 _DAY = datetime(2024, 5, 1, tzinfo=UTC)
@@ -29,7 +30,11 @@ def shelf(engine: Engine) -> DeadLetters:
             {"day": _DAY},
         )
         connection.execute(
-            text("UPDATE dead_letters SET state = 'closed' WHERE transaction_id = 'y'")
+            text(
+                "UPDATE dead_letters SET state = 'closed', retriable = true, model_version = '7',"
+                " attempt = 3, tried_at = now() - interval '2 hours 1 minute'"
+                " WHERE transaction_id = 'y'"
+            )
         )
     return DeadLetters(engine)
 
@@ -50,6 +55,15 @@ def shelf(engine: Engine) -> DeadLetters:
         (Filter(since=_DAY + timedelta(days=2)), ["a", "y"]),
         (Filter(until=_DAY + timedelta(days=2)), ["x"]),
         (Filter(source="topic", stages=["validate"]), []),
+        (Filter(ids=[2, 4]), ["y"]),
+        (Filter(ids=()), ["a", "y", "x"]),
+        (Filter(retriable=True), ["y"]),
+        (Filter(retriable=False), ["a", "x"]),
+        (Filter(model_version="7"), ["y"]),
+        (Filter(attempts_below=3), ["a", "x"]),
+        (Filter(attempts_below=4), ["a", "y", "x"]),
+        (Filter(due=timedelta(hours=1)), ["a", "x"]),
+        (Filter(due=timedelta(minutes=30)), ["a", "y", "x"]),
     ],
 )
 def test_letters_are_found_by_what_is_known_of_them(
