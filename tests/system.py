@@ -117,6 +117,11 @@ class System:
         with psycopg.connect(self.environment["ASSAY_POSTGRES__URL"]) as connection:
             return connection.execute(sql.encode(), values or None).fetchall()
 
+    def execute(self, sql: str) -> None:
+        """Changes the database by hand."""
+        with psycopg.connect(self.environment["ASSAY_POSTGRES__URL"]) as connection:
+            connection.execute(sql.encode())
+
     def balances(self) -> bool:
         """Whether `assay reconcile` finds the books in order."""
         return self.run("reconcile", "--json").exit_code == 0

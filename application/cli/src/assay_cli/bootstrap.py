@@ -2,28 +2,39 @@
 
 # ruff: noqa: PLC0415 - a command waits for the libraries that it uses, and for no others
 
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from getpass import getuser
+from importlib.metadata import version
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 from assay.domain.errors import Fatal, Unreadable
-from assay_adapters.console.run import complain, run
+from assay_adapters.console.run import complain, last_line, run
+from assay_adapters.console.signals import interrupt, on_signal
 
 if TYPE_CHECKING:
+    import polars as pl
     from sqlalchemy import Engine
 
+    from assay.domain.choice import Filter
+    from assay.pipeline.redrive import Services
+    from assay.pipeline.watch import Watch
     from assay_adapters.environment.settings import Survey
     from assay_adapters.http.config import ApiConfig
     from assay_adapters.postgres.config import PostgresConfig
-    from assay_adapters.postgres.lookup import DeadLetters, Filter
+    from assay_adapters.postgres.lookup import DeadLetters
     from assay_adapters.postgres.reconcile import Report
     from assay_adapters.s3.config import S3Config
 
-__all__ = ["Filter", "Report", "complain", "run"]
+__all__ = ["DeadLetters", "Report", "complain", "interrupt", "last_line", "on_signal", "run"]
 
 _CONNECT: Final = 3  # seconds that a probe waits for a connection
 _ANSWER: Final = 5  # and for an answer
 _NAMED: Final = 5  # buckets, at most
+_WORKERS: Final = 4  # chunks of a redrive that are worked on at once
 
 
 class Answer(NamedTuple):
@@ -95,6 +106,103 @@ def dead_letters() -> "Generator[DeadLetters]":
         yield DeadLetters(engine)
 
 
+def user() -> str:
+    """Who is logged in, as the system says."""
+    try:
+        return getuser()
+    except (OSError, KeyError):  # a container may have no name for its user
+        return "unknown"
+
+
+def discard(chosen: "Filter", *, by: str, reason: str) -> int:
+    """Discards open letters: see `assay_adapters.postgres.discard`."""
+    from assay_adapters.postgres import discard as discarding
+
+    with _engine() as engine:
+        return discarding.discard(engine, chosen, by=by, reason=reason)
+
+
+@contextmanager
+def importing(run_id: str, *, by: str) -> "Generator[Callable[[pl.DataFrame, str], int]]":
+    """Takes in frames of letters, each with where it comes from, and says how many were new.
+
+    The run is noted in the tables.
+    """
+    from assay_adapters.postgres.imports import import_letters
+    from assay_adapters.postgres.runs import end_run, start_run
+
+    with _engine() as engine:
+        start_run(engine, run_id, kind="import", source="import", version=version("assay"))
+        imported = 0
+
+        def take(letters: "pl.DataFrame", place: str) -> int:
+            nonlocal imported
+            new = import_letters(engine, letters, run_id=run_id, by=by, place=place)
+            imported += new
+            return new
+
+        yield take
+        end_run(engine, run_id, status="done", summary={"imported": imported})
+
+
+@dataclass(frozen=True)
+class Redriving:
+    """What a redrive needs.
+
+    Attributes:
+        services: what it is composed of.
+        letters: for those who want to know what is there.
+        watch: makes what it is watched by.
+        start: notes in the tables that the run has begun.
+        end: notes how it has ended.
+    """
+
+    services: "Services"
+    letters: "DeadLetters"
+    watch: "Callable[..., Watch]"
+    start: Callable[[], None]
+    end: Callable[[str, Mapping[str, Any]], None]
+
+
+@contextmanager
+def redriving(run_id: str, *, by: str, edits: Mapping[str, str]) -> Generator[Redriving]:
+    """All that a redrive is composed of, closed at the end of the block."""
+    from assay.pipeline.redrive import Services
+    from assay.pipeline.watch import Watch
+    from assay_adapters.clock.system import SystemClock
+    from assay_adapters.http.classifier import HttpClassifier
+    from assay_adapters.postgres.lookup import DeadLetters
+    from assay_adapters.postgres.runs import end_run, start_run
+    from assay_adapters.postgres.selection import PostgresSelection
+    from assay_adapters.postgres.store import PostgresStore
+    from assay_adapters.prometheus.meter import PrometheusMeter
+
+    api = _api()
+    with ExitStack() as stack:
+        engine = stack.enter_context(_engine())
+        classifier = HttpClassifier(api)
+        stack.callback(classifier.close)
+        executor = ThreadPoolExecutor(_WORKERS, thread_name_prefix="worker")
+        # What is still under way when a run fails is not waited for before it begins.
+        stack.callback(executor.shutdown, wait=True, cancel_futures=True)
+        clock = SystemClock()
+        yield Redriving(
+            services=Services(
+                selection=PostgresSelection(engine, run_id, by=by, edits=edits),
+                store=PostgresStore(engine, processing_type="redrive"),
+                classifier=classifier,
+                executor=executor,
+                clock=clock,
+            ),
+            letters=DeadLetters(engine),
+            watch=partial(Watch, PrometheusMeter(), clock, "redrive"),
+            start=lambda: start_run(
+                engine, run_id, kind="redrive", source="redrive", version=version("assay")
+            ),
+            end=lambda status, summary: end_run(engine, run_id, status=status, summary=summary),
+        )
+
+
 def migrate() -> list[str]:
     """Brings the tables to this version: see `assay_adapters.postgres.migrate`."""
     from assay_adapters.postgres import migrate as migrations
@@ -121,6 +229,34 @@ def blocks(uri: str) -> Iterator[bytes]:
     from assay_adapters.compression.decompress import decompress
 
     return decompress(uri, _s3_blocks(uri) if uri.startswith("s3://") else _file_blocks(uri))
+
+
+def lines_of(files: Iterable[str], standard: IO[bytes]) -> Iterator[tuple[str, Iterator[bytes]]]:
+    """Each of these files with its content, unpacked by its name's suffix.
+
+    Args:
+        files: paths, objects in S3 or what their names begin with, up to a `/`; `-` stands for
+        standard: which is read to its end.
+
+    Raises:
+        Unavailable: S3 is away.
+        Unreadable: a file does not exist, may not be read, or is damaged.
+        Fatal: the settings or rights of S3 are wrong.
+    """
+    from assay_adapters.compression.decompress import decompress
+
+    for uri in files:
+        if uri == "-":
+            yield "standard input", iter(partial(standard.read, 1 << 20), b"")
+        elif uri.startswith("s3://") and uri.endswith("/"):
+            from assay_adapters.s3.config import s3_client
+            from assay_adapters.s3.objects import S3Objects
+
+            objects = S3Objects(s3_client(_s3()))
+            for item in objects.list(uri):
+                yield item.uri, decompress(item.uri, objects.read(item))
+        else:
+            yield uri, blocks(uri)
 
 
 def _s3_blocks(uri: str) -> Iterator[bytes]:

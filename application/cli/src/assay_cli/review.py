@@ -1,11 +1,15 @@
-"""Dead letters as CSV for spreadsheets."""
+"""Dead letters as files: CSV for spreadsheets, JSON lines for programs."""
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import polars as pl
+
 from assay.domain.errors import Fatal
+from assay.wire.envelope import letters_to_jsonl
 from assay_cli.output import decoded, printable
 
 COLUMNS: Final = (
@@ -50,20 +54,50 @@ def write(out: Path, letters: Iterable[Mapping[str, Any]], *, delimiter: str, re
     Raises:
         Fatal: the file exists or cannot be written.
     """
+    with (
+        _whole(out, replace=replace) as part,
+        part.open("w", encoding="utf-8-sig", newline="") as file,
+    ):
+        return _write(csv.writer(file, delimiter=delimiter), letters)
+
+
+def write_lines(out: Path, letters: Iterable[pl.DataFrame], *, replace: bool) -> int:
+    """The same as JSON lines of `assay.wire.envelope`.
+
+    Args:
+        out: where to.
+        letters: frames shaped as `LETTERS`.
+        replace: whether a file of this name may be replaced.
+
+    Returns:
+        How many.
+
+    Raises:
+        Fatal: the file exists or cannot be written.
+    """
+    written = 0
+    with _whole(out, replace=replace) as part, part.open("wb") as file:
+        for each in letters:
+            file.write(letters_to_jsonl(each))
+            written += each.height
+    return written
+
+
+@contextmanager
+def _whole(out: Path, *, replace: bool) -> Generator[Path]:
+    """A file beside it that takes its place at the end of the block; only its owner may read it."""
     if out.exists() and not replace:
         raise Fatal(f"{out} exists; --force replaces it")
     part = out.with_name(f".{out.name}.part")
     try:
         part.unlink(missing_ok=True)
         part.touch(mode=0o600, exist_ok=False)
-        with part.open("w", encoding="utf-8-sig", newline="") as file:
-            written = _write(csv.writer(file, delimiter=delimiter), letters)
+        yield part
         part.replace(out)
     except OSError as error:
         raise Fatal(f"{out} cannot be written: {error.strerror}") from None
     finally:
         part.unlink(missing_ok=True)
-    return written
 
 
 def _write(rows: Any, letters: Iterable[Mapping[str, Any]]) -> int:

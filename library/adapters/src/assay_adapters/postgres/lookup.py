@@ -1,9 +1,10 @@
 """Dead letters as people look them up: how many, which, and what stands in one."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
+import polars as pl
 from sqlalchemy import (
     ARRAY,
     BigInteger,
@@ -17,6 +18,7 @@ from sqlalchemy import (
 )
 
 from assay.domain.choice import Filter
+from assay.domain.reject import LETTERS
 from assay_adapters.postgres.connection import translated
 from assay_adapters.postgres.tables import dead_letters, redrives
 
@@ -51,6 +53,8 @@ SIZE: Final = func.coalesce(func.octet_length(_c.raw), 0) + func.coalesce(
     func.octet_length(_c.header), 0
 )
 """Bytes of a letter, about."""
+_PAGE: Final = 10_000
+_PAGE_BYTES: Final = 8 << 20
 _FETCH: Final = 100  # letters of up to 1 MiB that are held at once
 
 
@@ -69,6 +73,7 @@ def conditions(chosen: Filter) -> Iterator[ColumnElement[bool]]:
         "since": lambda since: _c.created_at >= since,
         "until": lambda until: _c.created_at < until,
         "due": _is_due,
+        "held": lambda held: IS_HELD if held else ~IS_HELD,
     }
     for name, value in chosen.items():
         if value is not None and value not in ((), []):
@@ -114,6 +119,28 @@ class DeadLetters:
         query = select(*_FACTS).where(*conditions(chosen)).order_by(_c.id.desc()).limit(limit)
         with self._engine.connect() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
+
+    def pages(self, chosen: Filter, limit: int | None = None) -> Iterator[pl.DataFrame]:
+        """These letters in the order of their ids, shaped as `LETTERS`, in bounded memory.
+
+        Args:
+            chosen: which.
+            limit: how many, at most.
+        """
+        columns = tuple(_c[name] for name in LETTERS)
+        query = select(*columns, SIZE).where(*conditions(chosen)).order_by(_c.id).limit(limit)
+        held: list[Sequence[Any]] = []
+        size = 0
+        with translated(), self._engine.connect() as connection:
+            streamed = connection.execution_options(yield_per=_FETCH)
+            for *letter, weight in streamed.execute(query):
+                held.append(letter)
+                size += weight
+                if len(held) == _PAGE or size > _PAGE_BYTES:
+                    yield pl.DataFrame(held, schema=LETTERS, orient="row")
+                    held, size = [], 0
+        if held:
+            yield pl.DataFrame(held, schema=LETTERS, orient="row")
 
     @translated()
     def one(self, letter: int) -> dict[str, Any] | None:

@@ -22,6 +22,7 @@ class Filter(TypedDict, total=False):
         since: committed at this time or later.
         until: committed before this time.
         due: they were tried last at least that long ago, doubled for each attempt after the first.
+        held: whether a redrive that is at work holds them.
     """
 
     codes: Sequence[str]
@@ -36,3 +37,4 @@ class Filter(TypedDict, total=False):
     since: datetime | None
     until: datetime | None
     due: timedelta | None
+    held: bool | None

@@ -17,7 +17,7 @@ from assay.domain.transaction import TRANSACTIONS
 from assay.pipeline.files import decode as decode_file
 from assay.ports.clock import Clock
 from assay.ports.selection import Selection
-from assay.ports.source import AskPositions
+from assay.ports.source import AskPositions, Drain, no_drain
 from assay.wire.messages import decode as decode_messages
 
 Decoded: TypeAlias = tuple[pl.DataFrame, pl.DataFrame]
@@ -83,13 +83,16 @@ class LetterSource:
         self._paused = False
         self._renewed = self._next = clock.now()
 
-    def events(self, positions: AskPositions) -> Iterator[Chunk | Revoked | Idle]:
+    def events(
+        self, positions: AskPositions, drain: Drain = no_drain
+    ) -> Iterator[Chunk | Revoked | Idle]:
         """What happens, one event at a time, until every letter is handed out and acked.
 
         Raises:
             Unavailable: where the letters are is away.
             Fenced: the claim is lost.
         """
+        del drain  # nobody else is given what is claimed
         while True:
             self._keep_claim()
             if self._paused:

@@ -121,8 +121,12 @@ def letters_to_jsonl(letters: pl.DataFrame) -> bytes:
     return b"".join(map(_line, letters.iter_rows(named=True)))
 
 
-def letters_from_jsonl(body: bytes) -> pl.DataFrame:
+def letters_from_jsonl(body: bytes, *, first_line: int = 1) -> pl.DataFrame:
     """The letters of JSON lines, the inverse of `letters_to_jsonl`; empty lines are passed over.
+
+    Args:
+        body: whole lines.
+        first_line: the number that the first one has for people.
 
     Returns:
         Shaped as `LETTERS`, in the same order.
@@ -130,7 +134,7 @@ def letters_from_jsonl(body: bytes) -> pl.DataFrame:
     Raises:
         Unreadable: a line is not such an envelope; names the line and what is wrong with it.
     """
-    return pl.DataFrame(list(_letters(body)), schema=LETTERS, orient="row")
+    return pl.DataFrame(list(_letters(body, first_line)), schema=LETTERS, orient="row")
 
 
 def letters_to_messages(letters: pl.DataFrame) -> Iterator[Message]:
@@ -194,8 +198,8 @@ def _line(letter: dict[str, Any]) -> bytes:
     return envelope.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n"
 
 
-def _letters(body: bytes) -> Iterator[tuple[Any, ...]]:
-    for number, line in enumerate(body.split(b"\n"), start=1):
+def _letters(body: bytes, first_line: int) -> Iterator[tuple[Any, ...]]:
+    for number, line in enumerate(body.split(b"\n"), start=first_line):
         if line.strip():
             try:
                 letter = _letter(_Envelope.model_validate_json(line))

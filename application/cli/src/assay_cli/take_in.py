@@ -1,0 +1,113 @@
+"""The command `assay dead-letters import`."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Annotated, Any, Final
+from uuid import uuid4
+
+import polars as pl
+import typer
+
+from assay.domain.errors import DONE, NOTHING_TO_DO, Unreadable
+from assay.wire.envelope import letters_from_jsonl
+from assay_cli import bootstrap
+from assay_cli.ending import to_the_end
+from assay_cli.output import say
+
+_BLOCK: Final = 4 << 20
+
+
+def import_(
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE",
+            help="JSON lines as a run leaves them under errors/: a path, s3://bucket/key, what"
+            " begins with s3://bucket/errors/, or - for standard input; .gz and .zst too. May be"
+            " repeated.",
+        ),
+    ],
+    *,
+    by: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Who; unless given, who is logged in here."),
+    ] = None,
+) -> None:
+    """Take in dead letters that another database knows, or this one has lost.
+
+    A letter whose origin is known here is refused and counted: repeating an
+    import does no harm. The others are open, and can be tried again.
+
+    Examples:
+      assay dead-letters import s3://cards/errors/
+      assay dead-letters import letters.jsonl.gz
+
+    The last line on standard output is a summary in JSON.
+
+    Exit codes: 0 done, also where some were known; 65 a file cannot be read,
+    75 something is away: run again; 78 settings are wrong; 99 all were known.
+    """
+    result = Taken()
+    act = partial(_import, files, by or bootstrap.user(), result)
+    raise typer.Exit(to_the_end(act, result))
+
+
+@dataclass
+class Taken:
+    """What an import has done so far."""
+
+    run_id: str = field(default_factory=lambda: str(uuid4()))
+    status: str = "done"
+    exit_code: int = DONE
+    files: int = 0
+    read: int = 0
+    imported: int = 0
+
+    def summary(self) -> dict[str, Any]:
+        """The counts, as the last line of the run's output."""
+        return {
+            "run_id": self.run_id,
+            "status": self.status,
+            "files": self.files,
+            "read": self.read,
+            "imported": self.imported,
+            "known": self.read - self.imported,
+        }
+
+
+def _import(files: Iterable[str], by: str, result: Taken) -> None:
+    with bootstrap.importing(result.run_id, by=by) as take:
+        for name, letters in frames(files, result):
+            result.imported += take(letters, name)
+            result.read += letters.height
+    if known := result.read - result.imported:
+        say(f"{known:,} of {result.read:,} letters were known here already, and are refused.")
+    if not result.imported:
+        result.status, result.exit_code = "nothing_to_do", NOTHING_TO_DO
+
+
+def frames(files: Iterable[str], result: Taken) -> Iterator[tuple[str, pl.DataFrame]]:
+    """The letters of files, in frames shaped as `LETTERS`, with where they come from."""
+    for name, blocks in bootstrap.lines_of(files, sys.stdin.buffer):
+        first = 1
+        for lines in whole_lines(blocks):
+            try:
+                yield name, letters_from_jsonl(lines, first_line=first)
+            except Unreadable as error:
+                raise Unreadable(f"{name}: {error}") from None
+            first += lines.count(b"\n")
+        result.files += 1
+
+
+def whole_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes, about 4 MiB at a time, cut at the ends of lines."""
+    held = bytearray()
+    for block in blocks:
+        held += block
+        if len(held) >= _BLOCK and (end := held.rfind(b"\n") + 1):
+            yield bytes(held[:end])
+            del held[:end]
+    if held:
+        yield bytes(held)
