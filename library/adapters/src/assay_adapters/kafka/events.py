@@ -15,8 +15,8 @@ _PROPERTIES: Final = {
     "compression.type": "zstd",
     "linger.ms": 50,
     # Bounded: what has no room is dropped.
-    "queue.buffering.max.messages": 20_000,
-    "queue.buffering.max.kbytes": 16 << 10,
+    "queue.buffering.max.messages": 100_000,
+    "queue.buffering.max.kbytes": 32 << 10,
 }
 
 
@@ -49,7 +49,7 @@ class KafkaEvents:
         lost = 0
         for each in events:
             try:
-                self._producer.produce(self._topic, each)
+                self._take(each)
             except (BufferError, KafkaException):
                 lost += 1
         if lost:
@@ -61,6 +61,13 @@ class KafkaEvents:
         if self._producer.flush(_FLUSH):
             self._producer.purge()
             self._producer.poll(0)
+
+    def _take(self, event: bytes) -> None:
+        try:
+            self._producer.produce(self._topic, event)
+        except BufferError:
+            self._producer.poll(0)  # what is acknowledged makes room
+            self._producer.produce(self._topic, event)
 
     def _note(self, error: KafkaError | None, _: Report) -> None:
         if error is not None:
