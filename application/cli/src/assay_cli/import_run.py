@@ -1,14 +1,13 @@
-"""The command `assay dead-letters import`."""
+"""What `import` does between its options and its exit code."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Annotated, Any, Final
+from typing import Any, Final
 from uuid import uuid4
 
 import polars as pl
-import typer
 
 from assay.domain.errors import DONE, NOTHING_TO_DO, Unreadable
 from assay.wire.envelope import letters_from_jsonl
@@ -19,39 +18,10 @@ from assay_cli.output import say
 _BLOCK: Final = 4 << 20
 
 
-def import_(
-    files: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="FILE",
-            help="JSON lines as a run leaves them under errors/: a path, s3://bucket/key, what"
-            " begins with s3://bucket/errors/, or - for standard input; .gz and .zst too. May be"
-            " repeated.",
-        ),
-    ],
-    *,
-    by: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Who; unless given, who is logged in here."),
-    ] = None,
-) -> None:
-    """Take in dead letters that another database knows, or this one has lost.
-
-    A letter whose origin is known here is refused and counted: repeating an
-    import does no harm. The others are open, and can be tried again.
-
-    Examples:
-      assay dead-letters import s3://cards/errors/
-      assay dead-letters import letters.jsonl.gz
-
-    The last line on standard output is a summary in JSON.
-
-    Exit codes: 0 done, also where some were known; 65 a file cannot be read,
-    75 something is away: run again; 78 settings are wrong; 99 all were known.
-    """
+def run(files: Sequence[str], *, by: str) -> int:
+    """Takes in the letters of files; returns the exit code."""
     result = Taken()
-    act = partial(_import, files, by or bootstrap.user(), result)
-    raise typer.Exit(to_the_end(act, result))
+    return to_the_end(partial(_import, files, by, result), result)
 
 
 @dataclass
