@@ -6,7 +6,7 @@ from threading import Lock
 from typing import Any, Final
 
 import polars as pl
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from assay.domain.errors import Unavailable, Unreadable
 from assay.domain.position import Partition
@@ -151,11 +151,22 @@ class WholeRecords:
         at = TopicPartition(source.removeprefix(_STREAMS), int(partition), position)
         with self._lock, translated():
             self._consumer = self._consumer or _consumer(self._config)
+            if not self._has(at):
+                return None
             self._consumer.assign([at])
             try:
                 return self._read(position)
             finally:
                 self._consumer.unassign()
+
+    def _has(self, at: TopicPartition) -> bool:
+        try:
+            first, after = self._consumer.get_watermark_offsets(at, timeout=_SILENCE)
+        except KafkaException as error:
+            if error.args[0].code() in _GONE:
+                return False
+            raise
+        return first <= at.offset < after
 
     def _read(self, position: int) -> bytes | None:
         until = time.monotonic() + _SILENCE
