@@ -37,7 +37,15 @@ from assay_batch.config import BatchConfig
 from assay_batch.places import Places, is_s3
 from assay_batch.run import Services
 
-__all__ = ["complain", "decompress", "interrupt", "last_line", "on_signal", "read_text", "run"]
+__all__ = [
+    "complain",
+    "decompress",
+    "interrupt",
+    "last_line",
+    "on_signal",
+    "read_text",
+    "run",
+]
 
 _RELAY = "batch"
 """All batch runs share one relay's name: what one has left behind the next takes up at once, and

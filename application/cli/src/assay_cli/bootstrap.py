@@ -14,11 +14,13 @@ from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 from assay.domain.errors import Fatal, Unreadable
 from assay_adapters.console.run import complain, last_line, run
 from assay_adapters.console.signals import interrupt, on_signal
+from assay_cli.offsets import Bounds, Topic
 
 if TYPE_CHECKING:
     import polars as pl
     from sqlalchemy import Engine
 
+    from assay.domain.books import Report
     from assay.domain.choice import Filter
     from assay.pipeline.redrive import Services
     from assay.pipeline.watch import Watch
@@ -28,10 +30,9 @@ if TYPE_CHECKING:
     from assay_adapters.kafka.reading import WholeRecords
     from assay_adapters.postgres.config import PostgresConfig
     from assay_adapters.postgres.lookup import DeadLetters
-    from assay_adapters.postgres.reconcile import Report
     from assay_adapters.s3.config import S3Config
 
-__all__ = ["DeadLetters", "Report", "complain", "interrupt", "last_line", "on_signal", "run"]
+__all__ = ["DeadLetters", "complain", "interrupt", "last_line", "on_signal", "run"]
 
 _CONNECT: Final = 3  # seconds that a probe waits for a connection
 _ANSWER: Final = 5  # and for an answer
@@ -251,6 +252,30 @@ def reconcile() -> "Report":
 
     with _engine() as engine:
         return books.reconcile(engine)
+
+
+def topics() -> Callable[[str], Topic | None] | None:
+    """What the brokers say of a topic by its name; None where no settings name any broker.
+
+    What is returned raises `Unavailable` while Kafka is away.
+
+    Raises:
+        Fatal: the settings are wrong.
+    """
+    from assay_adapters.environment.settings import is_named, load_section
+    from assay_adapters.kafka.config import KafkaConfig
+    from assay_adapters.kafka.topics import Topics
+
+    if not is_named("kafka"):
+        return None
+    topics = Topics(load_section("kafka", KafkaConfig))
+
+    def ask(name: str) -> Topic | None:
+        if (found := topics.find(name)) is None:
+            return None
+        return Topic(found.id, {each: Bounds(*at) for each, at in topics.bounds(found).items()})
+
+    return ask
 
 
 def blocks(uri: str) -> Iterator[bytes]:

@@ -5,8 +5,9 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from pydantic import Field
 from sqlalchemy import Engine, QueuePool
@@ -16,6 +17,7 @@ from assay.domain.errors import AssayError, Fatal
 from assay.domain.reject import REDRIVE
 from assay.pipeline.redrive import Services as RedriveServices
 from assay.ports.objects import Objects
+from assay.ports.store import Store
 from assay_adapters.clock.system import SystemClock
 from assay_adapters.compression.decompress import decompress
 from assay_adapters.console.run import complain, last_line, run
@@ -40,6 +42,7 @@ from assay_adapters.postgres.connection import engine_for
 from assay_adapters.postgres.letters import PostgresLetters
 from assay_adapters.postgres.lookup import DeadLetters
 from assay_adapters.postgres.migrate import check
+from assay_adapters.postgres.retire import retire
 from assay_adapters.postgres.runs import end_run, start_run
 from assay_adapters.postgres.selection import PostgresSelection
 from assay_adapters.postgres.store import PostgresStore
@@ -51,6 +54,7 @@ from assay_adapters.status.server import served
 from assay_streaming import dead_letters
 from assay_streaming.config import StreamConfig
 from assay_streaming.consume import PIPELINE, Request, Result, Services
+from assay_streaming.gaps import Gaps, Retire, find
 from assay_streaming.health import Health
 from assay_streaming.outlet import Outlet
 
@@ -65,13 +69,13 @@ class KafkaSettings(Settings):
     log: LogConfig = Field(default_factory=LogConfig)
 
 
-class RelaySettings(KafkaSettings):
-    """What the dead-letter service reads where it publishes only."""
+class BookSettings(KafkaSettings):
+    """What is needed to hold a topic against its books, and to publish their letters."""
 
     postgres: PostgresConfig
 
 
-class ConsumerSettings(KafkaSettings):
+class ConsumerSettings(BookSettings):
     """What the consumer reads from the environment."""
 
     postgres: PostgresConfig
@@ -82,6 +86,20 @@ class PublishSettings(KafkaSettings):
     """What the publisher of files reads from the environment."""
 
     s3: S3Config = Field(default_factory=S3Config)
+
+
+class Books(NamedTuple):
+    """A topic beside its books.
+
+    Attributes:
+        gaps: what the topic has lost.
+        note: keeps a run of this kind, with what it did.
+    """
+
+    gaps: Gaps
+    store: Store
+    retire: Retire
+    note: Callable[[str, dict[str, Any]], None]
 
 
 AnySettings = TypeVar("AnySettings", bound=KafkaSettings)
@@ -233,7 +251,7 @@ class _Redrives:
 @contextmanager
 def dead_letter_service(
     request: dead_letters.Request,
-    settings: RelaySettings | ConsumerSettings,
+    settings: BookSettings,
     result: dead_letters.Result,
 ) -> Generator[dead_letters.Services]:
     """All that the dead-letter service is composed of, closed at the end of the block.
@@ -336,3 +354,33 @@ def objects_for(uris: Sequence[str], settings: PublishSettings) -> Objects:
     if len(kinds) > 1:
         raise Fatal("files are all in S3 or all on this machine: publish once for each")
     return S3Objects(s3_client(settings.s3)) if kinds == {True} else LocalObjects()
+
+
+@contextmanager
+def books(settings: BookSettings, source: str) -> Generator[Books]:
+    """A topic beside its books, for as long as the block lasts.
+
+    Raises:
+        Unavailable: PostgreSQL or Kafka is away.
+        Fatal: settings or tables are wrong, or there is no such topic.
+    """
+    engine = engine_for(settings.postgres)
+    try:
+        check(engine)
+        topics = Topics(settings.kafka)
+        topic = topics.named(settings.stream.topic)
+        bounds = {str(number): each for number, each in topics.bounds(topic).items()}
+        store = PostgresStore(engine, processing_type="accept-gap")
+
+        def note(run_id: str, facts: dict[str, Any]) -> None:
+            start_run(engine, run_id, kind="accept-gap", source=source, version=version("assay"))
+            end_run(engine, run_id, status="done", summary=facts)
+
+        yield Books(
+            gaps=find(store.positions(source, sorted(bounds)), bounds, topic.id),
+            store=store,
+            retire=partial(retire, engine),
+            note=note,
+        )
+    finally:
+        engine.dispose()

@@ -33,91 +33,6 @@ def topics() -> None:
         typer.echo(f"{name}: {'made' if is_new else 'is there'}")
 
 
-@app.command()
-def consume(
-    *,
-    topic: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Not the one of ASSAY_STREAM__TOPIC.")
-    ] = None,
-    group: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Consumers of one group share the topic's partitions; unless given,"
-            " ASSAY_STREAM__GROUP.",
-        ),
-    ] = None,
-    instance_id: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="A name that this consumer keeps when it is started again, so that a short"
-            " absence moves no partition. Each consumer has its own.",
-        ),
-    ] = None,
-    start: Annotated[
-        Literal["earliest", "latest"] | None,
-        typer.Option("--from", help="Where a topic begins that was never read."),
-    ] = None,
-    reject_limit: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            max=1,
-            metavar="SHARE",
-            help="The share of the latest records that may be rejected, from 0 to 1. Beyond it the"
-            " consumer stops, since something else than the records must be wrong. 1 accepts any.",
-        ),
-    ] = 0.5,
-    until_idle: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            metavar="SECONDS",
-            help="End once all is read and nothing has come for so long; unless given, never.",
-        ),
-    ] = None,
-    status_port: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            max=65_535,
-            metavar="PORT",
-            help="Where /health/live, /health/ready and /metrics are told; 0 takes a free one.",
-        ),
-    ] = None,
-) -> None:
-    """Classify a topic's records and store transactions, predictions and rejects.
-
-    Start as many as you like in one group, on as many machines: each record leaves
-    through exactly one door, whoever is stopped, killed or cut off. Where reading
-    goes on stands in PostgreSQL; Kafka's own offsets follow for lag monitors.
-
-    SIGTERM and Ctrl-C end it: what was read by then is committed. A second one ends
-    it at once, and loses nothing either.
-
-    The last line on standard output is a summary in JSON.
-
-    Exit codes: 0 stopped; 65 too many records were rejected; 75 PostgreSQL was away
-    at the start; 78 settings, rights or tables are wrong, or records that were never
-    read are gone from the topic.
-    """
-    from assay_streaming import command
-
-    code = command.consume(
-        overrides={
-            "topic": topic,
-            "group": group,
-            "instance_id": instance_id,
-            "start": start,
-            "status_port": status_port,
-        },
-        reject_limit=reject_limit,
-        until_idle=until_idle,
-    )
-    raise typer.Exit(code)
-
-
 _Topic = Annotated[
     str | None, typer.Option(metavar="NAME", help="Another topic than ASSAY_STREAM__TOPIC names.")
 ]
@@ -246,6 +161,114 @@ def publish(
     raise typer.Exit(producers.publish(uris, contract, topic=topic, rejects=rejects))
 
 
+@app.command()
+def consume(
+    *,
+    topic: _Topic = None,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Consumers of one group share the topic's partitions; unless given,"
+            " ASSAY_STREAM__GROUP.",
+        ),
+    ] = None,
+    instance_id: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="A name that this consumer keeps when it is started again, so that a short"
+            " absence moves no partition. Each consumer has its own.",
+        ),
+    ] = None,
+    start: Annotated[
+        Literal["earliest", "latest"] | None,
+        typer.Option("--from", help="Where a topic begins that was never read."),
+    ] = None,
+    reject_limit: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            metavar="SHARE",
+            help="The share of the latest records that may be rejected, from 0 to 1. Beyond it the"
+            " consumer stops, since something else than the records must be wrong. 1 accepts any.",
+        ),
+    ] = 0.5,
+    until_idle: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="End once all is read and nothing has come for so long; unless given, never.",
+        ),
+    ] = None,
+    status_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65_535,
+            metavar="PORT",
+            help="Where /health/live, /health/ready and /metrics are told; 0 takes a free one.",
+        ),
+    ] = None,
+) -> None:
+    """Classify a topic's records and store transactions, predictions and rejects.
+
+    Start as many as you like in one group, on as many machines: each record leaves
+    through exactly one door, whoever is stopped, killed or cut off. Where reading
+    goes on stands in PostgreSQL; Kafka's own offsets follow for lag monitors.
+
+    SIGTERM and Ctrl-C end it: what was read by then is committed. A second one ends
+    it at once, and loses nothing either.
+
+    The last line on standard output is a summary in JSON.
+
+    Exit codes: 0 stopped; 65 too many records were rejected; 75 PostgreSQL was away
+    at the start; 78 settings, rights or tables are wrong, or records that were never
+    read are gone from the topic.
+    """
+    from assay_streaming import consumer
+
+    code = consumer.consume(
+        overrides={
+            "topic": topic,
+            "group": group,
+            "instance_id": instance_id,
+            "start": start,
+            "status_port": status_port,
+        },
+        reject_limit=reject_limit,
+        until_idle=until_idle,
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+def accept_gap(
+    *,
+    topic: _Topic = None,
+    dry: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be accepted; change nothing.")
+    ] = False,
+) -> None:
+    """Let the books go on where a topic has lost records before they were read.
+
+    A consumer that finds such a loss stops and names this command. What retention
+    has deleted is entered as a range without records, which `assay reconcile` shows.
+    A topic that was made anew is read from its beginning; the books of the old one
+    are kept under another name.
+
+    Stop the consumers of the topic first. The last line is a summary in JSON.
+
+    Exit codes: 0 accepted; 75 PostgreSQL or Kafka is away, or a consumer went on
+    meanwhile; 78 settings are wrong; 99 there is no gap.
+    """
+    from assay_streaming import consumer
+
+    raise typer.Exit(consumer.accept_gap(topic=topic, dry=dry))
+
+
 @app.command("dead-letters")
 def dead_letters(
     *,
@@ -307,9 +330,9 @@ def dead_letters(
     once, at all; 78 settings, rights or tables are wrong; 99 once, and there was
     nothing to do.
     """
-    from assay_streaming import command
+    from assay_streaming import dead_letter_command
 
-    code = command.dead_letters(
+    code = dead_letter_command.dead_letters(
         overrides={
             "max_attempts": max_attempts,
             "retry_delay": retry_delay,

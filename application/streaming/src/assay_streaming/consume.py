@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 import structlog
 
 from assay.domain import metrics
-from assay.domain.errors import AssayError, Unavailable
+from assay.domain.errors import Unavailable
 from assay.domain.outcome import Outcome
 from assay.domain.position import Partition
 from assay.domain.reject import by_code
@@ -218,23 +218,3 @@ def consume(request: Request, services: Services, result: Result, progress: Prog
             if clock.now() >= looked + _EVERY:
                 looked = clock.now()
                 look()
-
-
-class Ending(Protocol):
-    """How a service ends; its status is `running` until then."""
-
-    status: str
-    exit_code: int
-
-
-def ended(result: Ending, error: BaseException | None) -> None:
-    """Notes how a service has ended: by itself, or by this."""
-    match error:
-        case None if result.status == "running":
-            result.status = "stopped"
-        case None:
-            pass
-        case AssayError():
-            result.status, result.exit_code = "failed", error.exit_code
-        case _:
-            result.status, result.exit_code = "failed", 1

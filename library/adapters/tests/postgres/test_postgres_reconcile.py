@@ -4,13 +4,14 @@ import polars as pl
 import pytest
 from sqlalchemy import Engine, text
 
+from assay.domain.books import Unfinished
 from assay.domain.outcome import letters as letters_of
 from assay.domain.reject import faults
 from assay.domain.tally import Tally
 from assay.testing.frames import outcome, together, transaction
 from assay_adapters.postgres.discard import discard
 from assay_adapters.postgres.imports import import_letters
-from assay_adapters.postgres.reconcile import Unfinished, reconcile
+from assay_adapters.postgres.reconcile import reconcile
 from assay_adapters.postgres.selection import PostgresSelection
 from assay_adapters.postgres.store import PostgresStore
 
@@ -49,8 +50,8 @@ def test_books_that_were_kept_balance(books: Engine) -> None:
     assert report.entries == 6
     assert report.tally == Tally(read=11, classified=5, rejected=5, duplicate=1)
     assert report.unfinished == (
-        Unfinished("redrive", "run-3", 2),
-        Unfinished("topic", "transactions/0", 44),
+        Unfinished("redrive", "run-3", 2, 0, None),
+        Unfinished("topic", "transactions/0", 44, 40, None),
     )
 
 

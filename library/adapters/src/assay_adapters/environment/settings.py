@@ -116,6 +116,12 @@ def load_section(name: str, config: type[Config], *, strict: bool = True) -> Con
     return getattr(load(_made_of({name: config}), strict=strict), name)
 
 
+def is_named(section: str) -> bool:
+    """Whether the environment or `.env` says anything of a section."""
+    begins = f"{PREFIX}{section}__".lower()
+    return any(name.startswith(begins) for given in _given(Settings) for name in given)
+
+
 def survey(configs: Mapping[str, type[BaseModel]]) -> Survey:
     """What stands in these sections, and all that is wrong, without failing."""
     problems: Sequence[str] = ()

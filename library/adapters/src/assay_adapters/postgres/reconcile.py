@@ -1,11 +1,10 @@
 """The books, proved from the tables alone."""
 
-from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import Connection, Engine, text
 
-from assay.domain.position import Partition
+from assay.domain.books import Difference, Gap, Report, Unfinished
 from assay.domain.tally import Tally
 from assay_adapters.postgres.connection import translated
 
@@ -20,7 +19,16 @@ _TOTAL: Final = text("""
     FROM ledger
 """)
 _UNFINISHED: Final = text("""
-    SELECT source, partition, next FROM positions
+    SELECT
+        source,
+        partition,
+        next,
+        (
+            SELECT min(first) FROM ledger
+            WHERE ledger.source = positions.source AND ledger.partition = positions.partition
+        ) AS first,
+        numbering
+    FROM positions
     WHERE end_state IS NULL AND source <> 'import' AND (
         source <> 'redrive' OR EXISTS (
             SELECT FROM redrives
@@ -143,6 +151,12 @@ _LIVES: Final = text("""
         (SELECT count(*) FROM dead_letter_actions WHERE action = 'discarded') AS discardings,
         (SELECT count(*) FROM dead_letters WHERE state = 'discarded') AS discarded
 """)
+_GAPS: Final = text("""
+    SELECT ledger.source, partition, first, next
+    FROM ledger JOIN runs USING (run_id)
+    WHERE kind = 'accept-gap'
+    ORDER BY ledger.source, partition, first
+""")
 # Nothing leaves by two doors.
 _TWICE: Final = text("""
     SELECT source, partition, count(*)
@@ -161,53 +175,6 @@ _TWICE: Final = text("""
     GROUP BY source, partition
     ORDER BY source, partition
 """)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Difference:
-    """Two numbers that should be equal.
-
-    Attributes:
-        what: what they count, in words.
-        expected: what the books say; None where they say nothing.
-        found: what is there; None where there is nothing.
-        source: where; None where it is about all.
-        partition: the same.
-        run_id: the same.
-    """
-
-    what: str
-    expected: int | None
-    found: int | None
-    source: str | None = None
-    partition: Partition | None = None
-    run_id: str | None = None
-
-
-@dataclass(frozen=True)
-class Unfinished:
-    """A partition that stands at `next` and has no end yet; a topic's never has."""
-
-    source: str
-    partition: Partition
-    next: int
-
-
-@dataclass(frozen=True)
-class Report:
-    """What the books say.
-
-    Attributes:
-        entries: the ledger's entries.
-        tally: their sum.
-        differences: none where the books balance.
-        unfinished: for information.
-    """
-
-    entries: int
-    tally: Tally
-    differences: tuple[Difference, ...]
-    unfinished: tuple[Unfinished, ...]
 
 
 @translated()
@@ -241,7 +208,8 @@ def reconcile(engine: Engine) -> Report:
             *_redriven(connection),
         )
         unfinished = tuple(Unfinished(*row) for row in connection.execute(_UNFINISHED))
-        return Report(entries, Tally(*sums), differences, unfinished)
+        gaps = tuple(Gap(*row) for row in connection.execute(_GAPS))
+        return Report(entries, Tally(*sums), differences, unfinished, gaps)
 
 
 def _rows(connection: Connection) -> list[Difference]:
