@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from getpass import getuser
 from importlib.metadata import version
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from assay_adapters.environment.settings import Survey
     from assay_adapters.http.config import ApiConfig
     from assay_adapters.kafka.config import KafkaConfig
+    from assay_adapters.kafka.reading import WholeRecords
     from assay_adapters.postgres.config import PostgresConfig
     from assay_adapters.postgres.lookup import DeadLetters
     from assay_adapters.s3.config import S3Config
@@ -157,6 +158,32 @@ def importing(run_id: str, *, by: str) -> "Generator[Callable[[pl.DataFrame, str
         finally:
             with suppress(AssayError):  # the books are kept elsewhere; this is a note
                 end_run(engine, run_id, status=status, summary={"imported": imported})
+
+
+def letters_on(topic: str) -> "Iterator[tuple[pl.DataFrame, int]]":
+    """The letters on a topic: see `assay_adapters.kafka.reading`."""
+    from assay_adapters.kafka.reading import letters_on
+
+    return letters_on(_kafka(), topic)
+
+
+def whole_record(source: str, partition: str, position: int) -> bytes | None:
+    """The bytes of a record of a topic: see `assay_adapters.kafka.reading.WholeRecords`.
+
+    Raises:
+        Unavailable: Kafka is away.
+        Fatal: the settings of Kafka are wrong or missing, or the topic may not be read.
+    """
+    if not source.startswith("kafka/"):
+        return None
+    return _whole_records()(source, partition, position)
+
+
+@cache
+def _whole_records() -> "WholeRecords":
+    from assay_adapters.kafka.reading import WholeRecords
+
+    return WholeRecords(_kafka())
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def run(
     request = Request(
         run_id=str(uuid4()),
         chosen={**chosen, "states": ("open",), "attempts_below": max_attempts},
-        reading=Reading(_contracts(contracts, dry=dry), _edits(edits)),
+        reading=Reading(_contracts(contracts, dry=dry), _edits(edits), bootstrap.whole_record),
         policy=Policy(patience=patience),
         limit=limit,
         rate=rate,
