@@ -1,7 +1,6 @@
 """kill -9 at any instant of a batch run: run it again, and all is as if nothing had happened."""
 
 import json
-import multiprocessing
 import os
 import random
 import re
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 from demo.samples import csv
-from system import System
+from system import FORKS, System
 
 KILLS = 30
 FILES = {f"in/{number}.csv": csv(1_500, seed=number, broken=0.02) for number in range(1, 5)}
@@ -52,14 +51,12 @@ def _batch(environment: dict[str, str], arguments: Sequence[str]) -> None:
 @pytest.fixture
 def start() -> Callable[[System], BaseProcess]:
     """Starts a run within milliseconds."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["assay_batch.cli", "assay_batch.command"])
 
     def begin(system: System) -> BaseProcess:
         contract = str(system.contract("transactions"))
         environment = system.environment | {"ASSAY_BATCH__CHUNK_RECORDS": "100"}
         arguments = [system.uri("in/"), "--contract", contract, "--archive"]
-        process = context.Process(target=_batch, args=(environment, arguments))
+        process = FORKS.Process(target=_batch, args=(environment, arguments))
         process.start()
         return process
 

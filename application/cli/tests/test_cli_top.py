@@ -179,7 +179,7 @@ def test_the_picture_fits_a_terminal_of_80_columns(services: int, partitions: in
     assert max(map(len, lines)) <= 80
     assert "…" not in "".join(lines)
     assert sum("61,728,390" in line for line in lines) == services
-    assert sum(line.count("7,654,321") for line in lines) == partitions
+    assert sum(line.count("7,654,321 ") for line in lines if "to come" not in line) == partitions
     assert "dead letters: 1,234 open, 5 closed, 0 discarded" in lines
     assert len(lines) <= 24
 

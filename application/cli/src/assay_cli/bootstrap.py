@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from getpass import getuser
 from importlib.metadata import version
 from time import monotonic
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from assay.pipeline.watch import Watch
     from assay_adapters.environment.settings import Survey
     from assay_adapters.http.config import ApiConfig
+    from assay_adapters.kafka.config import KafkaConfig
+    from assay_adapters.kafka.reading import WholeRecords
     from assay_adapters.postgres.config import PostgresConfig
     from assay_adapters.postgres.lookup import DeadLetters
     from assay_adapters.s3.config import S3Config
@@ -75,6 +77,13 @@ def _s3(*, strict: bool = True) -> "S3Config":
     from assay_adapters.s3.config import S3Config
 
     return load_section("s3", S3Config, strict=strict)
+
+
+def _kafka() -> "KafkaConfig":
+    from assay_adapters.environment.settings import load_section
+    from assay_adapters.kafka.config import KafkaConfig
+
+    return load_section("kafka", KafkaConfig)
 
 
 def _api(*, strict: bool = True) -> "ApiConfig":
@@ -152,6 +161,32 @@ def importing(run_id: str, *, by: str) -> "Generator[Callable[[pl.DataFrame, str
 
         yield take
         end_run(engine, run_id, status="done", summary={"imported": imported})
+
+
+def letters_on(topic: str) -> "Iterator[tuple[pl.DataFrame, int]]":
+    """The letters on a topic: see `assay_adapters.kafka.reading`."""
+    from assay_adapters.kafka.reading import letters_on
+
+    return letters_on(_kafka(), topic)
+
+
+def whole_record(source: str, partition: str, position: int) -> bytes | None:
+    """The bytes of a record of a topic: see `assay_adapters.kafka.reading.WholeRecords`.
+
+    Raises:
+        Unavailable: Kafka is away.
+        Fatal: the settings of Kafka are wrong or missing, or the topic may not be read.
+    """
+    if not source.startswith("kafka/"):
+        return None
+    return _whole_records()(source, partition, position)
+
+
+@cache
+def _whole_records() -> "WholeRecords":
+    from assay_adapters.kafka.reading import WholeRecords
+
+    return WholeRecords(_kafka())
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ import typer
 from assay.domain.choice import Filter
 from assay.domain.errors import DATA, Fatal
 from assay_cli import bootstrap, review
-from assay_cli.give_up import discard
+from assay_cli.discard import discard
+from assay_cli.import_letters import import_
 from assay_cli.letter_filter import filtered
 from assay_cli.output import Json, add, decoded, plain, print_json, say, show, table
 from assay_cli.redrive import redrive
-from assay_cli.take_in import import_
 
 app = typer.Typer(
     help="Look at the records that were rejected, and bring them back.", no_args_is_help=True
@@ -141,7 +141,10 @@ def export(
     """
     with bootstrap.dead_letters() as letters:
         if form == "jsonl":
-            written = review.write_lines(out, letters.pages(chosen), replace=force)
+            from assay.wire.envelope import letters_to_jsonl  # noqa: PLC0415 - help waits for no polars
+
+            lines = map(letters_to_jsonl, letters.pages(chosen))
+            written = review.write_lines(out, lines, replace=force)
         else:
             written = review.write(out, letters.every(chosen), delimiter=delimiter, replace=force)
     if as_json:

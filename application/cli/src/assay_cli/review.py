@@ -6,10 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import polars as pl
-
 from assay.domain.errors import Fatal
-from assay.wire.envelope import letters_to_jsonl
 from assay_cli.output import decoded, printable
 
 COLUMNS: Final = (
@@ -61,12 +58,12 @@ def write(out: Path, letters: Iterable[Mapping[str, Any]], *, delimiter: str, re
         return _write(csv.writer(file, delimiter=delimiter), letters)
 
 
-def write_lines(out: Path, letters: Iterable[pl.DataFrame], *, replace: bool) -> int:
-    """The same as JSON lines of `assay.wire.envelope`.
+def write_lines(out: Path, letters: Iterable[bytes], *, replace: bool) -> int:
+    """The same as JSON lines.
 
     Args:
         out: where to.
-        letters: frames shaped as `LETTERS`.
+        letters: in lines of `assay.wire.envelope`, some at a time.
         replace: whether a file of this name may be replaced.
 
     Returns:
@@ -78,8 +75,8 @@ def write_lines(out: Path, letters: Iterable[pl.DataFrame], *, replace: bool) ->
     written = 0
     with _whole(out, replace=replace) as part, part.open("wb") as file:
         for each in letters:
-            file.write(letters_to_jsonl(each))
-            written += each.height
+            file.write(each)
+            written += each.count(b"\n")
     return written
 
 

@@ -1,22 +1,19 @@
 """What `consume` and `accept-gap` do between their options and their exit codes."""
 
-import traceback
 from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
-import structlog
 from rich.console import Console
 
-from assay.domain.errors import DONE, NOTHING_TO_DO, AssayError
+from assay.domain.errors import DONE, NOTHING_TO_DO
 from assay.pipeline.pump import Policy
 from assay_streaming import bootstrap
-from assay_streaming.consume import Request, Result, ended
+from assay_streaming.consume import Request, Result
 from assay_streaming.consume import consume as run_consumer
+from assay_streaming.ending import overridden, to_the_end, until_its_end
 from assay_streaming.gaps import accept
 from assay_streaming.progress import shown
-
-_log: Any = structlog.get_logger(__name__)
 
 
 def consume(*, overrides: Mapping[str, Any], reject_limit: float, until_idle: float | None) -> int:
@@ -29,9 +26,8 @@ def consume(*, overrides: Mapping[str, Any], reject_limit: float, until_idle: fl
         Fatal: the settings are wrong.
     """
     settings = bootstrap.read(bootstrap.ConsumerSettings)
-    given = {name: value for name, value in overrides.items() if value is not None}
-    stream = settings.stream.model_copy(update=given)
-    settings = settings.model_copy(update={"stream": stream})
+    settings = overridden(settings, overrides)
+    stream = settings.stream
     request = Request(
         run_id=str(uuid4()),
         source=f"kafka/{stream.topic}",
@@ -45,28 +41,16 @@ def consume(*, overrides: Mapping[str, Any], reject_limit: float, until_idle: fl
         until_idle=until_idle,
     )
     result = Result(request.run_id)
-    console = Console(stderr=True)
-    try:
-        with bootstrap.consumer(request, settings, result) as services:
-            error: BaseException | None = None
-            try:
-                with shown(console) as progress:
-                    run_consumer(request, services, result, progress)
-            except BaseException as raised:
-                error = raised
-                raise
-            finally:
-                ended(result, error)
-    except AssayError as stopped_by:
-        ended(result, stopped_by)
-        bootstrap.complain(str(stopped_by))
-    except Exception as fault:  # noqa: BLE001 - whatever it is, the summary comes last
-        # Its message is left out: it may hold what no log may.
-        where = traceback.format_tb(fault.__traceback__)
-        _log.error("a fault of Assay", error=type(fault).__name__, where=where)
-        ended(result, fault)
-    bootstrap.last_line(result.summary())
-    return result.exit_code
+
+    def act() -> None:
+        with (
+            bootstrap.consumer(request, settings, result) as services,
+            until_its_end(result),
+            shown(Console(stderr=True)) as progress,
+        ):
+            run_consumer(request, services, result, progress)
+
+    return to_the_end(act, result)
 
 
 def accept_gap(*, topic: str | None, dry: bool) -> int:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -14,3 +15,28 @@ def create(servers: str, name: str, *, partitions: int = 3) -> str:
     created = admin.create_topics([NewTopic(name, partitions)], operation_timeout=SECONDS)
     created[name].result(SECONDS)
     return name
+
+
+def read(servers: str, name: str) -> list[tuple[bytes | None, bytes | None]]:
+    """Key and value of all messages that a topic has by now, partition by partition.
+
+    Raises:
+        TimeoutError: they do not come.
+    """
+    config = {"bootstrap.servers": servers, "group.id": name, "fetch.wait.max.ms": 10}
+    consumer: Any = Consumer(config)  # its stubs are partial
+    try:
+        partitions = consumer.list_topics(name, SECONDS).topics[name].partitions
+        starts = [TopicPartition(name, each, 0) for each in partitions]
+        whole = sum(consumer.get_watermark_offsets(each, SECONDS)[1] for each in starts)
+        consumer.assign(starts)
+        messages: list[Any] = []
+        while len(messages) < whole:
+            found = consumer.consume(min(10_000, whole - len(messages)), SECONDS)
+            if not found or any(message.error() for message in found):
+                raise TimeoutError(f"{whole - len(messages)} messages of {name} do not come")
+            messages += found
+    finally:
+        consumer.close()
+    messages.sort(key=lambda message: (message.partition(), message.offset()))
+    return [(message.key(), message.value()) for message in messages]

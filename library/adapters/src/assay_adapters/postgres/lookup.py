@@ -17,7 +17,7 @@ from sqlalchemy import (
     select,
 )
 
-from assay.domain.choice import Filter
+from assay.domain.choice import ENOUGH, Filter
 from assay.domain.reject import LETTERS
 from assay_adapters.postgres.connection import translated
 from assay_adapters.postgres.tables import dead_letters, redrives
@@ -53,6 +53,7 @@ SIZE: Final = func.coalesce(func.octet_length(_c.raw), 0) + func.coalesce(
     func.octet_length(_c.header), 0
 )
 """Bytes of a letter, about."""
+_DOUBLINGS: Final = 32  # more of them overflow before they are cut
 _PAGE: Final = 10_000
 _PAGE_BYTES: Final = 8 << 20
 _FETCH: Final = 100  # letters of up to 1 MiB that are held at once
@@ -67,6 +68,7 @@ def conditions(chosen: Filter) -> Iterator[ColumnElement[bool]]:
         "ids": lambda ids: _c.id == any_(literal(list(ids), ARRAY(BigInteger))),
         "run_id": lambda run_id: _c.run_id == run_id,
         "source": lambda source: _c.source == source,
+        "source_prefix": lambda prefix: func.starts_with(_c.source, prefix),
         "model_version": lambda version: _c.model_version == version,
         "retriable": lambda retriable: _c.retriable == retriable,
         "attempts_below": lambda attempts: _c.attempt < attempts,
@@ -81,7 +83,9 @@ def conditions(chosen: Filter) -> Iterator[ColumnElement[bool]]:
 
 
 def _is_due(since: timedelta) -> ColumnElement[bool]:
-    seconds = since.total_seconds() * func.power(2.0, _c.attempt - 1)
+    longest = max(since, ENOUGH).total_seconds()
+    doubled = func.power(2.0, func.least(_c.attempt - 1, _DOUBLINGS))
+    seconds = func.least(since.total_seconds() * doubled, longest)
     due = func.coalesce(_c.tried_at, _c.created_at) + func.make_interval(0, 0, 0, 0, 0, 0, seconds)
     return due <= func.now()
 
@@ -112,6 +116,17 @@ class DeadLetters:
         )
         with self._engine.connect() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
+
+    @translated()
+    def waiting(self) -> dict[str, int]:
+        """How many letters wait to be published, by destination; those without are absent."""
+        query = (
+            select(_c.destination, func.count())
+            .where(_c.published_at.is_(None))
+            .group_by(_c.destination)
+        )
+        with self._engine.connect() as connection:
+            return dict(connection.execute(query).tuples().all())
 
     @translated()
     def latest(self, chosen: Filter, limit: int) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import cast
 
 import polars as pl
 
-from assay.domain.choice import Filter
+from assay.domain.choice import ENOUGH, Filter
 from assay.domain.errors import Fenced
 from assay.domain.reject import LETTERS
 from assay.memory.store import MemoryStore, Taken
@@ -92,7 +92,9 @@ class MemorySelection:
         below, due = chosen.get("attempts_below"), chosen.get("due")
         attempt = cast(int, letter["attempt"])
         tried = cast(float, letter.get("tried_at", 0.0))
+        longest = max(due, ENOUGH) if due is not None else ENOUGH
         wait = due.total_seconds() * 2 ** (attempt - 1) if due is not None else 0.0
+        wait = min(wait, longest.total_seconds())
         return (
             letter["code"] in (chosen.get("codes") or {letter["code"]})
             and letter["id"] in (chosen.get("ids") or {letter["id"]})

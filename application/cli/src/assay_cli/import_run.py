@@ -1,14 +1,14 @@
-"""The command `assay dead-letters import`."""
+"""What `import` does between its options and its exit code."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Annotated, Any, Final
+from itertools import chain
+from typing import Any, Final
 from uuid import uuid4
 
 import polars as pl
-import typer
 
 from assay.domain.errors import DONE, NOTHING_TO_DO, Unreadable
 from assay.wire.envelope import letters_from_jsonl
@@ -19,44 +19,20 @@ from assay_cli.output import say
 _BLOCK: Final = 4 << 20
 
 
-def import_(
-    files: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="FILE",
-            help="JSON lines as a run leaves them under errors/: a path, s3://bucket/key, what"
-            " begins with s3://bucket/errors/, or - for standard input; .gz and .zst too. May be"
-            " repeated.",
-        ),
-    ],
-    *,
-    by: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Who; unless given, who is logged in here."),
-    ] = None,
-) -> None:
-    """Take in dead letters that another database knows, or this one has lost.
-
-    A letter whose origin is known here is refused and counted: repeating an
-    import does no harm. The others are open, and can be tried again.
-
-    Examples:
-      assay dead-letters import s3://cards/errors/
-      assay dead-letters import letters.jsonl.gz
-
-    The last line on standard output is a summary in JSON.
-
-    Exit codes: 0 done, also where some were known; 65 a file cannot be read,
-    75 something is away: run again; 78 settings are wrong; 99 all were known.
-    """
+def run(files: Sequence[str], topics: Sequence[str], *, by: str) -> int:
+    """Takes in the letters of files and topics; returns the exit code."""
     result = Taken()
-    act = partial(_import, files, by or bootstrap.user(), result)
-    raise typer.Exit(to_the_end(act, result))
+    found = chain(frames(files, result), on_topics(topics, result))
+    return to_the_end(partial(_import, found, by, result), result)
 
 
 @dataclass
 class Taken:
-    """What an import has done so far."""
+    """What an import has done so far.
+
+    Attributes:
+        foreign: messages of topics that are no letters.
+    """
 
     run_id: str = field(default_factory=lambda: str(uuid4()))
     status: str = "done"
@@ -64,6 +40,7 @@ class Taken:
     files: int = 0
     read: int = 0
     imported: int = 0
+    foreign: int = 0
 
     def summary(self) -> dict[str, Any]:
         """The counts, as the last line of the run's output."""
@@ -74,16 +51,19 @@ class Taken:
             "read": self.read,
             "imported": self.imported,
             "known": self.read - self.imported,
+            "foreign": self.foreign,
         }
 
 
-def _import(files: Iterable[str], by: str, result: Taken) -> None:
+def _import(found: Iterable[tuple[str, pl.DataFrame]], by: str, result: Taken) -> None:
     with bootstrap.importing(result.run_id, by=by) as take:
-        for name, letters in frames(files, result):
+        for name, letters in found:
             result.imported += take(letters, name)
             result.read += letters.height
     if known := result.read - result.imported:
         say(f"{known:,} of {result.read:,} letters were known here already, and are refused.")
+    if result.foreign:
+        say(f"{result.foreign:,} messages are no dead letters of Assay, and are left alone.")
     if not result.imported:
         result.status, result.exit_code = "nothing_to_do", NOTHING_TO_DO
 
@@ -98,6 +78,15 @@ def frames(files: Iterable[str], result: Taken) -> Iterator[tuple[str, pl.DataFr
             except Unreadable as error:
                 raise Unreadable(f"{name}: {error}") from None
             first += lines.count(b"\n")
+        result.files += 1
+
+
+def on_topics(topics: Iterable[str], result: Taken) -> Iterator[tuple[str, pl.DataFrame]]:
+    """The same of topics."""
+    for topic in topics:
+        for letters, others in bootstrap.letters_on(topic):
+            result.foreign += others
+            yield f"kafka:{topic}", letters
         result.files += 1
 
 
