@@ -26,6 +26,7 @@ from assay_adapters.prometheus.meter import CONTENT_TYPE, PrometheusMeter
 from assay_adapters.status.server import served
 from assay_cli.picture import Picture, drawn
 from assay_cli.services import Named, Reading, Service, distinct, lags, named, reading
+from assay_cli.services import facts as facts_of
 
 Assay = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -124,6 +125,25 @@ def test_states_are_told_apart(facts: Mapping[str, Any], is_ready: bool, state: 
     looked = service()
     looked.heard(reading(0, [], facts, is_ready=is_ready))
     assert looked.state == state
+
+
+def test_what_the_dead_letter_service_publishes_is_shown() -> None:
+    """Its letters are no records of a door."""
+    looked = service()
+    for second in (0, 2):
+        samples = [
+            ("assay_letters_published_total", {"destination": "kafka:a"}, 1_000.0 * second),
+            ("assay_letters_waiting", {"destination": "kafka:a"}, 17.0),
+            ("assay_letters_waiting", {"destination": "kafka:b"}, 3.0),
+        ]
+        looked.heard(reading(second, samples, {"waiting": 20}, is_ready=True))
+    told = facts_of(looked)
+    assert (told["published"], told["publish_rate"]) == (2_000, 1_000)
+    assert told["waiting"] == {"kafka:a": 17, "kafka:b": 3}
+    console = Console(width=80, file=StringIO())
+    console.print(drawn(Picture(NOON, [looked], None, 0, [])))
+    shown = cast(StringIO, console.file).getvalue()
+    assert "stream :9400: 2,000 letters published (1,000/s), 20 wait" in shown
 
 
 def test_the_partitions_of_a_silent_service_are_not_forgotten() -> None:

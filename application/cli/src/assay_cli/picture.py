@@ -43,7 +43,7 @@ def drawn(picture: Picture) -> RenderableType:
     parts: list[RenderableType] = [_head(picture)]
     if picture.services:
         parts += [Text(""), _services(picture.services)]
-        parts += [text for each in picture.services for text in _trouble(each)]
+        parts += [text for each in picture.services for text in (*_trouble(each), *_mail(each))]
     else:
         parts.append(Text("\nNo streaming service runs."))
     if found := lags(picture.services):
@@ -111,6 +111,17 @@ def _trouble(service: Service) -> Iterator[Text]:
     for each in sorted({*latest.away, *latest.open}):
         breaker = "breaker open" if each in latest.open else "asked again"
         yield Text(f"{_name(service)}: the {printable(each)} is away, {breaker}", "yellow")
+
+
+def _mail(service: Service) -> Iterator[Text]:
+    """What a dead-letter service does besides the letters that it tries again."""
+    latest = service.latest
+    if latest is None or service.is_silent or latest.waiting is None:
+        return
+    rates = service.rates()
+    rate = f" ({rates['published']:,.0f}/s)" if rates else ""
+    published, waiting = latest.totals["published"], sum(latest.waiting.values())
+    yield Text(f"{_name(service)}: {published:,.0f} letters published{rate}, {waiting:,} wait")
 
 
 def _lags(found: Sequence[Lag]) -> Table:

@@ -82,11 +82,14 @@ class Reading:
     Attributes:
         at: when, in seconds of some clock.
         is_ready: whether it did its work.
-        totals: of counters since it began: doors, `commits`, `commit_seconds`, `published`.
+        totals: of counters since it began: doors, `commits`, `commit_seconds`, and of dead
+            letters `published`.
         lags: of partitions, in offsets.
         partitions: those that it owned.
         window_chunks, window_bytes: read and not committed yet.
         connections: to PostgreSQL that were in use.
+        waiting: dead letters that wait to be published, by destination; None where it does not
+            say.
         away: dependencies that it waited for.
         open: dependencies whose breaker was open.
         is_stopping: whether it came to its end.
@@ -100,6 +103,7 @@ class Reading:
     window_chunks: int
     window_bytes: int
     connections: int
+    waiting: Mapping[str, int] | None
     away: Sequence[str]
     open: Sequence[str]
     is_stopping: bool
@@ -108,6 +112,7 @@ class Reading:
 _COUNTERS: Final = {
     f"{metrics.COMMIT_SECONDS.name}_count": "commits",
     f"{metrics.COMMIT_SECONDS.name}_sum": "commit_seconds",
+    metrics.LETTERS_PUBLISHED.name: "published",
 }
 
 
@@ -116,6 +121,7 @@ def reading(at: float, samples: Samples, facts: Mapping[str, Any], *, is_ready: 
     totals: dict[str, float] = dict.fromkeys((*DOORS, *_COUNTERS.values()), 0.0)
     gauges: dict[str, float] = {}
     lags: dict[str, int] = {}
+    waiting: dict[str, int] = {}
     open_: list[str] = []
     for name, labels, value in samples:
         if name == metrics.RECORDS.name and labels.get("door") in DOORS:
@@ -124,6 +130,8 @@ def reading(at: float, samples: Samples, facts: Mapping[str, Any], *, is_ready: 
             totals[_COUNTERS[name]] += value
         elif name == metrics.LAG.name:
             lags[labels.get("partition", "")] = int(value)
+        elif name == metrics.LETTERS_WAITING.name:
+            waiting[labels.get("destination", "")] = int(value)
         elif name == metrics.BREAKER_OPEN.name:
             open_ += [labels.get("dependency", "")] if value else []
         else:
@@ -138,6 +146,7 @@ def reading(at: float, samples: Samples, facts: Mapping[str, Any], *, is_ready: 
         window_chunks=int(gauges.get(metrics.WINDOW_CHUNKS.name, 0)),
         window_bytes=int(gauges.get(metrics.WINDOW_BYTES.name, 0)),
         connections=int(gauges.get(metrics.DATABASE_CONNECTIONS.name, 0)),
+        waiting=waiting or ({} if "waiting" in facts else None),
         away=_texts(facts.get("away")),
         open=sorted(open_),
         is_stopping=facts.get("stopping") is True,
@@ -258,6 +267,10 @@ def facts(service: Service) -> dict[str, Any]:
         return known
     rates = service.rates()
     commits = latest.totals["commits"]
+    if latest.waiting is not None:
+        known["published"] = int(latest.totals["published"])
+        known["publish_rate"] = rates and round(rates["published"], 1)
+        known["waiting"] = latest.waiting
     return known | {
         "records": {door: int(latest.totals[door]) for door in DOORS},
         "rates": rates and {door: round(rates[door], 1) for door in DOORS},
