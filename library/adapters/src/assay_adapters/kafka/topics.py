@@ -1,5 +1,6 @@
 """Topics: made, and looked at."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from assay_adapters.kafka.config import KafkaConfig, client_properties
 from assay_adapters.kafka.errors import error_of, translated
 
 _TIMEOUT: Final = 10.0
+_AS_THE_BROKERS_HAVE_IT: Final[Mapping[str, str]] = {}
 
 
 @dataclass(frozen=True)
@@ -59,15 +61,25 @@ class Topics:
             raise Fatal(f"there is no topic {name}: `assay stream topics` makes it")
         return topic
 
-    def make(self, name: str, *, partitions: int, replication: int | None) -> bool:
+    def make(
+        self,
+        name: str,
+        *,
+        partitions: int,
+        replication: int | None,
+        config: Mapping[str, str] = _AS_THE_BROKERS_HAVE_IT,
+    ) -> bool:
         """Makes a topic unless it is there; returns whether it was not.
 
         Args:
             name: its name.
             partitions: how many.
             replication: how often each is kept; None as the brokers have it.
+            config: properties of the topic that are not as the brokers have them.
         """
-        wanted = NewTopic(name, partitions, replication_factor=replication or -1)
+        wanted = NewTopic(
+            name, partitions, replication_factor=replication or -1, config=dict(config)
+        )
         future = self._admin.create_topics([wanted], operation_timeout=_TIMEOUT)[name]
         try:
             future.result()
