@@ -64,7 +64,11 @@ def in_code(cell: str) -> list[str]:
 
 @pytest.fixture
 def environment(
-    local: Local, postgres_url: str, s3_settings: S3Settings, tmp_path: Path
+    local: Local,
+    postgres_url: str,
+    s3_settings: S3Settings,
+    kafka_servers: str,
+    tmp_path: Path,
 ) -> dict[str, str]:
     """Names real servers, and has `uv run` start what is installed here."""
     uv = tmp_path / "bin" / "uv"
@@ -76,6 +80,7 @@ def environment(
         **{f"ASSAY_S3__{name.upper()}": value for name, value in vars(s3_settings).items()},
         "ASSAY_POSTGRES__URL": postgres_url,
         "ASSAY_API__URL": local.api.url,
+        "ASSAY_KAFKA__BOOTSTRAP_SERVERS": kafka_servers,
         "COLUMNS": "100",
         "PATH": f"{uv.parent}:{os.environ['PATH']}",
     }
@@ -204,7 +209,7 @@ def settings() -> Iterator[tuple[str, str]]:
             default = f"{value:g}" if isinstance(value, float) else str(value)
             if field.is_required():
                 default = "required"
-            elif value is None or value == ():
+            elif value in (None, (), {}):
                 default = "none"
             yield f"ASSAY_{section}__{name}".upper(), default
 
