@@ -29,6 +29,7 @@ FORKS.set_forkserver_preload(
         "assay_cli.redrive_run",
         "assay_streaming.cli",
         "assay_streaming.consumer",
+        "assay_streaming.dead_letter_command",
     ]
 )
 _MODULES: Final = {

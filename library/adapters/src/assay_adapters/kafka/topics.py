@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from assay_adapters.kafka.config import KafkaConfig, client_properties
 from assay_adapters.kafka.errors import translated
 
 _TIMEOUT: Final = 10.0
+_AS_THE_BROKERS_HAVE_IT: Final[Mapping[str, str]] = {}
 _GRACE: Final = 2.0
 _PAUSE: Final = 0.02
 # A partition has another leader than a moment before, as one that was just made.
@@ -97,15 +98,25 @@ class Topics:
             raise Fatal(f"there is no topic {name}: `assay stream topics` makes it")
         return topic
 
-    def make(self, name: str, *, partitions: int, replication: int | None) -> bool:
+    def make(
+        self,
+        name: str,
+        *,
+        partitions: int,
+        replication: int | None,
+        config: Mapping[str, str] = _AS_THE_BROKERS_HAVE_IT,
+    ) -> bool:
         """Makes a topic unless it is there; returns whether it was not. Then it can be found.
 
         Args:
             name: its name.
             partitions: how many.
             replication: how often each is kept; None as the brokers have it.
+            config: properties of the topic that are not as the brokers have them.
         """
-        wanted = NewTopic(name, partitions, replication_factor=replication or -1)
+        wanted = NewTopic(
+            name, partitions, replication_factor=replication or -1, config=dict(config)
+        )
         futures = self._admin.create_topics(
             [wanted], operation_timeout=self._timeout, request_timeout=self._timeout
         )
