@@ -126,7 +126,7 @@ def test_the_readme_can_be_followed(environment: dict[str, str], tmp_path: Path)
         else:
             assert all(asked(content, environment))
     for _, _, query in blocks(text("docs/operations.md"), "executed"):
-        assert list(asked(query, environment)) == [0]
+        assert len(list(asked(query, environment))) == 1
 
 
 def example() -> tuple[Contract, bytes]:
