@@ -43,6 +43,8 @@ FORKS.set_forkserver_preload(
         "assay_cli.main",
         "assay_cli.reconcile",
         "assay_cli.redrive_run",
+        "assay_streaming.consumer",
+        "assay_streaming.dead_letter_command",
         "assay_adapters.environment.sections",
         "assay_adapters.postgres.discard",
         "assay_adapters.postgres.imports",

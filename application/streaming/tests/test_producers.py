@@ -9,12 +9,14 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from io import StringIO
 from itertools import islice
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from assay.contract.document import parse
 from assay.domain.chunk import Chunk
@@ -28,6 +30,7 @@ from assay_adapters.files.location import located
 from assay_adapters.files.objects import LocalObjects
 from assay_adapters.kafka import topics as asked_first
 from assay_local import topics
+from assay_streaming import shown as progress
 from assay_streaming.cli import main
 from assay_streaming.outlet import Message, Sent
 from assay_streaming.pace import schedule
@@ -260,6 +263,17 @@ def test_what_is_not_delivered_is_counted() -> None:
 def test_the_exit_code_says_whether_to_try_again(failed: dict[str, int], code: int) -> None:
     """What the message itself is the reason of fails again."""
     assert Sent(Blocked(Counter(failed)), bool, lambda _: None).exit_code == code
+
+
+def test_a_terminal_shows_that_nothing_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line of 80 columns says what is under way, and that it has stalled."""
+    monkeypatch.setattr(progress, "_OFTEN", 0.0)
+    monkeypatch.setattr(progress, "_STALLED", -1.0)
+    screen = StringIO()
+    console = Console(force_terminal=True, file=screen, width=80)
+    with progress.shown(console) as show:
+        Sent(Blocked(), lambda: False, show).put([(None, b"1")] * 5)
+    assert "5 records, 0/s: 0 delivered, 5 under way, 0 failed (stalled)" in screen.getvalue()
 
 
 # ------------------------------------------------------------------ publish

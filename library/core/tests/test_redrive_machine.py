@@ -140,6 +140,23 @@ class Redrives(RuleBasedStateMachine):
             for each in jobs:
                 running.executor.step(each)
 
+    @rule(who=st.integers(0, 1), turns=st.integers(1, 12))
+    def go_on(self, who: int, turns: int) -> None:
+        for _ in range(turns):
+            self._step(who)
+            self.work(who, [0])
+
+    @rule(who=st.integers(0, 1), turns=st.integers(0, 7))
+    def overtake(self, who: int, turns: int) -> None:
+        """It stands still for longer than its lease, another takes its letters, it goes on."""
+        self.begin(who, None)
+        self.go_on(who, turns)
+        self._step(who)
+        self.clock.move(1.5 * LEASE)
+        self.kill(1 - who)
+        self.slots[1 - who] = self._open(None)
+        self.work(who, [0] * 6)
+
     @rule(who=st.integers(0, 1))
     def stop(self, who: int) -> None:
         if (running := self.slots[who]) is not None:

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from time import monotonic
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
-from assay.domain.errors import Fatal, Unavailable, Unreadable
+from assay.domain.errors import AssayError, Fatal, Unavailable, Unreadable
 from assay_adapters.console.run import complain, last_line, run
 from assay_adapters.console.signals import interrupt, on_signal
 from assay_cli.offsets import Bounds, Topic
@@ -79,18 +79,18 @@ def _s3(*, strict: bool = True) -> "S3Config":
     return load_section("s3", S3Config, strict=strict)
 
 
-def _kafka() -> "KafkaConfig":
-    from assay_adapters.environment.settings import load_section
-    from assay_adapters.kafka.config import KafkaConfig
-
-    return load_section("kafka", KafkaConfig)
-
-
 def _api(*, strict: bool = True) -> "ApiConfig":
     from assay_adapters.environment.settings import load_section
     from assay_adapters.http.config import ApiConfig
 
     return load_section("api", ApiConfig, strict=strict)
+
+
+def _kafka(*, strict: bool = True) -> "KafkaConfig":
+    from assay_adapters.environment.settings import load_section
+    from assay_adapters.kafka.config import KafkaConfig
+
+    return load_section("kafka", KafkaConfig, strict=strict)
 
 
 @contextmanager
@@ -159,8 +159,13 @@ def importing(run_id: str, *, by: str) -> "Generator[Callable[[pl.DataFrame, str
             imported += new
             return new
 
-        yield take
-        end_run(engine, run_id, status="done", summary={"imported": imported})
+        status = "failed"
+        try:
+            yield take
+            status = "done"
+        finally:
+            with suppress(AssayError):  # the books are kept elsewhere; this is a note
+                end_run(engine, run_id, status=status, summary={"imported": imported})
 
 
 def letters_on(topic: str) -> "Iterator[tuple[pl.DataFrame, int]]":
@@ -425,7 +430,7 @@ def _file_blocks(uri: str) -> Iterator[bytes]:
 
 
 def probes(bucket: str | None) -> Mapping[str, list[tuple[str, Callable[[], Answer]]]]:
-    """What can be asked about each section of settings, in an order in which it makes sense.
+    """What can be asked about each section that something installed reads, in a sensible order.
 
     A probe raises `Unavailable` where something is away, within seconds, and other errors of
     Assay where something is misconfigured. Variables that nobody knows hinder none.
@@ -433,11 +438,15 @@ def probes(bucket: str | None) -> Mapping[str, list[tuple[str, Callable[[], Answ
     Args:
         bucket: to look at; None: which there are.
     """
-    return {
+    from assay_adapters.environment.sections import installed
+
+    all_there_are: dict[str, list[tuple[str, Callable[[], Answer]]]] = {
         "postgres": [("postgres", _ask_postgres), ("migrations", _ask_tables)],
         "s3": [("s3", lambda: _ask_s3(bucket))],
         "api": [("model", _ask_model)],
+        "kafka": [("kafka", _ask_kafka)],
     }
+    return {name: asked for name, asked in all_there_are.items() if name in installed()}
 
 
 @contextmanager
@@ -506,3 +515,10 @@ def _ask_model() -> Answer:
     finally:
         classifier.close()
     return Answer(f"{name} {version}")
+
+
+def _ask_kafka() -> Answer:
+    from assay_adapters.kafka.topics import Topics
+
+    count = Topics(_kafka(strict=False), timeout=_CONNECT).brokers()
+    return Answer(f"Kafka answers; {count} {'broker' if count == 1 else 'brokers'}")

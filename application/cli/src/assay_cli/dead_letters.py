@@ -69,7 +69,8 @@ def list_(
             add(rows, str(row["id"]), _minute(row["created_at"]), row["code"], _place(row))
         show(rows)
         say("\nA file's positions count its records from 0, the header not among them.")
-        say("assay dead-letters show ID prints one with its content, redrive tries them again.")
+        say("assay dead-letters show ID prints one with its content.")
+        say("assay dead-letters redrive tries them again.")
 
 
 @app.command("show")

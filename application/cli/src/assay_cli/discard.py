@@ -52,8 +52,9 @@ def discard(
             for each in counts:
                 add(summed, *(each[name] for name in ("letters", "code", "field", "stage")))
             show(summed)
-        would = "would be " if dry else ""
-        say(f"{number:,} dead letters {would or 'are '}discarded." if number else "None is open.")
+        letters_are = "1 dead letter is" if number == 1 else f"{number:,} dead letters are"
+        would = "to be " if dry else ""
+        say(f"{letters_are} {would}discarded." if number else "None is open.")
         if held:
             say(f"{held:,} more are left alone, since a redrive holds them.")
     if not number:

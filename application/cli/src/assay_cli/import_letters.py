@@ -33,11 +33,12 @@ def import_(
         typer.Option(metavar="NAME", help="Who; unless given, who is logged in here."),
     ] = None,
 ) -> None:
-    """Take in dead letters that another database knows, or this one has lost.
+    """Take in dead letters that only another database, or a lost one, knew.
 
-    A letter whose origin is known here is refused and counted: repeating an
-    import does no harm. The others are open, and can be tried again. Messages of a
-    topic that are no dead letters of Assay are counted as foreign and left alone.
+    A letter whose origin was read or imported here is refused and counted, so
+    that repeating an import does no harm. The others are open, and can be
+    tried again. Messages of a topic that are no dead letters of Assay are
+    counted as foreign and left alone.
 
     Examples:
       assay dead-letters import s3://cards/errors/

@@ -268,6 +268,8 @@ def _show(result: Result, console: Console, *, dry: bool) -> None:
             f"{tally.read:,} tried = {tally.classified:,} classified + {tally.duplicate:,}"
             f" duplicate + {tally.rejected:,} rejected again"
         )
+    if tally.rejected and not dry:
+        console.print(f"see why: assay dead-letters list --run {result.run_id}", soft_wrap=True)
     if result.left_out:
         console.print(
             f"{result.left_out:,} letters are left out: they were tried as often as"

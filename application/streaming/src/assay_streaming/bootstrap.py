@@ -30,7 +30,7 @@ from assay_adapters.http.classifier import HttpClassifier
 from assay_adapters.http.config import ApiConfig
 from assay_adapters.kafka.config import KafkaConfig
 from assay_adapters.kafka.events import KafkaEvents
-from assay_adapters.kafka.letters import KafkaLetters
+from assay_adapters.kafka.letters import LARGEST, KafkaLetters
 from assay_adapters.kafka.producer import KafkaProducer
 from assay_adapters.kafka.reading import WholeRecords
 from assay_adapters.kafka.source import KafkaSource, Reading
@@ -78,7 +78,6 @@ class BookSettings(KafkaSettings):
 class ConsumerSettings(BookSettings):
     """What the consumer reads from the environment."""
 
-    postgres: PostgresConfig
     api: ApiConfig
 
 
@@ -117,9 +116,15 @@ def make_topics(settings: KafkaSettings) -> Iterator[tuple[str, bool]]:
     topics = Topics(settings.kafka)
     stream = settings.stream
     for name in (stream.topic, stream.dead_letter_topic, stream.event_topic):
+        letters = name == stream.dead_letter_topic
         yield (
             name,
-            topics.make(name, partitions=stream.partitions, replication=stream.replication),
+            topics.make(
+                name,
+                partitions=stream.partitions,
+                replication=stream.replication,
+                config={"max.message.bytes": str(LARGEST)} if letters else {},
+            ),
         )
 
 

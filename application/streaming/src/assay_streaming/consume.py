@@ -31,6 +31,7 @@ PIPELINE: Final = "stream"
 """The label of its metrics."""
 
 _EVERY: Final = 1.0  # seconds between two looks at what is not told by itself
+_SOON: Final = 0.1
 _log = structlog.get_logger(__name__)
 
 
@@ -207,14 +208,16 @@ def consume(request: Request, services: Services, result: Result, progress: Prog
             },
         )
         progress.look(result.tally, sum(lags.values()))
-        if not lags or any(lags.values()):
+        if not lags or len(lags) < len(source.assigned) or any(lags.values()):
             came = clock.now()  # nothing is known yet, or not all is read
-        if request.until_idle is not None and clock.now() > came + request.until_idle:
+        elif request.until_idle is not None and clock.now() > came + request.until_idle:
             pump.stop()
 
+    # Whoever waits for the end waits for no look longer than need be.
+    every = _EVERY if request.until_idle is None else min(_EVERY, max(_SOON, request.until_idle))
     with told.its_life(), services.on_signal(stop):
         looked = float("-inf")
         for _ in pump.steps():
-            if clock.now() >= looked + _EVERY:
+            if clock.now() >= looked + every:
                 looked = clock.now()
                 look()

@@ -395,8 +395,10 @@ def _for_ever(request: Request, service: _Service) -> None:
             threads.submit(service.go_on, "relay", service.publish, _EVERY),
             threads.submit(service.go_on, "retry", service.retry, seldom),
         ]
-        while not wait(jobs, _EVERY, FIRST_COMPLETED).done:
-            service.look()
-        service.stop()
+        try:
+            while not wait(jobs, _EVERY, FIRST_COMPLETED).done:
+                service.look()
+        finally:
+            service.stop()
     for job in jobs:
         job.result()

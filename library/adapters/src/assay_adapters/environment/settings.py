@@ -243,6 +243,9 @@ def _shown(value: object) -> str:
         return ""
     if isinstance(value, SecretStr):
         return str(value)
+    if isinstance(value, dict):  # of names that we do not know: any may be a secret
+        names = cast(dict[str, object], value)
+        return ",".join(f"{name}={SecretStr('*')}" for name in names)
     if isinstance(value, tuple):
         return ",".join(_shown(each) for each in cast(tuple[object, ...], value))
     return _PASSWORD.sub(r"\1**********@", str(value))

@@ -18,6 +18,9 @@ from assay_adapters.kafka.topics import Topics
 PREFIX: Final = "kafka:"
 """Destinations of letters that go to a topic are this and its name."""
 
+LARGEST: Final = 2 << 20
+"""Bytes that a dead-letter topic should take in a message: a letter of 1 MiB, key and headers."""
+
 HEADS: Final = (64 << 10, 1 << 10)
 """Bytes that are tried of a message's parts where brokers take no larger one."""
 

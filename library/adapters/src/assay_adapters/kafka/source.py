@@ -75,6 +75,7 @@ class _Owned:
             the partition is over.
         seen: where what has come ends, holes included.
         acked: up to where it is committed.
+        end: where the partition ended when it was placed.
         numbering: the topic's id.
         is_over: whether nothing is to be read of it any more.
     """
@@ -82,6 +83,7 @@ class _Owned:
     next: int | None = None
     seen: int = 0
     acked: int = 0
+    end: int = 0
     numbering: str | None = None
     is_over: bool = False
 
@@ -233,15 +235,15 @@ class KafkaSource:
         return frozenset(map(str, self._owned))
 
     def lags(self) -> dict[Partition, int]:
-        """How many offsets of each partition that it owns are not committed yet, as far as known.
+        """How many offsets of each partition that it reads are not committed yet, as far as known.
 
         Markers of transactions and compacted offsets count until they are passed.
         """
         lags: dict[Partition, int] = {}
         for number, owned in self._owned.items():
             known: Any = self._consumer.get_watermark_offsets(self._at(number), cached=True)
-            end = known[1] if known is not None else -1
-            if owned.is_placed and end >= 0:
+            if owned.is_placed:
+                end = max(owned.end, known[1] if known is not None else 0)
                 lags[str(number)] = max(0, end - owned.acked)
         return lags
 
@@ -307,7 +309,7 @@ class KafkaSource:
             at = first if start == "earliest" else after
             if position is not None:
                 at = self._checked(each, position, topic, first, after)
-            self._owned[each] = _Owned(next=at, seen=at, acked=at, numbering=topic.id)
+            self._owned[each] = _Owned(at, seen=at, acked=at, end=after, numbering=topic.id)
             with translated():
                 self._consumer.incremental_unassign([self._at(each)])
                 self._consumer.incremental_assign([self._at(each, at)])

@@ -126,7 +126,7 @@ class DeadLetters:
             .group_by(_c.destination)
         )
         with self._engine.connect() as connection:
-            return dict(connection.execute(query).tuples().all())
+            return dict(connection.execute(query).all())
 
     @translated()
     def latest(self, chosen: Filter, limit: int) -> list[dict[str, Any]]:
