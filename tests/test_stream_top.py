@@ -1,6 +1,7 @@
 """`assay top` beside a consumer that runs."""
 
 import signal
+import time
 
 from system import System
 
@@ -15,11 +16,12 @@ def test_top_shows_a_running_consumer(system: System, kafka_servers: str, topic:
     consumer = system.start("stream", "consume")
     produced = system.run("stream", "produce", "--rate", "max", "--records", "300")
     assert produced.exit_code == 0, produced.errors
-    for _ in range(60):
+    deadline = time.monotonic() + 120
+    looked = system.run("top", "--once", "--json")
+    while looked.exit_code or not looked.summary["services"][0].get("commit_seconds"):
         assert consumer.poll() is None
+        assert time.monotonic() < deadline
         looked = system.run("top", "--once", "--json")
-        if looked.exit_code == 0 and looked.summary["services"][0].get("commit_seconds"):
-            break
     (service,) = looked.summary["services"]
     assert (service["kind"], service["source"]) == ("stream", f"kafka/{topic}")
     assert service["state"] == "ready"
