@@ -2,19 +2,23 @@
 
 # ruff: noqa: PLC0415 - a command waits for the libraries that it uses, and for no others
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+import platform
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache, partial
 from getpass import getuser
 from importlib.metadata import version
+from time import monotonic
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
-from assay.domain.errors import AssayError, Fatal, Unreadable
+from assay.domain.errors import AssayError, Fatal, Unavailable, Unreadable
 from assay_adapters.console.run import complain, last_line, run
 from assay_adapters.console.signals import interrupt, on_signal
 from assay_cli.offsets import Bounds, Topic
+from assay_cli.services import Named, Reading, named, reading
 
 if TYPE_CHECKING:
     import polars as pl
@@ -38,6 +42,7 @@ _CONNECT: Final = 3  # seconds that a probe waits for a connection
 _ANSWER: Final = 5  # and for an answer
 _NAMED: Final = 5  # buckets, at most
 _WORKERS: Final = 4  # chunks of a redrive that are worked on at once
+_RUNS: Final = 64  # services that are looked for, the latest
 
 
 class Answer(NamedTuple):
@@ -89,8 +94,11 @@ def _kafka(*, strict: bool = True) -> "KafkaConfig":
 
 
 @contextmanager
-def _engine() -> "Generator[Engine]":
+def _engine(config: "PostgresConfig | None" = None) -> "Generator[Engine]":
     """PostgreSQL with tables of this version, for as long as the block lasts.
+
+    Args:
+        config: other than what the settings say.
 
     Raises:
         Unavailable: it is away.
@@ -99,7 +107,7 @@ def _engine() -> "Generator[Engine]":
     from assay_adapters.postgres.connection import engine_for
     from assay_adapters.postgres.migrate import check
 
-    engine = engine_for(_postgres())
+    engine = engine_for(config or _postgres())
     try:
         check(engine)
         yield engine
@@ -241,6 +249,77 @@ def redriving(run_id: str, *, by: str, edits: Mapping[str, str]) -> Generator[Re
                 engine, run_id, kind="redrive", source="redrive", version=version("assay")
             ),
             end=lambda status, summary: end_run(engine, run_id, status=status, summary=summary),
+        )
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where `assay top` looks.
+
+    Attributes:
+        named: the services that should be running; raises `Unavailable` while PostgreSQL is away.
+        ask: one at its address what it says of itself; raises `Unavailable` if it does not answer.
+        letters: how many there are, by state and more; None where no PostgreSQL is named.
+        now: what the clock says.
+    """
+
+    named: Callable[[], Sequence[Named]]
+    ask: Callable[[str], Reading]
+    letters: Callable[[], Iterable[Mapping[str, Any]]] | None
+    now: Callable[[], datetime]
+
+
+@contextmanager
+def watching(urls: Sequence[str]) -> Generator[Sources]:
+    """What can be seen of running services, for as long as the block lasts.
+
+    Args:
+        urls: the services' addresses; without any, PostgreSQL knows them.
+
+    Raises:
+        Unavailable: PostgreSQL is away, and no addresses are given.
+        Fatal: settings or tables are wrong, or an address is none.
+    """
+    from assay_adapters.environment.settings import is_named
+    from assay_adapters.postgres.lookup import DeadLetters
+    from assay_adapters.postgres.runs import serving
+    from assay_adapters.prometheus.samples import samples
+    from assay_adapters.status.client import StatusClient
+
+    given = [Named(each.rstrip("/")) for each in urls]
+    if wrong := [each.url for each in given if not each.url.startswith(("http://", "https://"))]:
+        raise Fatal(f"{wrong[0]} is no address of a service: one is http://host:port")
+    here = platform.node()
+    with ExitStack() as stack:
+        client = StatusClient()
+        stack.callback(client.close)
+        engine: Engine | None = None
+        # Where addresses are given, the letters are all that PostgreSQL is asked for.
+        with suppress(Unavailable) if given else nullcontext():
+            if not given or is_named("postgres"):
+                hasty = {"connect_timeout": _CONNECT, "statement_timeout": _ANSWER, "pool_size": 2}
+                config = _postgres().model_copy(update=hasty)
+                engine = stack.enter_context(_engine(config))
+
+        def ask(url: str) -> Reading:
+            told = client.ask(url)
+            at = monotonic()
+            try:
+                return reading(at, samples(told.metrics), told.facts, is_ready=told.is_ready)
+            except ValueError:
+                raise Unavailable(f"{url} is no service of Assay") from None
+
+        def noted() -> Sequence[Named]:
+            if engine is None or given:
+                return given
+            rows = serving(engine, _RUNS)
+            return [each for row in rows if (each := named(row, here)) is not None]
+
+        yield Sources(
+            named=noted,
+            ask=ask,
+            letters=partial(DeadLetters(engine).counts, {}) if engine is not None else None,
+            now=lambda: datetime.now(UTC),
         )
 
 
