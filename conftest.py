@@ -1,4 +1,4 @@
-"""What all tests share: the local servers, and the corpora that only some checkouts have."""
+"""What all tests share: the local servers, and tests that run only where they are asked for."""
 
 import os
 from pathlib import Path
@@ -12,15 +12,28 @@ def _has_corpora() -> bool:
     return Path(os.environ.get("ASSAY_TEST_DATA") or "missing").is_dir()
 
 
-def pytest_report_header() -> list[str]:
+def _deselected(config: pytest.Config) -> dict[str, str]:
+    """The markers whose tests do not run, and why."""
+    why: dict[str, str] = {}
+    if not _has_corpora():
+        why["corpus"] = "ASSAY_TEST_DATA names no folder"
+    if "chaos" not in (config.option.markexpr or ""):
+        why["chaos"] = "they run for minutes: poe test-chaos"
+    return why
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
     """Says that tests are deselected, and why."""
-    why = "deselected: tests marked corpus, since ASSAY_TEST_DATA names no folder"
-    return [] if _has_corpora() else [why]
+    return [
+        f"deselected: tests marked {marker}, since {reason}"
+        for marker, reason in _deselected(config).items()
+    ]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselects tests over public corpora where there are none."""
-    gone = [] if _has_corpora() else [each for each in items if each.get_closest_marker("corpus")]
+    """Deselects tests over public corpora where there are none, and long ones."""
+    markers = _deselected(config)
+    gone = [item for item in items if any(map(item.get_closest_marker, markers))]
     if gone:
         config.hook.pytest_deselected(items=gone)
         items[:] = [item for item in items if item not in gone]

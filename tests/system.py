@@ -2,12 +2,10 @@
 
 import gzip
 import json
-import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 from unittest.mock import patch
 from uuid import uuid4
 
+import forked
 import psycopg
 from rich.console import Console
 
@@ -30,41 +29,6 @@ from assay_batch.run import Request, Result, run
 
 ROOT = Path(__file__).parents[1]
 ASSAY = Path(sys.executable).with_name("assay")
-
-
-FORKS = multiprocessing.get_context("forkserver")
-"""Where commands begin within milliseconds: all that they import is there already."""
-FORKS.set_forkserver_preload(
-    [
-        "assay_batch.cli",
-        "assay_batch.command",
-        "assay_cli.dead_letters",
-        "assay_cli.import_run",
-        "assay_cli.main",
-        "assay_cli.reconcile",
-        "assay_cli.redrive_run",
-        "assay_streaming.consumer",
-        "assay_streaming.dead_letter_command",
-        "assay_adapters.environment.sections",
-        "assay_adapters.postgres.discard",
-        "assay_adapters.postgres.imports",
-        "assay_adapters.postgres.lookup",
-        "assay_adapters.postgres.reconcile",
-        "assay_adapters.postgres.selection",
-    ]
-)
-
-
-def _command(environment: dict[str, str], arguments: Sequence[str], out: str, err: str) -> None:
-    os.environ.clear()
-    os.environ.update(environment)
-    os.chdir(ROOT / "tests")
-    for path, stream in (out, 1), (err, 2):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), stream)
-    sys.argv = ["assay", *arguments]
-    from assay_cli.main import main  # noqa: PLC0415 - the fork server has imported it
-
-    main()
 
 
 @dataclass(frozen=True)
@@ -139,12 +103,9 @@ class System:
     def fork(self, *arguments: str, **environment: str) -> "Forked":
         """Starts a command of `assay` at once."""
         folder = Path(tempfile.mkdtemp(dir=self.folder))
-        files = str(folder / "out"), str(folder / "err")
-        process = FORKS.Process(
-            target=_command, args=(self.environment | environment, arguments, *files)
-        )
-        process.start()
-        return Forked(process, *map(Path, files))
+        out, err = folder / "out", folder / "err"
+        process = forked.start("cli", arguments, self.environment | environment, out=out, err=err)
+        return Forked(process, out, err)
 
     def quick(self, *arguments: str, **environment: str) -> Done:
         """The same as `run`, without the time that a command takes to begin."""

@@ -1,18 +1,17 @@
 """kill -9 at any instant of a batch run: run it again, and all is as if nothing had happened."""
 
 import json
-import os
 import random
 import re
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+import forked
 import pytest
 from demo.samples import csv
-from system import FORKS, System
+from system import System
 
 KILLS = 30
 FILES = {f"in/{number}.csv": csv(1_500, seed=number, broken=0.02) for number in range(1, 5)}
@@ -36,31 +35,11 @@ _LEDGER = """
 """
 
 
-def _batch(environment: dict[str, str], arguments: Sequence[str]) -> None:
-    """The command `assay batch run`, in a process that has imported everything already."""
-    os.environ.update(environment)
-    silence = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silence, 1)
-    os.dup2(silence, 2)
-    sys.argv = ["assay-batch", "run", *arguments]
-    from assay_batch.cli import main  # noqa: PLC0415 - the fork server has imported it
-
-    main()
-
-
-@pytest.fixture
-def start() -> Callable[[System], BaseProcess]:
-    """Starts a run within milliseconds."""
-
-    def begin(system: System) -> BaseProcess:
-        contract = str(system.contract("transactions"))
-        environment = system.environment | {"ASSAY_BATCH__CHUNK_RECORDS": "100"}
-        arguments = [system.uri("in/"), "--contract", contract, "--archive"]
-        process = FORKS.Process(target=_batch, args=(environment, arguments))
-        process.start()
-        return process
-
-    return begin
+def _start(system: System) -> BaseProcess:
+    contract = str(system.contract("transactions"))
+    environment = system.environment | {"ASSAY_BATCH__CHUNK_RECORDS": "100"}
+    arguments = ["run", system.uri("in/"), "--contract", contract, "--archive"]
+    return forked.start("batch", arguments, environment)
 
 
 def _filled(make_system: Callable[[], System]) -> System:
@@ -88,13 +67,11 @@ def _content(system: System) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(600)
-def test_killed_at_random_instants(
-    make_system: Callable[[], System], start: Callable[[System], BaseProcess]
-) -> None:
+def test_killed_at_random_instants(make_system: Callable[[], System]) -> None:
     """Rows, letters, ledger, published objects and archive equal an undisturbed run's."""
     undisturbed = _filled(make_system)
     began = time.monotonic()
-    process = start(undisturbed)
+    process = _start(undisturbed)
     process.join()
     duration = time.monotonic() - began
     assert process.exitcode == 0
@@ -108,7 +85,7 @@ def test_killed_at_random_instants(
         system = _filled(make_system)
         ended = False
         while not ended:
-            process = start(system)
+            process = _start(system)
             process.join(chance.uniform(0.0, duration * 0.6) if kills < KILLS else None)
             if process.is_alive():
                 process.kill()

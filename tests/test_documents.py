@@ -64,11 +64,7 @@ def in_code(cell: str) -> list[str]:
 
 @pytest.fixture
 def environment(
-    local: Local,
-    postgres_url: str,
-    s3_settings: S3Settings,
-    kafka_servers: str,
-    tmp_path: Path,
+    local: Local, postgres_url: str, kafka_servers: str, s3_settings: S3Settings, tmp_path: Path
 ) -> dict[str, str]:
     """Names real servers, and has `uv run` start what is installed here."""
     uv = tmp_path / "bin" / "uv"

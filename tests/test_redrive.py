@@ -12,10 +12,11 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import forked
 import polars as pl
 from demo.samples import HEADER, csv
 from pydantic import SecretStr
-from system import FORKS, Done, Forked, System
+from system import Done, Forked, System
 
 from assay.pipeline.redrive import Request
 from assay.testing.frames import outcome
@@ -289,7 +290,7 @@ def test_a_redrive_killed_at_random_instants(make_system: Callable[[], System]) 
         contract = str(system.contract("transactions"))
         # What fails again has two attempts, and is not tried a third time.
         arguments = ["--contract", contract, "--edit", "side=debit", "--max-attempts", "2"]
-        process = FORKS.Process(target=_redrive, args=(system.environment, arguments))
+        process = forked.FORKS.Process(target=_redrive, args=(system.environment, arguments))
         process.start()
         return process
 

@@ -34,7 +34,7 @@ from assay_local import Local, topics
 from assay_streaming.bootstrap import ConsumerSettings, dead_letter_service
 from assay_streaming.dead_letters import Request, Result, dead_letters
 
-CODE = "no_json"
+CODE = "invalid_json"
 ONCE = ("stream", "dead-letters", "--once", "--retry-delay", "0")
 
 

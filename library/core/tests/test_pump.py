@@ -11,10 +11,12 @@ from assay.domain.outcome import Outcome
 from assay.domain.position import Position
 from assay.domain.tally import Tally
 from assay.memory.classifier import MemoryClassifier
+from assay.memory.source import MemorySource
 from assay.memory.store import MemoryStore
 from assay.pipeline.pump import Policy
 from assay.testing.plant import Plant
 
+DEFAULT = Policy()
 GOOD = [f"id-{number};a purchase".encode() for number in range(10)]
 
 
@@ -203,6 +205,18 @@ def test_what_was_accepted_does_not_count_later() -> None:
     assert again.pump.run().tally.rejected == 1
 
 
+def test_a_flood_that_was_accepted_is_over() -> None:
+    """What was committed before the limit was raised counts no longer either."""
+    store = MemoryStore()
+    log = [b"broken"] * 2_000
+    with pytest.raises(RejectLimitExceeded):
+        Plant.of({"a": log}, size=100, store=store).pump.run()
+    accepting = Policy(reject_limit=1.0)
+    Plant.of({"a": log}, size=100, store=store, run_id="2", policy=accepting).pump.run()
+    again = Plant.of({"b": GOOD * 10}, size=100, store=store, run_id="3")
+    assert again.pump.run().tally.read == 100
+
+
 def test_a_bad_deploy_is_not_bisected_to_the_end() -> None:
     """When every call is refused the run stops after about a thousand records' worth of proof."""
     log = [f"id-{number};a purchase".encode() for number in range(20_000)]
@@ -345,3 +359,119 @@ def test_what_was_asked_for_a_revoked_partition_is_taken_up() -> None:
         if not plant.step():
             break
     assert plant.pump.report.tally == Tally(read=10, classified=10)
+
+
+def shared(
+    logs: dict[str, list[bytes | None]], *, policy: Policy = DEFAULT, size: int = 3
+) -> Plant:
+    """A plant over logs that never end, all of which it owns."""
+    return Plant(MemorySource(logs, owned=set(logs), size=size, finite=False), policy=policy)
+
+
+def test_what_is_asked_back_is_committed_and_acked_first() -> None:
+    """What was read of a partition that moves is not read again by its next owner."""
+    plant = shared({"a": [*GOOD], "b": [*GOOD]})
+    plant.step()
+    plant.step()
+    plant.source.ask_back({"a"})
+    plant.step()
+    assert "a" not in plant.source.owned
+    assert plant.store.stands["logs", "a"] == plant.source.acked["a"] == Position(6)
+    for _ in range(50):
+        plant.step()
+    assert plant.store.stands["logs", "a"] == Position(6)
+    assert plant.store.stands["logs", "b"] == Position(10)
+
+
+def test_what_is_not_drained_in_time_is_dropped_without_harm() -> None:
+    """The next owner reads it again; what else was in the chunk is committed, once."""
+    plant = shared({"a": [*GOOD], "b": [*GOOD]}, policy=Policy(drain=2))
+    plant.clock.while_waiting = None  # nobody works
+    plant.step()
+    before = plant.clock.now()
+    plant.source.ask_back({"a"})
+    plant.step()
+    assert 2 <= plant.clock.now() - before < 2.5
+    assert not plant.store.stands
+    other = Plant(
+        MemorySource(plant.source.logs, owned={"a"}, finite=False), store=plant.store, run_id="2"
+    )
+    plant.clock.while_waiting = plant.executor.step
+    for _ in range(50):
+        plant.step()
+        other.step()
+    assert plant.store.stands == dict.fromkeys([("logs", "a"), ("logs", "b")], Position(10))
+    assert (plant.pump.report.tally.read, other.pump.report.tally.read) == (10, 10)
+    assert "a" not in plant.source.acked
+
+
+def test_a_commit_under_way_when_the_time_to_drain_is_over_counts() -> None:
+    """It may still go through; then the next owner begins after it."""
+    plant = shared({"a": [*GOOD]}, policy=Policy(drain=0))
+    plant.clock.while_waiting = None
+    plant.step()
+    for _ in range(2):  # decoded, classified
+        plant.executor.step()
+        plant.step()
+    plant.source.ask_back({"a"})
+    plant.step()
+    while plant.executor.queue:
+        plant.executor.step()
+    for _ in range(10):
+        plant.step()
+    assert plant.store.stands["logs", "a"].next == plant.pump.report.tally.read > 0
+    assert "a" not in plant.source.acked
+
+
+def test_nothing_is_drained_while_the_store_is_away() -> None:
+    """Whoever waits for the partition does not wait for what cannot be done."""
+    plant = shared({"a": [*GOOD]})
+    plant.store.faults.plan("commit", *[Unavailable("away")] * 1000)
+    while not plant.pump.away:
+        plant.step()
+    before = plant.clock.now()
+    plant.source.ask_back({"a"})
+    plant.step()
+    assert plant.clock.now() - before <= DEFAULT.tick
+    assert "a" not in plant.source.owned
+
+
+def test_a_fault_while_draining_ends_the_run() -> None:
+    """What nothing helps against is raised by the loop, though it happens inside an event."""
+    plant = shared({"a": [*GOOD]})
+    plant.classifier.faults.plan("classify", Fatal("wrong key"))
+    plant.step()
+    plant.source.ask_back({"a"})
+    with pytest.raises(Fatal, match="wrong key"):
+        plant.step()
+    assert not plant.store.ledger
+
+
+def test_the_reject_limit_holds_while_draining() -> None:
+    """A flood is not committed because its partition moves."""
+    plant = shared({"a": [b"broken"] * 1_200}, size=1_200)
+    plant.step()
+    plant.source.ask_back({"a"})
+    with pytest.raises(RejectLimitExceeded):
+        plant.step()
+    assert not plant.store.ledger
+
+
+def test_who_loses_a_race_while_draining_gives_way() -> None:
+    """Another owner went first: what is drained is fenced, and nothing is written twice."""
+    plant = shared({"a": [*GOOD], "b": [*GOOD]})
+    other = Plant(
+        MemorySource(plant.source.logs, owned={"a"}, size=5, finite=False),
+        store=plant.store,
+        run_id="2",
+    )
+    plant.step()
+    while not plant.store.ledger:
+        other.step()
+    plant.source.ask_back({"a"})
+    plant.step()
+    for _ in range(50):
+        plant.step()
+        other.step()
+    assert plant.store.stands == dict.fromkeys([("logs", "a"), ("logs", "b")], Position(10))
+    assert (plant.pump.report.tally.read, other.pump.report.tally.read) == (10, 10)

@@ -8,12 +8,22 @@ have left through exactly one door.
 """
 
 from collections import Counter, defaultdict
+from collections.abc import Collection
+from dataclasses import replace
 
-from hypothesis import settings
+import pytest
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
+from assay.domain.chunk import Chunk
 from assay.domain.errors import Unavailable
+from assay.domain.position import Position
 from assay.memory.classifier import MemoryClassifier
 from assay.memory.executor import SteppingExecutor
 from assay.memory.source import MemorySource
@@ -42,6 +52,8 @@ IDS = [
 
 
 class TwoOwners(RuleBasedStateMachine):
+    make_source: type[MemorySource] = MemorySource
+
     def __init__(self) -> None:
         super().__init__()
         self.logs: dict[str, list[bytes | None]] = {each: [] for each in PARTITIONS}
@@ -63,7 +75,7 @@ class TwoOwners(RuleBasedStateMachine):
                 | {each: 1 for each in IDS if each.startswith("later")}
             ),
         )
-        source = MemorySource(self.logs, owned=owned, size=2, finite=False)
+        source = self.make_source(self.logs, owned=owned, size=2, finite=False)
         plant = Plant(
             source,
             store=self.store,
@@ -94,6 +106,33 @@ class TwoOwners(RuleBasedStateMachine):
     def move(self, who: int, partition: str) -> None:
         self.plants[1 - who].source.revoke({partition})
         self.plants[who].source.assign({partition})
+
+    @rule(
+        who=st.integers(0, 1),
+        partitions=st.sets(st.sampled_from(PARTITIONS), min_size=1),
+        jobs=st.lists(st.integers(0, 5), max_size=12),
+    )
+    def hand_over(self, who: int, partitions: set[str], jobs: list[int]) -> None:
+        """The group moves partitions, drained as far as the workers come."""
+        giver = self.plants[who]
+        giver.source.ask_back(partitions)
+        left = iter(jobs)
+
+        def work_on() -> None:
+            for each in left:
+                giver.executor.step(each)
+                return
+
+        giver.clock.while_waiting = work_on
+        giver.step()
+        giver.clock.while_waiting = None
+        if partitions.isdisjoint(giver.source.owned):  # not while the source is away
+            self.plants[1 - who].source.assign(partitions)
+
+    @rule(who=st.integers(0, 1), partition=st.sampled_from(PARTITIONS))
+    def rewind_oddly(self, who: int, partition: str) -> None:
+        """A source that begins again though nobody has asked it to."""
+        self.plants[who].source.rewind({partition})
 
     @rule(who=st.integers(0, 1), partition=st.sampled_from(PARTITIONS))
     def own_twice(self, who: int, partition: str) -> None:
@@ -148,6 +187,12 @@ class TwoOwners(RuleBasedStateMachine):
             total.update(vars(entry.tally))
         assert total["classified"] == len(self.store.transactions)
         assert total["rejected"] == len(self.store.letters)
+
+    @invariant()
+    def nothing_is_acked_before_it_is_committed(self) -> None:
+        for plant in self.plants:
+            for partition, position in plant.source.acked.items():
+                assert position.next <= self.store.stands["logs", partition].next
 
     @invariant()
     def what_is_committed_was_read(self) -> None:
@@ -207,3 +252,41 @@ class TwoOwners(RuleBasedStateMachine):
 
 TestTwoOwners = TwoOwners.TestCase
 TestTwoOwners.settings = settings(max_examples=80, stateful_step_count=60, deadline=None)
+
+
+class LosingSource(MemorySource):
+    """Loses a record here and there."""
+
+    def _chunk(self) -> Chunk | None:
+        chunk = super()._chunk()
+        if chunk is None or chunk.records.height < 2:
+            return chunk
+        records = chunk.records[1:]
+        counts = Counter(records["partition"].to_list())
+        ranges = tuple(replace(each, read=counts[each.partition]) for each in chunk.ranges)
+        return Chunk(ranges, records)
+
+
+class SkippingSource(MemorySource):
+    """Goes on a position too far after a rewind."""
+
+    def rewind(self, partitions: Collection[str]) -> None:
+        super().rewind(partitions)
+        for each in self.owned.intersection(partitions):
+            self._next[each] = Position(min(1, len(self.logs[each])))
+
+
+@pytest.mark.parametrize("broken", [LosingSource, SkippingSource])
+def test_a_source_that_breaks_its_word_is_noticed(broken: type[MemorySource]) -> None:
+    """The promise rests on the sources' guarantees: what is above sees one that has none."""
+    machine = type("Broken", (TwoOwners,), {"make_source": broken})
+    generate = settings(
+        max_examples=60,
+        stateful_step_count=40,
+        deadline=None,
+        phases=[Phase.generate],
+        database=None,
+        print_blob=False,
+    )
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(machine, settings=generate)

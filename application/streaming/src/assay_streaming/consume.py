@@ -201,7 +201,7 @@ def consume(request: Request, services: Services, result: Result, progress: Prog
         meter.set(metrics.DATABASE_CONNECTIONS, services.connections(), pipeline=PIPELINE)
         health.look(
             away=pump.away,
-            is_busy=any(lags.values()),
+            is_busy=any(lags.values()) and not pump.is_failing,
             facts={
                 "partitions": sorted(source.assigned, key=lambda each: (len(each), each)),
                 "lag": sum(lags.values()),

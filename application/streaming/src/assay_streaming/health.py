@@ -12,7 +12,7 @@ class Health:
     """How a service stands. One thread tells, any may ask.
 
     It is alive as long as something moves, or something explains why nothing does: no work, a
-    dependency that is away, its own end. A loop that hangs tells nothing, and so is not.
+    dependency that is asked again, its own end. A loop that hangs tells nothing, and so is not.
 
     Attributes:
         stall: seconds without progress or explanation after which it is not alive.
@@ -44,7 +44,7 @@ class Health:
 
         Args:
             away: dependencies that it waits for.
-            is_busy: whether it should get on, unless something is away.
+            is_busy: whether it should get on.
             facts: what explains it, as JSON has it.
         """
         self._facts, self._away = facts, away

@@ -49,6 +49,8 @@ SETTINGS: Final = {
     "delete.topic.enable": "true",
     "num.partitions": "3",
     "group.initial.rebalance.delay.ms": "0",
+    # Whoever wants to miss a dead member sooner than after 45 s may.
+    "group.min.session.timeout.ms": "1000",
     # Fewer and smaller than for a cluster of many: quicker, and 320 MB are enough.
     "offsets.topic.num.partitions": "3",
     "transaction.state.log.num.partitions": "3",

@@ -186,6 +186,35 @@ def test_a_commit_waits_for_another_so_long_and_no_longer(
         assert store.commit(outcome(["a"])) == Tally(read=1, classified=1)
 
 
+@pytest.mark.parametrize(
+    "statement", ["SELECT 1", "COPY runs FROM STDIN"], ids=["between statements", "while it copies"]
+)
+def test_who_freezes_in_mid_commit_holds_others_up_for_a_moment(
+    migrated: PostgresConfig, statement: str
+) -> None:
+    """The server ends a transaction whose client has fallen silent, and the next owner goes on."""
+    brief = migrated.model_copy(update={"silence": 0.3, "lock_timeout": 0.5})
+    frozen = engine_for(brief)
+    with frozen.connect() as connection, _using(brief) as store:
+        connection.execute(
+            text(
+                "INSERT INTO positions (source, partition, next, run_id)"
+                " VALUES ('files', 'transactions/0', 1, 'frozen')"
+            )
+        )
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        driver.pgconn.send_query(statement.encode())
+        for _ in range(3):
+            with suppress(Unavailable):
+                assert store.commit(outcome(["a"])) == Tally(read=1, classified=1)
+                break
+        else:
+            pytest.fail("still held up")
+        connection.invalidate()
+    frozen.dispose()
+
+
 def test_a_pool_in_use_is_unavailable(migrated: PostgresConfig) -> None:
     """A caller who finds no connection gives up after `connect_timeout`."""
     engine = engine_for(migrated.model_copy(update={"pool_size": 1, "connect_timeout": 1}))

@@ -5,6 +5,7 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from threading import Thread
 from typing import Any, Final, Literal, TypeAlias
 
 import polars as pl
@@ -36,7 +37,8 @@ _GONE: Final = {
     KafkaError._AUTO_OFFSET_RESET,  # noqa: SLF001 - librdkafka's own name
     KafkaError.OFFSET_OUT_OF_RANGE,
 }
-_PROBE: Final = 0.5  # seconds for a broker to answer after none was to be reached
+_PROBE: Final = 0.5  # seconds for a broker to answer after one was not to be reached
+_CLOSE: Final = 5.0  # seconds to leave the group in
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,8 @@ class KafkaSource:
         self._is_still = False  # whether the brokers were told to send nothing
         self._drain: Drain = no_drain
         self._fault: BaseException | None = None  # of a callback
-        self._is_down = False
+        self._is_suspect = False  # whether brokers may be away
+        self._has_lost = False  # partitions, since messages were taken last
         self._usual_bytes = 300
         self._is_subscribed = False
         with translated():
@@ -248,9 +251,15 @@ class KafkaSource:
         return lags
 
     def close(self) -> None:
-        """Leaves the group. What was handed out and not acked is somebody else's."""
+        """Leaves the group. What was handed out and not acked is somebody else's.
+
+        Brokers that are away are not waited for longer than a moment: they miss it by themselves.
+        """
         self._drain = no_drain
-        self._consumer.close()
+        # Without brokers librdkafka waits for them in there, without end.
+        closing = Thread(target=self._consumer.close, name="close", daemon=True)
+        closing.start()
+        closing.join(_CLOSE)
 
     # ---------------------------------------------------------------- the group
 
@@ -271,6 +280,7 @@ class KafkaSource:
 
     def _on_lost(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
         numbers = [each.partition for each in partitions]
+        self._has_lost = True
         self._forget(numbers)
         for each in numbers:
             self._owned.pop(each, None)
@@ -278,10 +288,13 @@ class KafkaSource:
         consumer.incremental_unassign([self._at(each) for each in numbers])
 
     def _on_error(self, error: KafkaError) -> None:
-        if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - librdkafka's own name
-            self._is_down = True
-        elif not isinstance(error_of(error), Unavailable):
-            self._fault = error_of(error)
+        fault = error_of(error)
+        if isinstance(fault, Unavailable):
+            # One broker or all of them: that all are down is told once, and may be told before
+            # the last messages that they have sent are taken.
+            self._is_suspect = True
+        else:
+            self._fault = fault
 
     def _place(self, positions: AskPositions) -> None:
         """Starts the partitions whose beginning is not known yet where the store stands."""
@@ -414,18 +427,20 @@ class KafkaSource:
             self._fault = None
             raise fault
         if messages:
-            self._is_down = False
-        elif self._is_down:
+            self._is_suspect = False
+        elif self._is_suspect:
             with translated():
                 self._consumer.list_topics(self._reading.topic, timeout=_PROBE)
-            self._is_down = False
+            self._is_suspect = False
 
     def _take(self, messages: list[Message]) -> None:
         """Holds what came of the partitions that are read."""
         told = [(each, error) for each in messages if (error := each.error()) is not None]
         for message, error in told:
             self._heed(message, error)
-        if told or not all(each.is_placed for each in self._owned.values()):
+        # A call may bring messages of a partition that is lost before it returns.
+        has_lost, self._has_lost = self._has_lost, False
+        if told or has_lost or not all(each.is_placed for each in self._owned.values()):
             read = {number for number, owned in self._owned.items() if owned.is_placed}
             messages = [
                 each for each in messages if each.error() is None and each.partition() in read

@@ -35,6 +35,8 @@ class PostgresConfig(BaseModel):
             who finds all connections in use gives up.
         statement_timeout: until the server gives up one statement; a commit has several.
         lock_timeout: until the server gives up waiting for another commit.
+        silence: until the server gives up on a client that has fallen silent in the middle of a
+            commit (frozen, or cut off), and frees what others wait for.
         pool_size: connections at the same time, at most.
     """
 
@@ -45,4 +47,5 @@ class PostgresConfig(BaseModel):
     connect_timeout: int = Field(default=5, ge=1, le=_LONGEST)
     statement_timeout: Seconds = 300
     lock_timeout: Seconds = 60
+    silence: Seconds = 30
     pool_size: int = Field(default=5, ge=1)

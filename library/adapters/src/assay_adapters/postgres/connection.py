@@ -77,6 +77,11 @@ def engine_for(config: PostgresConfig) -> Engine:
     limits = {
         "statement_timeout": f"{config.statement_timeout * 1000:.0f}",
         "lock_timeout": f"{config.lock_timeout * 1000:.0f}",
+        "idle_in_transaction_session_timeout": f"{config.silence * 1000:.0f}",
+        # The server's own look for clients that are gone takes two hours unless it is told.
+        "tcp_keepalives_idle": "20",
+        "tcp_keepalives_interval": "10",
+        "tcp_keepalives_count": "4",
     }
     # The last one counts.
     options = (_options(limits), given.get("options"), _options(_RELIED_ON))

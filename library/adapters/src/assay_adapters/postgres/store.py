@@ -13,10 +13,12 @@ from sqlalchemy import (
     Engine,
     Select,
     any_,
+    exc,
     func,
     insert,
     literal,
     select,
+    text,
 )
 from sqlalchemy.dialects.postgresql import insert as upsert
 
@@ -47,6 +49,15 @@ _PREDICTION: Final = (
     "entry",
     "processing_type",
 )
+_END_SILENT: Final = text("""
+    SELECT pg_terminate_backend(pid)
+    FROM pg_stat_activity
+    WHERE datname = current_database() AND usename = current_user
+        AND application_name = current_setting('application_name')
+        AND state = 'active' AND wait_event = 'ClientRead' AND query LIKE 'COPY "%" FROM STDIN %'
+        AND query_start
+            < clock_timestamp() - current_setting('idle_in_transaction_session_timeout')::interval
+""")
 _MOVED: Final = ("next", "end_state", "numbering", "run_id", "updated_at")
 _UNIT: Final = "\x1f"
 _TALLY: Final = (
@@ -83,6 +94,14 @@ class PostgresStore:
         """Sorts the outcome by what the tables hold, and keeps it, as the port says."""
         if not outcome.ranges:
             return Tally()
+        try:
+            return self._commit(outcome)
+        except (exc.OperationalError, psycopg.errors.LockNotAvailable) as error:
+            if isinstance(getattr(error, "orig", error), psycopg.errors.LockNotAvailable):
+                self._end_silent()
+            raise
+
+    def _commit(self, outcome: Outcome) -> Tally:
         with self._engine.begin() as connection:
             if fenced := _hold(connection, outcome):
                 stored = _stored(connection, outcome)
@@ -97,10 +116,15 @@ class PostgresStore:
             _enter(connection, outcome, entries, found)
             return sum(found, Tally())
 
+    def _end_silent(self) -> None:
+        """Cuts off commits whose client froze while it copied: no timeout of the server does."""
+        with self._engine.begin() as connection:
+            connection.execute(_END_SILENT)
+
     @translated()
     def recent(self, source: str, partition: Partition | None, records: int) -> Tally:
         """The sum of the latest ledger entries that reach that many records, as the port says."""
-        latest = select(*_TALLY).where(ledger.c.source == source, ~ledger.c.accepts_rejects)
+        latest = select(ledger.c.accepts_rejects, *_TALLY).where(ledger.c.source == source)
         if partition is None:
             latest = latest.order_by(ledger.c.entry.desc())
         else:
@@ -111,8 +135,8 @@ class PostgresStore:
             self._engine.connect() as connection,
             connection.execution_options(yield_per=100).execute(latest) as rows,
         ):
-            for row in rows:
-                if total.read >= records:
+            for accepts_rejects, *row in rows:
+                if accepts_rejects or total.read >= records:
                     break
                 total += Tally(*row)
         return total

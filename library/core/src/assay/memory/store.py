@@ -92,8 +92,9 @@ class MemoryStore:
         total = Tally()
         for entry in reversed(self.ledger):
             of_it = entry.source == source and partition in {None, entry.range.partition}
-            if of_it and not entry.accepts_rejects and total.read < records:
-                total += entry.tally
+            if of_it and (entry.accepts_rejects or total.read >= records):
+                break
+            total += entry.tally if of_it else Tally()
         return total
 
     def commit(self, outcome: Outcome) -> Tally:

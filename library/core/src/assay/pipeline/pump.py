@@ -148,6 +148,11 @@ class Pump:
         """The dependencies that count as away: source, classifier, store."""
         return tuple(each.name for each in self._breakers if each.is_open)
 
+    @property
+    def is_failing(self) -> bool:
+        """Whether a dependency's last answer was that it is away, and it is asked again."""
+        return any(each.last_error for each in self._breakers)
+
     def steps(self) -> Iterator[None]:
         """The same as `run`, one event of the source at a time."""
         events: Iterator[Chunk | Revoked | Idle] | None = None
@@ -174,7 +179,7 @@ class Pump:
                     self._take(event)
                 case Revoked():
                     self._window.leave(event.partitions)
-                case _ if held or len(self._window) or self._is_failing():
+                case _ if held or len(self._window) or self.is_failing:
                     self._clock.wait(self._jobs(), self._policy.tick)
                 case _:
                     pass  # the source has waited for something to come
@@ -188,9 +193,6 @@ class Pump:
     def _is_held_back(self) -> bool:
         # With an empty window the next chunk is the probe.
         return len(self._window) > 0 and (self._to_classifier.is_open or self._to_store.is_open)
-
-    def _is_failing(self) -> bool:
-        return any(each.last_error for each in self._breakers)
 
     def _jobs(self) -> list[Future[Any]]:
         return self._window.jobs() + ([self._commit] if self._commit is not None else [])

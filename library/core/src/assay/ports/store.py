@@ -49,6 +49,7 @@ class Store(Protocol):
             records: how many records to look back, at least; fewer where there are fewer.
 
         Returns:
-            The tally, without ranges that were committed under a raised reject limit.
+            The tally of what came after the last range that was committed under a raised reject
+            limit: whoever raised it has accepted all before.
         """
         ...

@@ -330,9 +330,11 @@ class StoreSuite:
         assert store.recent("other", _THERE, 100) == Tally()
         assert store.recent("none", None, 100) == Tally()
 
-    def test_recent_leaves_out_what_was_accepted(self, store: Store) -> None:
-        """Ranges committed under a raised reject limit say nothing of the source's health."""
+    def test_recent_ends_where_rejects_were_accepted(self, store: Store) -> None:
+        """A raised limit accepts what is committed under it, and all that came before."""
         store.commit(outcome(["a"]))
         store.commit(outcome([], first=1, rejected=["x"], accepts_rejects=True))
-        assert store.recent("files", None, 100) == Tally(read=1, classified=1)
-        assert store.recent("files", _HERE, 100) == Tally(read=1, classified=1)
+        assert store.recent("files", None, 100) == Tally()
+        store.commit(outcome(["b"], first=2, rejected=["y"]))
+        assert store.recent("files", None, 100) == Tally(read=2, classified=1, rejected=1)
+        assert store.recent("files", _HERE, 100) == Tally(read=2, classified=1, rejected=1)

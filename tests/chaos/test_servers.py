@@ -1,0 +1,216 @@
+"""PostgreSQL, the model API and brokers fail under load: nothing is lost, doubled or diverted."""
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+from chaos.driver import Books, Record, Stream, Topic, codes, load, prove, wait_for
+from impostor import Answer, Impostor, Reply, answers, impostor
+
+from assay_local import Local, topics
+
+SHORT_AND_LONG = [
+    pytest.param(1, id="once"),
+    pytest.param(8, id="often", marks=pytest.mark.chaos),
+]
+
+
+def feed(stream: Stream, records: list[Record], seconds: float) -> threading.Thread:
+    """Puts records on the topic in the background."""
+    feeding = threading.Thread(
+        target=stream.topic.put, args=(records,), kwargs={"rate": len(records) / seconds}
+    )
+    feeding.start()
+    return feeding
+
+
+@pytest.mark.parametrize("times", SHORT_AND_LONG)
+def test_postgres_killed_under_load(
+    local: Local, stream: Stream, undisturbed: Callable[[list[Record]], Books], times: int
+) -> None:
+    """Consumers wait for it, and go on by themselves when it is back."""
+    records = load(times * 3_000 + 3_000)
+    expected = undisturbed(records)
+    feeding = feed(stream, records, times * 2.0)
+    stream.start()
+    stream.start()
+    for number in range(times):
+        stream.wait_read(number * 2_000 + 1)
+        local.postgres.kill()
+        time.sleep(0.5 if number % 2 else 2.5)
+        local.postgres.start()
+    feeding.join()
+    stream.finish()
+    prove(stream, expected)
+
+
+@pytest.mark.parametrize("times", SHORT_AND_LONG)
+def test_the_model_killed_under_load(
+    local: Local, stream: Stream, undisturbed: Callable[[list[Record]], Books], times: int
+) -> None:
+    """It is waited for: no record becomes a dead letter because the model is away."""
+    records = load(times * 3_000 + 3_000)
+    expected = undisturbed(records)
+    feeding = feed(stream, records, times * 2.0)
+    runner = stream.start(ASSAY_STREAM__STALL="3")
+    for number in range(times):
+        stream.wait_read(number * 2_000 + 1)
+        local.api.kill()
+        try:
+            wait_for(lambda: stream.asks(runner, "/health/ready")[0] == 503)
+            if number == 0:
+                time.sleep(4)  # longer than the stall
+            assert stream.asks(runner, "/health/live")[0] == 200
+        finally:
+            local.api.start()
+    feeding.join()
+    wait_for(lambda: stream.asks(runner, "/health/ready")[0] == 200)
+    stream.finish()
+    prove(stream, expected)
+
+
+@pytest.fixture
+def model(stream: Stream) -> object:
+    """A server in the model's place."""
+    with impostor() as server:
+        stream.system.environment["ASSAY_API__URL"] = server.url
+        yield server
+
+
+def numbered(count: int) -> list[Record]:
+    """Sound records whose ids end in their number."""
+    text = (
+        '{{"transaction_id":"t-{0}","description":"COFFEE {0}","amount":"1.00","currency":"EUR",'
+        '"timestamp":"2024-01-02T10:00:00Z","operation_type":"payment","side":"debit"}}'
+    )
+    return [Record(number % 3, None, text.format(number).encode()) for number in range(count)]
+
+
+def test_a_model_that_trips_over_one_record(stream: Stream, model: Impostor) -> None:
+    """500 for whatever call holds it: it alone is rejected, and all the others are classified."""
+
+    def behave(ids: list[str]) -> list[Answer] | Reply:
+        return Reply(500) if "t-517" in ids else answers(ids)
+
+    model.behaviour = behave
+    stream.topic.put(numbered(1_000))
+    stream.start()
+    stream.finish()
+    assert stream.system.balances()
+    assert stream.system.query("SELECT transaction_id, code FROM dead_letters") == [
+        ("t-517", "classifier_refused")
+    ]
+    assert stream.system.query("SELECT count(*) FROM transactions") == [(999,)]
+
+
+def test_a_model_that_asks_for_patience(stream: Stream, model: Impostor) -> None:
+    """429 with `Retry-After`: it is left alone for as long, and then all is classified."""
+    refused: list[float] = []
+
+    def behave(ids: list[str]) -> list[Answer] | Reply:
+        if not refused or time.monotonic() < refused[0] + 1.5:
+            refused.append(time.monotonic())
+            return Reply(429, {"retry-after": "2"})
+        return answers(ids)
+
+    model.behaviour = behave
+    stream.topic.put(numbered(300))
+    stream.start()
+    stream.finish()
+    # Calls that were under way already may have been refused as well.
+    assert max(refused) - refused[0] < 0.5
+    assert min(at for at, _ in model.asked if at > max(refused)) - refused[0] >= 2
+    assert stream.system.query("SELECT count(*) FROM transactions") == [(300,)]
+    assert not codes(stream.system)
+
+
+def test_a_slow_and_a_silent_model(stream: Stream, model: Impostor) -> None:
+    """Slow answers are waited for; a call without answer is asked again, and explains the halt."""
+    silent = threading.Event()
+
+    def behave(ids: list[str]) -> list[Answer] | Reply:
+        if not silent.is_set():
+            return Reply(silence=True)
+        time.sleep(0.3)
+        return answers(ids)
+
+    model.behaviour = behave
+    stream.topic.put(numbered(300))
+    runner = stream.start(ASSAY_API__TIMEOUT="1.5", ASSAY_STREAM__STALL="3")
+    alive: list[int] = []
+    until = time.monotonic() + 7
+    while time.monotonic() < until:
+        alive.append(stream.asks(runner, "/health/live")[0])
+        time.sleep(0.1)
+    assert set(alive) == {200}
+    silent.set()
+    model.released.set()
+    stream.finish()
+    assert stream.system.query("SELECT count(*) FROM transactions") == [(300,)]
+    assert not codes(stream.system)
+
+
+@pytest.mark.parametrize(
+    "rounds", [pytest.param(1, id="one"), pytest.param(6, id="all", marks=pytest.mark.chaos)]
+)
+def test_brokers_killed_one_after_another(
+    kafka_cluster: Local,
+    make_stream: Callable[[Topic], Stream],
+    undisturbed: Callable[[list[Record]], Books],
+    rounds: int,
+) -> None:
+    """Under load of two consumers and a producer; with two of three the group goes on."""
+    records = load(rounds * 3_000 + 3_000)
+    url = kafka_cluster.kafka.url
+    name = topics.create(url, f"brokers-{rounds}-{time.time_ns()}")
+    stream = make_stream(Topic(url, name))
+    feeding = feed(stream, records, rounds * 4.0)
+    stream.start()
+    stream.start()
+    stream.wait_read(1)
+    for number in range(rounds):
+        broker = kafka_cluster.brokers[number % 3]
+        before = stream.read()
+        broker.kill()
+        stream.wait_read(min(before + 500, len(records)), seconds=90)
+        broker.start()
+    feeding.join()
+    stream.finish(seconds=150)
+    prove(stream, undisturbed(records))
+
+
+def test_a_broker_that_is_away_is_waited_for(
+    stream: Stream, undisturbed: Callable[[list[Record]], Books], local: Local
+) -> None:
+    """The only broker killed: the consumer says so, lives, and goes on when it is back."""
+    records = load(6_000)
+    expected = undisturbed(records)
+    stream.topic.put(records[:1_500])
+    runner = stream.start(ASSAY_STREAM__STALL="3")
+    stream.wait_read(1)
+    local.kafka.kill()
+    try:
+        wait_for(lambda: stream.asks(runner, "/health/ready")[0] == 503, why=lambda: runner.log)
+        time.sleep(4)  # longer than the stall
+        assert stream.asks(runner, "/health/live")[0] == 200
+    finally:
+        local.kafka.start()
+    stream.topic.put(records[1_500:])
+    stream.finish()
+    prove(stream, expected)
+
+
+def test_it_ends_while_brokers_are_away(stream: Stream, local: Local) -> None:
+    """SIGTERM is obeyed within seconds, though nobody can be told that it leaves the group."""
+    stream.topic.put(load(500))
+    runner = stream.start()
+    stream.wait_read(1)
+    local.kafka.kill()
+    try:
+        began = time.monotonic()
+        runner.stop()
+        assert runner.end(seconds=30) == 0
+        assert time.monotonic() - began < 15
+    finally:
+        local.kafka.start()
