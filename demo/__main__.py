@@ -47,6 +47,7 @@ def main() -> int:
             if not asked.stream:
                 batch.show(environment)
             if not asked.batch:
+                console.print()
                 stream.show(environment, local)
             console.print(Panel.fit(_NEXT, title="Try next", border_style="green"))
     except (DemoFailed, LocalError) as error:
