@@ -1,6 +1,7 @@
 """What chaos is made with: a load on a topic, consumers of it, and the proof of what they wrote."""
 
 import json
+import os
 import random
 import secrets
 import signal
@@ -19,6 +20,7 @@ import forked
 from confluent_kafka import Consumer, Producer, TopicPartition
 from system import System
 
+from assay_local import ports
 from assay_streaming.generator import Generator
 
 PARTITIONS: Final = 3
@@ -149,6 +151,7 @@ class Runner:
     """One process that consumes."""
 
     process: BaseProcess
+    status: str
     out: Path
     err: Path
 
@@ -163,10 +166,15 @@ class Runner:
         lines = self.out.read_text().splitlines() if self.out.exists() else []
         return json.loads(lines[-1]) if lines else {}
 
+    def asks(self, path: str) -> tuple[int, Any]:
+        """What its status address answers: status and body."""
+        wait_for(lambda: _answer(self.status + path) is not None, why=lambda: self.log)
+        return _answer(self.status + path) or (0, b"")
+
     def signal(self, number: int) -> None:
         """Sends it a signal."""
         assert self.process.pid is not None
-        self.process._popen._send_signal(number)  # type: ignore[attr-defined]
+        os.kill(self.process.pid, number)
 
     def kill(self) -> None:
         """Ends it at once; returns when it is gone."""
@@ -211,15 +219,16 @@ class Stream:
             "ASSAY_POSTGRES__SILENCE": "1",
             "ASSAY_POSTGRES__LOCK_TIMEOUT": "2",
         }
+        (port,) = ports.choose(1, set())
         out, err = name.with_suffix(".out"), name.with_suffix(".err")
         process = forked.start(
             "streaming",
-            ["consume", *arguments],
+            ["consume", "--status-port", str(port), *arguments],
             self.system.environment | settings | self.settings | environment,
             out=out,
             err=err,
         )
-        runner = Runner(process, out, err)
+        runner = Runner(process, f"http://127.0.0.1:{port}", out, err)
         self.runners.append(runner)
         return runner
 
@@ -255,7 +264,9 @@ class Stream:
             "SELECT pid, state, wait_event, left(query, 60), pg_blocking_pids(pid)"
             " FROM pg_stat_activity WHERE datname = current_database()"
         )
-        return "\n".join([f"{self.stands()} of {self.topic.ends()}", *said, *map(str, activity)])
+        health = [each.status and _answer(each.status + "/health/ready") for each in self.alive]
+        stands = f"{self.stands()} of {self.topic.ends()}"
+        return "\n".join([stands, *said, *map(str, [*health, *activity])])
 
     def finish(self, *, seconds: float = 90) -> None:
         """Waits until all is done, and stops the consumers, which must end well."""
@@ -267,27 +278,16 @@ class Stream:
         ends = [each.process.exitcode for each in self.runners]
         assert set(ends) <= {0, -signal.SIGKILL}, self.said()
 
-    def asks(self, runner: Runner, path: str) -> tuple[int, Any]:
-        """What a consumer's status address answers."""
-        wait_for(lambda: self._status(runner), why=self.said)
-        return ask(f"{self._status(runner)}{path}")
 
-    def _status(self, runner: Runner) -> str | None:
-        # The summary names the run only at the end.
-        urls = self.system.query(
-            "SELECT status_url FROM runs WHERE ended_at IS NULL ORDER BY started_at"
-        )
-        number = [each for each in self.runners if each.process.is_alive()].index(runner)
-        return urls[number][0] if number < len(urls) else None
-
-
-def ask(url: str) -> tuple[int, Any]:
-    """Status and body of a GET."""
+def _answer(url: str) -> tuple[int, Any] | None:
+    """Status and body of a GET; None where nobody listens yet."""
     try:
         with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - our own server
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
+    except urllib.error.URLError:
+        return None
 
 
 def wait_for(

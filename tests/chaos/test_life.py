@@ -61,19 +61,19 @@ def test_a_loop_that_hangs_is_not_alive(stream: Stream) -> None:
     with psycopg.connect(stream.system.environment["ASSAY_POSTGRES__URL"]) as connection:
         connection.execute("LOCK TABLE positions IN ACCESS EXCLUSIVE MODE")
         runner = stream.start(ASSAY_STREAM__STALL="1.5", ASSAY_POSTGRES__LOCK_TIMEOUT="30")
-        wait_for(lambda: stream.asks(runner, "/health/live")[0] == 503)
+        wait_for(lambda: runner.asks("/health/live")[0] == 503)
         connection.rollback()
-    wait_for(lambda: stream.asks(runner, "/health/live")[0] == 200)
+    wait_for(lambda: runner.asks("/health/live")[0] == 200)
     stream.finish()
 
 
 def test_nothing_to_do_is_alive(stream: Stream) -> None:
     """An empty topic is no halt."""
     runner = stream.start(ASSAY_STREAM__STALL="1.2")
-    wait_for(lambda: stream.asks(runner, "/health/ready")[0] == 200)
+    wait_for(lambda: runner.asks("/health/ready")[0] == 200)
     until = time.monotonic() + 3
     while time.monotonic() < until:
-        assert stream.asks(runner, "/health/live")[0] == 200
+        assert runner.asks("/health/live")[0] == 200
         time.sleep(0.1)
 
 
@@ -84,10 +84,10 @@ def test_the_lag_reaches_nothing(stream: Stream) -> None:
     stream.wait_done()
 
     def lag() -> int:
-        return json.loads(stream.asks(runner, "/health/ready")[1])["lag"]
+        return json.loads(runner.asks("/health/ready")[1])["lag"]
 
     wait_for(lambda: lag() == 0)
-    text = stream.asks(runner, "/metrics")[1].decode()
+    text = runner.asks("/metrics")[1].decode()
     lags = [line for line in text.splitlines() if line.startswith("assay_lag")]
     assert len(lags) == 3
     assert all(line.endswith(" 0.0") for line in lags)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from chaos.driver import Record, Stream, Topic, codes, load, wait_for
@@ -35,7 +36,7 @@ POISON: list[tuple[bytes | None, str]] = [
 @pytest.fixture
 def roomy(make_stream: Callable[[Topic], Stream], kafka_servers: str, topic: str) -> Stream:
     """A topic that takes messages of 8 MiB."""
-    admin = AdminClient({"bootstrap.servers": kafka_servers})
+    admin: Any = AdminClient({"bootstrap.servers": kafka_servers})
     name = f"{topic}-roomy"
     wanted = NewTopic(name, 3, config={"max.message.bytes": str(8 << 20)})
     admin.create_topics([wanted])[name].result(30)

@@ -58,14 +58,14 @@ def test_the_model_killed_under_load(
         stream.wait_read(number * 2_000 + 1)
         local.api.kill()
         try:
-            wait_for(lambda: stream.asks(runner, "/health/ready")[0] == 503)
+            wait_for(lambda: runner.asks("/health/ready")[0] == 503)
             if number == 0:
                 time.sleep(4)  # longer than the stall
-            assert stream.asks(runner, "/health/live")[0] == 200
+            assert runner.asks("/health/live")[0] == 200
         finally:
             local.api.start()
     feeding.join()
-    wait_for(lambda: stream.asks(runner, "/health/ready")[0] == 200)
+    wait_for(lambda: runner.asks("/health/ready")[0] == 200)
     stream.finish()
     prove(stream, expected)
 
@@ -141,7 +141,7 @@ def test_a_slow_and_a_silent_model(stream: Stream, model: Impostor) -> None:
     alive: list[int] = []
     until = time.monotonic() + 7
     while time.monotonic() < until:
-        alive.append(stream.asks(runner, "/health/live")[0])
+        alive.append(runner.asks("/health/live")[0])
         time.sleep(0.1)
     assert set(alive) == {200}
     silent.set()
@@ -191,9 +191,9 @@ def test_a_broker_that_is_away_is_waited_for(
     stream.wait_read(1)
     local.kafka.kill()
     try:
-        wait_for(lambda: stream.asks(runner, "/health/ready")[0] == 503, why=lambda: runner.log)
+        wait_for(lambda: runner.asks("/health/ready")[0] == 503, why=lambda: runner.log)
         time.sleep(4)  # longer than the stall
-        assert stream.asks(runner, "/health/live")[0] == 200
+        assert runner.asks("/health/live")[0] == 200
     finally:
         local.kafka.start()
     stream.topic.put(records[1_500:])

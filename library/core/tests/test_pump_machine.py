@@ -102,6 +102,13 @@ class TwoOwners(RuleBasedStateMachine):
         for each in jobs:
             self.plants[who].executor.step(each)
 
+    @rule(who=st.integers(0, 1), steps=st.integers(1, 12))
+    def get_on(self, who: int, steps: int) -> None:
+        """Pump and workers in turn, which leads into the depths sooner."""
+        for _ in range(steps):
+            self.plants[who].step()
+            self.plants[who].executor.step()
+
     @rule(who=st.integers(0, 1), partition=st.sampled_from(PARTITIONS))
     def move(self, who: int, partition: str) -> None:
         self.plants[1 - who].source.revoke({partition})
