@@ -61,8 +61,8 @@ class Reading:
     group: str
     instance: str | None = None
     start: Start = "earliest"
-    chunk_records: int = 20_000
-    chunk_bytes: int = 8 << 20
+    chunk_records: int = 50_000
+    chunk_bytes: int = 16 << 20
     linger: float = 0.1
     queue_bytes: int = 32 << 20
     tick: float = 0.1
@@ -401,11 +401,15 @@ class KafkaSource:
         )
 
     def _fetch(self) -> None:
-        """Takes what has come, as much as a chunk has room for."""
-        held, reading = self._held, self._reading
-        records = min(_CALL, reading.chunk_records - len(held.messages))
-        size = (reading.chunk_bytes - held.bytes) // max(1, self._usual_bytes)
-        self._poll(max(1, min(records, size)), self._patience())
+        """Takes what has come, as much as a chunk has room for, a tick long at most."""
+        until = time.monotonic() + self._reading.tick
+        while not (self._is_full() or self._revoked):
+            held, reading = self._held, self._reading
+            records = min(_CALL, reading.chunk_records - len(held.messages))
+            size = (reading.chunk_bytes - held.bytes) // max(1, self._usual_bytes)
+            most = max(1, min(records, size))
+            if self._poll(most, self._patience()) < most or time.monotonic() >= until:
+                return
 
     def _patience(self) -> float:
         """Seconds to wait for messages: none while others wait for what is under way."""
@@ -417,8 +421,12 @@ class KafkaSource:
         tick = self._reading.tick
         return min(tick, self._reading.linger) if self._held.messages else tick
 
-    def _poll(self, most: int, timeout: float) -> None:
-        """Takes up to so many messages, and lets the group's callbacks happen."""
+    def _poll(self, most: int, timeout: float) -> int:
+        """Takes up to so many messages, and lets the group's callbacks happen.
+
+        Returns:
+            How many came.
+        """
         with translated():
             messages = self._consumer.consume(most, timeout)
         # Before anything is raised: what has come does not come again.
@@ -432,6 +440,7 @@ class KafkaSource:
             with translated():
                 self._consumer.list_topics(self._reading.topic, timeout=_PROBE)
             self._is_suspect = False
+        return len(messages)
 
     def _take(self, messages: list[Message]) -> None:
         """Holds what came of the partitions that are read."""
