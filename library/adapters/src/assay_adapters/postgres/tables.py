@@ -251,6 +251,7 @@ dead_letters: Final = Table(
         "position",
         postgresql_where=text("published_at IS NULL"),
     ),
+    Index("dead_letters_open", "code", postgresql_where=text("state = 'open'")),
     Index(
         "dead_letters_redrive",
         "redrive",

@@ -256,6 +256,13 @@ def upgrade() -> None:
         postgresql_where=sa.text("published_at IS NULL"),
     )
     op.create_index(
+        "dead_letters_open",
+        "dead_letters",
+        ["code"],
+        unique=False,
+        postgresql_where=sa.text("state = 'open'"),
+    )
+    op.create_index(
         "dead_letters_redrive",
         "dead_letters",
         ["redrive", "number"],
