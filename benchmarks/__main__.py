@@ -2,9 +2,13 @@
 
 import typer
 from batch import batch
+from latency import latency
+from stream import stream
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 app.command()(batch)
+app.command()(stream)
+app.command()(latency)
 
 
 @app.callback()

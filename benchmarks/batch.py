@@ -4,62 +4,28 @@ import json
 import os
 import signal
 import sys
-import tempfile
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import boto3
-import psutil
 import psycopg
 import typer
 from figures import Figure, about, print_runs, print_sizes
+from harness import Bench, Way, WrongResult, check, console, started
 from measure import CommandFailed, run
 from rich.console import Console
-from sample import CHECKSUM, Ids, Sample, write
+from sample import Ids, Sample, write
 
-from assay_local import Local, LocalError, databases, servers
+from assay_local import Local, LocalError, databases
 
 _HERE: Final = Path(__file__).parent
 _CONTRACT: Final = _HERE.parent / "contracts" / "transactions.odcs.yaml"
 _BUCKET: Final = "assay-benchmark"
 _SERVERS: Final = ("postgres", "s3", "api")
-
-Way = Literal["assay", "plain"]
-
-# Counts per door, and a sum over all predictions, which every way has to agree on.
-_RESULT: Final = """
-    SELECT (SELECT count(*) FROM transactions), (SELECT count(*) FROM predictions),
-           (SELECT count(*) FROM {rejects}),
-           (SELECT sum(crc32(convert_to(concat_ws('|', transaction_id, category, confidence),
-               'UTF8')))::bigint FROM predictions)
-"""
-_LEDGER: Final = "SELECT sum(read), sum(classified), sum(rejected), sum(duplicate) FROM ledger"
-
-console = Console(stderr=True, highlight=False)
-
-
-class WrongResult(Exception):
-    """The tables do not hold what the file says, so that the figure does not count."""
-
-
-@dataclass(frozen=True)
-class Bench:
-    """The servers, and a folder for files."""
-
-    local: Local
-    folder: Path
-    keep: bool
-
-    @property
-    def processes(self) -> dict[str, psutil.Process]:
-        """The servers' processes."""
-        found = {each: getattr(self.local, each).process for each in _SERVERS}
-        return {name: process for name, process in found.items() if process is not None}
 
 
 def batch(
@@ -88,7 +54,8 @@ def batch(
     ways: list[Way] = ["assay", "plain"] if against else ["assay"]
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends all that was started, too
     try:
-        with _started(keep=keep) as bench:
+        with started(*_SERVERS, keep=keep) as bench:
+            _make_bucket(bench.local)
             found = [each for size in numbers for each in _measured(bench, size, ids, ways, runs)]
             settings = about(bench.local, ids)
     except (CommandFailed, LocalError, WrongResult) as error:
@@ -101,31 +68,10 @@ def batch(
         print(json.dumps({"about": settings, "runs": [asdict(each) for each in found]}))
         return
     for size in numbers:
-        print_runs([each for each in found if each.rows == size])
+        print_runs([each for each in found if each.rows == size], "S3 to PostgreSQL")
     if len(numbers) > 1:
         print_sizes([each for each in found if each.way == "assay"])
     Console(width=80, highlight=False).print_json(data=settings)
-
-
-@contextmanager
-def _started(*, keep: bool) -> Generator[Bench]:
-    with ExitStack() as stack:
-        if keep:
-            folder = Path(tempfile.mkdtemp(prefix="assay-benchmark-"))
-            folder.chmod(0o711)  # PostgreSQL may run as another account, which must pass.
-            console.print(f"kept in {folder}; `assay up --data {folder / 'servers'}` serves it")
-        else:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        data = folder / "servers" if keep else None
-        # What the environment names is not used: it could not be measured.
-        local = stack.enter_context(servers(data=data, environment={}))
-        with console.status("Starting PostgreSQL, S3 and the model API …"):
-            local.start(*_SERVERS)
-        _s3(local).create_bucket(
-            Bucket=_BUCKET,
-            CreateBucketConfiguration={"LocationConstraint": local.s3.settings["ASSAY_S3__REGION"]},
-        )
-        yield Bench(local, folder, keep)
 
 
 def _measured(
@@ -178,7 +124,7 @@ def _once(bench: Bench, way: Way, sample: Sample, name: str) -> tuple[Figure, in
         connection.execute("CHECKPOINT")
     load = os.getloadavg()[0]
     spent = run(commands[way](f"{sample.rows}.csv"), environment, bench.processes)
-    predicted = _check(url, way, sample)
+    predicted = check(url, way, sample)
     if not bench.keep:
         databases.drop(local.postgres.url, name)
     return Figure(
@@ -193,23 +139,11 @@ def _once(bench: Bench, way: Way, sample: Sample, name: str) -> tuple[Figure, in
     ), predicted
 
 
-def _check(url: str, way: Way, sample: Sample) -> int:
-    """Holds the tables against the sample; returns the sum over all predictions."""
-    rejects = "dead_letters" if way == "assay" else "errors"
-    good = sample.rows - sample.broken
-    with psycopg.connect(url) as connection:
-
-        def first(sql: str) -> tuple[Any, ...]:
-            return connection.execute(sql.encode()).fetchone() or ()
-
-        *counts, predicted = first(_RESULT.format(rejects=rejects))
-        if counts != [good, good, sample.broken]:
-            raise WrongResult(f"{way} stored {counts}, not {[good, good, sample.broken]}")
-        if first(CHECKSUM) != (sample.checksum,):
-            raise WrongResult(f"{way} stored other content than the file has")
-        if way == "assay" and first(_LEDGER) != (sample.rows, good, sample.broken, 0):
-            raise WrongResult("the ledger does not say what the tables hold")
-    return int(predicted)
+def _make_bucket(local: Local) -> None:
+    region = local.s3.settings["ASSAY_S3__REGION"]
+    _s3(local).create_bucket(
+        Bucket=_BUCKET, CreateBucketConfiguration={"LocationConstraint": region}
+    )
 
 
 def _s3(local: Local) -> Any:

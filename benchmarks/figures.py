@@ -5,6 +5,8 @@ import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import chain
+from math import isnan, nan
 from statistics import median
 from typing import Any, Final
 
@@ -17,10 +19,15 @@ from rich.table import Table
 from assay_batch.config import BatchConfig
 from assay_local import Local
 from assay_ml_api.config import ServerConfig
+from assay_streaming.config import StreamConfig
 
 MEMORY_SPREAD: Final = 0.1
 _MILLION: Final = 1_000_000
-_PACKAGES: Final = ("assay", "polars", "psycopg", "sqlalchemy", "pydantic", "httpx", "ministack")
+_PACKAGES: Final = (
+    *("assay", "polars", "psycopg", "sqlalchemy", "pydantic", "httpx", "confluent-kafka"),
+    "ministack",
+)
+_STREAM: Final = {"chunk_records", "chunk_mib", "linger", "window_chunks", "window_mib", "workers"}
 _SHOWN: Final = ("fsync", "synchronous_commit", "full_page_writes", "shared_buffers")
 
 
@@ -30,7 +37,7 @@ class Figure:
 
     Attributes:
         way: how the work was done.
-        rows: records of the file.
+        rows: records.
         seconds: from the start of the process to its end.
         inner_seconds: the same without the start, as the command itself says.
         cpu: CPU seconds by process.
@@ -55,7 +62,7 @@ class Figure:
 
 
 def _cpu(name: str) -> Callable[[Figure], float]:
-    return lambda each: each.cpu[name or each.way] / each.rows * _MILLION
+    return lambda each: each.cpu.get(name or each.way, nan) / each.rows * _MILLION
 
 
 _LINES: Final[dict[str, tuple[str, Callable[[Figure], float]]]] = {
@@ -69,17 +76,18 @@ _LINES: Final[dict[str, tuple[str, Callable[[Figure], float]]]] = {
     "  model API": (".2f", _cpu("api")),
     "  PostgreSQL": (".2f", _cpu("postgres")),
     "  S3 (emulator)": (".2f", _cpu("s3")),
+    "  Kafka": (".2f", _cpu("kafka")),
     "peak memory, MiB": (".0f", lambda each: each.peak / (1 << 20)),
     "others' CPU s meanwhile": (".1f", lambda each: each.others),
     "load before": (".1f", lambda each: each.load),
 }
 
 
-def print_runs(figures: Sequence[Figure]) -> None:
+def print_runs(figures: Sequence[Figure], route: str) -> None:
     """Prints the runs of one size: the median of several, and half of their range."""
     ways = list(dict.fromkeys(each.way for each in figures))
     counts = {way: sum(each.way == way for each in figures) for way in ways}
-    table = Table(box=box.SIMPLE_HEAD, title=f"{figures[0].rows:,} records, S3 to PostgreSQL")
+    table = Table(box=box.SIMPLE_HEAD, title=f"{figures[0].rows:,} records, {route}")
     table.title_justify = "left"
     table.add_column("median ± half the range", no_wrap=True)
     for way in ways:
@@ -88,6 +96,8 @@ def print_runs(figures: Sequence[Figure]) -> None:
         table.add_column("ratio", justify="right")
     for label, (form, value) in _LINES.items():
         found = [[value(each) for each in figures if each.way == way] for way in ways]
+        if any(map(isnan, chain(*found))):
+            continue  # a server that this work does without
         cells = [_spread(values, form) for values in found]
         if len(ways) > 1:
             first, second = map(median, found)
@@ -147,6 +157,7 @@ def about(local: Local, ids: str) -> dict[str, Any]:
         "settings": {
             "ids": ids,
             **_settings("ASSAY_BATCH__", BatchConfig().model_dump()),
+            **_settings("ASSAY_STREAM__", StreamConfig().model_dump(include=_STREAM)),
             **_settings(
                 "ASSAY_SERVER__", ServerConfig().model_dump(include={"workers", "threads"})
             ),

@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
 from itertools import islice
@@ -111,7 +111,8 @@ def _rows(bucket: str, key: str) -> Iterator[dict[str, str | None]]:
     yield from csv.DictReader(codecs.getreader("utf-8")(body), delimiter=";")
 
 
-def _predict(client: httpx.Client, good: list[Transaction]) -> list[dict[str, Any]]:
+def predict(client: httpx.Client, good: Sequence[BaseModel]) -> list[dict[str, Any]]:
+    """What the model says of each, 500 a call."""
     answers: list[dict[str, Any]] = []
     for group in _groups(good, CALL):
         response = client.post("/predict", json=[each.model_dump(mode="json") for each in group])
@@ -120,12 +121,13 @@ def _predict(client: httpx.Client, good: list[Transaction]) -> list[dict[str, An
     return answers
 
 
-def _keep(
+def keep(
     connection: Connection,
-    good: list[Transaction],
+    good: Sequence[BaseModel],
     answers: list[dict[str, Any]],
     bad: list[dict[str, str]],
 ) -> None:
+    """Stores one group."""
     # With RETURNING, SQLAlchemy sends many rows in one statement (insertmanyvalues).
     key = transactions.c.transaction_id
     connection.execute(insert(transactions).returning(key), [each.model_dump() for each in good])
@@ -162,9 +164,9 @@ def main(bucket: str, key: str) -> None:
                     good.append(Transaction.model_validate(row))
                 except (ValidationError, TypeError, AttributeError) as error:
                     bad.append({"line": json.dumps(row), "error": str(error)})
-            answers = _predict(client, good)
+            answers = predict(client, good)
             with engine.begin() as connection:
-                _keep(connection, good, answers, bad)
+                keep(connection, good, answers, bad)
             classified += len(good)
             rejected += len(bad)
     engine.dispose()

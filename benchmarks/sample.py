@@ -1,6 +1,10 @@
-"""A large file in the format of `contracts/transactions.odcs.yaml`, and what must come of it."""
+"""Many records, and what must come of them.
 
-from dataclasses import dataclass
+As a file in the format of `contracts/transactions.odcs.yaml`, or as messages of a topic.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final, Literal
@@ -8,6 +12,7 @@ from zlib import crc32
 
 import numpy as np
 import polars as pl
+from confluent_kafka import Producer
 from numpy.typing import NDArray
 
 DISTINCT: Final = 0.2
@@ -51,12 +56,12 @@ _KINDS_OF_FAULTS: Final = 6
 
 @dataclass(frozen=True)
 class Sample:
-    """A file and what must come of it.
+    """Records and what must come of them.
 
     Attributes:
-        rows: records in it, its header not among them.
+        rows: how many.
         broken: of these, those that break the contract or a rule.
-        size: of the file in bytes.
+        size: of the file, or of all messages, in bytes.
         checksum: the sum of the CRC-32 of each valid record, written as `CHECKSUM` writes it.
     """
 
@@ -77,21 +82,66 @@ CHECKSUM: Final = """
 
 def write(path: Path, rows: int, ids: Ids) -> Sample:
     """Writes a file, the same for the same arguments."""
+    with path.open("wb") as file:
+        file.write(_HEADER.encode())
+
+        def put(frame: pl.DataFrame) -> int:
+            return file.write((frame["line"].str.join("\n").item() + "\n").encode())
+
+        sample = _make(rows, ids, put)
+    return replace(sample, size=path.stat().st_size)
+
+
+def send(servers: str, topic: str, rows: int, ids: Ids) -> Sample:
+    """Puts as many messages on a topic, in turns on its partitions; the same for the same rows."""
+    producer = Producer(
+        {
+            "bootstrap.servers": servers,
+            "enable.idempotence": True,
+            "compression.type": "lz4",
+            "linger.ms": 20,
+            "queue.buffering.max.messages": 1_000_000,
+        }
+    )
+    partitions = len(producer.list_topics(topic, timeout=10).topics[topic].partitions)
+    sent = 0
+
+    def put(frame: pl.DataFrame) -> int:
+        nonlocal sent
+        size = 0
+        for each in frame["message"].cast(pl.Binary):
+            while True:
+                try:
+                    producer.produce(topic, each, partition=sent % partitions)
+                except BufferError:
+                    producer.poll(0.1)
+                else:
+                    break
+            sent += 1
+            size += len(each)
+        return size
+
+    sample = _make(rows, ids, put)
+    if left := producer.flush(60):
+        raise RuntimeError(f"{left} messages were not delivered")
+    return sample
+
+
+def _make(rows: int, ids: Ids, put: Callable[[pl.DataFrame], int]) -> Sample:
+    """Makes records slice by slice; `put` takes each, and says how many bytes it was."""
     chance = np.random.default_rng(_SEED)
     # Each description equally often: repeats are as far apart as they can be by chance.
     descriptions = chance.permutation(np.arange(rows) % max(1, int(rows * DISTINCT)))
     broken = chance.choice(rows, size=int(rows * BROKEN), replace=False)
     faults = np.full(rows, -1, np.int8)
     faults[broken] = np.arange(broken.size) % _KINDS_OF_FAULTS
-    checksum = 0
-    with path.open("wb") as file:
-        file.write(_HEADER.encode())
-        for start in range(0, rows, _SLICE):
-            part = slice(start, min(rows, start + _SLICE))
-            frame = _frame(part, ids, descriptions[part], faults[part], chance)
-            file.write((frame["line"].str.join("\n").item() + "\n").encode())
-            checksum += sum(map(crc32, frame["stored"].drop_nulls().cast(pl.Binary)))
-    return Sample(rows, broken.size, path.stat().st_size, checksum)
+    checksum = size = 0
+    for start in range(0, rows, _SLICE):
+        part = slice(start, min(rows, start + _SLICE))
+        frame = _frame(part, ids, descriptions[part], faults[part], chance)
+        size += put(frame)
+        checksum += sum(map(crc32, frame["stored"].drop_nulls().cast(pl.Binary)))
+    return Sample(rows, broken.size, size, checksum)
 
 
 def _frame(
@@ -101,7 +151,7 @@ def _frame(
     faults: NDArray[np.int8],
     chance: np.random.Generator,
 ) -> pl.DataFrame:
-    """`line`, as it stands in the file, and `stored`, as the table must hold it if it is valid."""
+    """`line` of a file, `message` of a topic, and `stored` as the table must hold a valid one."""
     height: int = part.stop - part.start
     number = np.arange(part.start, part.stop, dtype=np.uint64)
     if ids == "scattered":  # a bijection of 40 bits: odd multiplier
@@ -156,7 +206,25 @@ def _frame(
         "side",
         separator="|",
     )
+    names = {
+        "transaction_id": cells["id"],
+        "description": cells["description"],
+        "amount": _faulty(2, "twelve", pl.format("{}.{}", "whole", "decimals")),
+        "currency": pl.lit("EUR"),
+        "timestamp": _faulty(
+            3,
+            "2024-02-30T10:00:00Z",
+            (pl.col("time") - pl.duration(seconds=_OFFSET)).dt.to_string("%FT%TZ"),
+        ),
+        "merchant": pl.col("merchant"),
+        "operation_type": pl.col("operation_type"),
+        "side": cells["side"],
+    }
+    message = pl.struct(value.alias(name) for name, value in names.items()).struct.json_encode()
     return frame.select(
+        message=pl.when(pl.col("fault") == _KINDS_OF_FAULTS - 1)
+        .then(message.str.head(50))
+        .otherwise(message),
         line=pl.when(pl.col("fault") == _KINDS_OF_FAULTS - 1).then(short).otherwise(whole),
         stored=pl.when(pl.col("fault") < 0).then(stored),
     )

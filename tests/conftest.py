@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -27,7 +28,7 @@ def template(local: Local) -> str:
 
 @contextmanager
 def _systems(
-    local: Local, template: str, s3_settings: S3Settings
+    local: Local, template: str, s3_settings: S3Settings, folder: Path
 ) -> Generator[Callable[[], System]]:
     local.start("postgres", "s3", "api")  # a test before may have killed one
     made: list[tuple[System, str]] = []
@@ -51,7 +52,7 @@ def _systems(
             Bucket=bucket,
             CreateBucketConfiguration={"LocationConstraint": "eu-central-1"},
         )
-        system = System({**os.environ, **keys, **api}, bucket, S3Objects(client))
+        system = System({**os.environ, **keys, **api}, bucket, S3Objects(client), folder)
         made.append((system, name))
         return system
 
@@ -67,10 +68,10 @@ def _systems(
 
 @pytest.fixture
 def make_system(
-    local: Local, template: str, s3_settings: S3Settings
+    local: Local, template: str, s3_settings: S3Settings, tmp_path: Path
 ) -> Iterator[Callable[[], System]]:
     """Makes systems that share the servers and nothing else."""
-    with _systems(local, template, s3_settings) as make:
+    with _systems(local, template, s3_settings, tmp_path) as make:
         yield make
 
 
@@ -81,7 +82,12 @@ def system(make_system: Callable[[], System]) -> System:
 
 
 @pytest.fixture(scope="module")
-def shared_system(local: Local, template: str, s3_settings: S3Settings) -> Iterator[System]:
+def shared_system(
+    local: Local,
+    template: str,
+    s3_settings: S3Settings,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[System]:
     """One system for all tests of a module, which look at what one run has done."""
-    with _systems(local, template, s3_settings) as make:
+    with _systems(local, template, s3_settings, tmp_path_factory.mktemp("run")) as make:
         yield make()

@@ -5,12 +5,15 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 from uuid import uuid4
 
+import forked
 import psycopg
 from rich.console import Console
 
@@ -37,6 +40,26 @@ class Done:
     errors: str
 
 
+def _done(exit_code: int, out: str, err: str) -> Done:
+    last = (out.splitlines() or ["{}"])[-1]
+    return Done(exit_code, json.loads(last) if last.startswith("{") else {}, err)
+
+
+@dataclass(frozen=True)
+class Forked:
+    """A command that was forked."""
+
+    process: BaseProcess
+    out: Path
+    err: Path
+
+    def end(self, *, timeout: float = 120) -> Done:
+        """Waits for it; the last line that it writes is its summary."""
+        self.process.join(timeout)
+        assert self.process.exitcode is not None
+        return _done(self.process.exitcode, self.out.read_text(), self.err.read_text())
+
+
 @dataclass
 class System:
     """The servers, a migrated database and a bucket, and the commands that run on them."""
@@ -44,6 +67,7 @@ class System:
     environment: dict[str, str]
     bucket: str
     objects: S3Objects
+    folder: Path
     started: list[subprocess.Popen[str]] = field(default_factory=list[subprocess.Popen[str]])
 
     def uri(self, name: str) -> str:
@@ -70,12 +94,22 @@ class System:
     def end(self, process: subprocess.Popen[str], *, timeout: float = 120) -> Done:
         """Waits for a command; the last line that it writes is its summary."""
         out, err = process.communicate(timeout=timeout)
-        last = (out.splitlines() or ["{}"])[-1]
-        return Done(process.returncode, json.loads(last) if last.startswith("{") else {}, err)
+        return _done(process.returncode, out, err)
 
     def run(self, *arguments: str, **environment: str) -> Done:
         """Runs a command of `assay` to its end."""
         return self.end(self.start(*arguments, **environment))
+
+    def fork(self, *arguments: str, **environment: str) -> "Forked":
+        """Starts a command of `assay` at once."""
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        out, err = folder / "out", folder / "err"
+        process = forked.start("cli", arguments, self.environment | environment, out=out, err=err)
+        return Forked(process, out, err)
+
+    def quick(self, *arguments: str, **environment: str) -> Done:
+        """The same as `run`, without the time that a command takes to begin."""
+        return self.fork(*arguments, **environment).end()
 
     def batch(self, *arguments: str, contract: str = "transactions", **environment: str) -> Done:
         """Runs `assay batch run`."""
@@ -116,6 +150,11 @@ class System:
         """What the database says; `%s` in the question stands for a value."""
         with psycopg.connect(self.environment["ASSAY_POSTGRES__URL"]) as connection:
             return connection.execute(sql.encode(), values or None).fetchall()
+
+    def execute(self, sql: str) -> None:
+        """Changes the database by hand."""
+        with psycopg.connect(self.environment["ASSAY_POSTGRES__URL"]) as connection:
+            connection.execute(sql.encode())
 
     def balances(self) -> bool:
         """Whether `assay reconcile` finds the books in order."""

@@ -29,7 +29,6 @@ from assay.memory.store import MemoryStore
 from assay.ports.objects import Object
 from assay_adapters.clock.system import SystemClock
 from assay_adapters.compression.decompress import decompress
-from assay_adapters.console.signals import on_signal
 from assay_adapters.log.configure import configure
 from assay_batch import bootstrap, command
 from assay_batch.config import BatchConfig
@@ -86,7 +85,7 @@ class Rig:
                 executor=executor,
                 clock=SystemClock(),
                 meter=MemoryMeter(),
-                on_signal=on_signal,
+                on_signal=bootstrap.on_signal,
             )
 
     def objects_for(self, _: Places, __: bootstrap.ReadSettings) -> MemoryObjects:

@@ -92,6 +92,13 @@ def s3(s3_settings: S3Settings, monkeypatch: pytest.MonkeyPatch) -> S3Settings:
     return s3_settings
 
 
+@pytest.fixture
+def kafka(kafka_servers: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The settings name Kafka."""
+    monkeypatch.setenv("ASSAY_KAFKA__BOOTSTRAP_SERVERS", kafka_servers)
+    return kafka_servers
+
+
 class _Model(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         categories = list(DEFAULT.categories)

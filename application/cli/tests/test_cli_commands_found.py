@@ -119,7 +119,7 @@ def test_an_unknown_command_is_guessed(assay: Assay) -> None:
         [],
         ["batch", "run"],
         ["config"],
-        ["dead-letters", "export"],
+        ["dead-letters", "redrive"],
         ["doctor"],
         ["migrate"],
         ["reconcile"],
@@ -162,7 +162,7 @@ def test_a_shell_completes_names_and_options() -> None:
         return set(done.stdout.split())
 
     assert completed("assay rec") == {"reconcile"}
-    assert completed("assay dead-letters ") == {"list", "show", "export"}
+    assert completed("assay dead-letters r") == {"redrive"}
 
 
 def _on_a_terminal(*words: str, **environment: str) -> str:

@@ -42,12 +42,21 @@ def test_settings_are_shown_with_their_origin_and_without_secrets(
     monkeypatch.setenv("ASSAY_LOG__LEVEL", "debug")
     (tmp_path / ".env").write_text(
         "ASSAY_API__URL=http://me:secretly@127.0.0.1:1\nASSAY_LOG__LEVEL=info\n"
+        "ASSAY_KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:1\nASSAY_KAFKA__SASL_PASSWORD=kennwort\n"
         "ASSAY_S3__ACCESS_KEY_ID=somebody\nASSAY_S3__SECRET_ACCESS_KEY=verborgen\n"
         "ASSAY_S3__SESSION_TOKEN=fluechtig\nASSAY_SERVER__API_KEYS=losung,parole\n"
     )
     for words in (["config"], ["config", "--json"], ["doctor"], ["doctor", "--json"], ["migrate"]):
         ended = assay(*words)
-        for secret in ("geheim", "sesam", "secretly", "verborgen", "fluechtig", "losung"):
+        for secret in (
+            "geheim",
+            "sesam",
+            "secretly",
+            "verborgen",
+            "fluechtig",
+            "losung",
+            "kennwort",
+        ):
             assert secret not in ended.stdout + ended.stderr
     document = json.loads(assay("config", "--json").stdout)
     assert document["problems"] == []
@@ -108,7 +117,7 @@ def test_a_command_without_its_database_may_be_tried_again(
     assert "PostgreSQL is away" in ended.stderr
 
 
-@pytest.mark.usefixtures("model", "engine")
+@pytest.mark.usefixtures("model", "engine", "kafka")
 def test_the_doctor_finds_all_well(assay: Assay, s3: S3Settings, bucket: str) -> None:
     """Everything that Assay needs is there: exit 0, in 80 columns."""
     del s3
@@ -120,13 +129,14 @@ def test_the_doctor_finds_all_well(assay: Assay, s3: S3Settings, bucket: str) ->
     assert {state for state, _ in found.values()} == {"ok"}
     assert found["model"][1] == "linear 7"
     assert found["postgres"][1].startswith("PostgreSQL 18")
+    assert found["kafka"][1] == "Kafka answers; 1 broker"
     ended = assay("doctor", "--bucket", bucket)
     assert ended.returncode == 0
     assert "All is well." in ended.stdout
     assert all(len(line) <= 80 for line in ended.stdout.splitlines())
 
 
-@pytest.mark.usefixtures("model", "engine")
+@pytest.mark.usefixtures("model", "engine", "kafka")
 def test_the_doctor_asks_for_a_bucket(assay: Assay, s3: S3Settings, bucket: str) -> None:
     """Without one S3 is reached and a warning says how to go on; a missing one is 78."""
     del s3, bucket
@@ -139,7 +149,7 @@ def test_the_doctor_asks_for_a_bucket(assay: Assay, s3: S3Settings, bucket: str)
     assert "there is no such bucket" in ended.stdout
 
 
-@pytest.mark.usefixtures("model", "s3", "empty")
+@pytest.mark.usefixtures("model", "s3", "empty", "kafka")
 def test_the_doctor_says_what_to_do_about_missing_tables(assay: Assay, bucket: str) -> None:
     """Exit 78, and the command that helps."""
     ended = assay("doctor", "--bucket", bucket, "--json")
@@ -154,6 +164,7 @@ def test_the_doctor_goes_on_when_all_is_away(assay: Assay, monkeypatch: pytest.M
     """Each dependency that is away is named with what to do; exit 75, and soon."""
     monkeypatch.setenv("ASSAY_POSTGRES__URL", _AWAY)
     monkeypatch.setenv("ASSAY_API__URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("ASSAY_KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
     monkeypatch.setenv("ASSAY_S3__ENDPOINT_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("ASSAY_S3__ACCESS_KEY_ID", "somebody")
     monkeypatch.setenv("ASSAY_S3__SECRET_ACCESS_KEY", "verborgen")
@@ -162,13 +173,13 @@ def test_the_doctor_goes_on_when_all_is_away(assay: Assay, monkeypatch: pytest.M
     assert time.monotonic() - begin < 20
     assert ended.returncode == 75
     states = _states(ended)
-    assert [states[name] for name in ("postgres", "s3", "model")] == ["fail"] * 3
+    assert [states[name] for name in ("postgres", "s3", "model", "kafka")] == ["fail"] * 4
     assert states["migrations"] == "warn"
     advice = [each["advice"] for each in json.loads(ended.stdout)["checks"]]
-    assert sum("assay up" in (each or "") for each in advice) == 3
+    assert sum("assay up" in (each or "") for each in advice) == 4
 
 
-@pytest.mark.usefixtures("model", "engine", "s3")
+@pytest.mark.usefixtures("model", "engine", "s3", "kafka")
 def test_a_variable_that_nobody_knows_hides_no_other_check(
     assay: Assay, monkeypatch: pytest.MonkeyPatch, bucket: str
 ) -> None:
@@ -211,6 +222,7 @@ def test_the_doctor_does_not_wait_for_the_silent(
     """Hosts that accept connections and never answer are given up within seconds, together."""
     monkeypatch.setenv("ASSAY_POSTGRES__URL", f"postgresql://somebody:geheim@{silent}/books")
     monkeypatch.setenv("ASSAY_API__URL", f"http://{silent}")
+    monkeypatch.setenv("ASSAY_KAFKA__BOOTSTRAP_SERVERS", silent)
     monkeypatch.setenv("ASSAY_S3__ENDPOINT_URL", f"http://{silent}")
     monkeypatch.setenv("ASSAY_S3__ACCESS_KEY_ID", "somebody")
     monkeypatch.setenv("ASSAY_S3__SECRET_ACCESS_KEY", "verborgen")

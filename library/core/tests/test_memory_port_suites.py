@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from itertools import repeat
 
 import pytest
@@ -12,9 +13,11 @@ from assay.memory.classifier import MemoryClassifier
 from assay.memory.letters import MemoryLetters
 from assay.memory.meter import MemoryMeter
 from assay.memory.objects import MemoryObjects
+from assay.memory.selection import MemorySelection
 from assay.memory.source import MemorySource
 from assay.memory.store import MemoryStore
 from assay.ports.classifier import Classifier
+from assay.ports.letters import Letters
 from assay.ports.meter import Meter
 from assay.ports.objects import Objects
 from assay.ports.source import Source
@@ -23,6 +26,7 @@ from assay.testing.classifier import ClassifierSuite
 from assay.testing.letters import LettersSuite, MakeLetters
 from assay.testing.meter import MeterSuite
 from assay.testing.objects import ObjectsSuite
+from assay.testing.selection import MakeSelection, SelectionSuite
 from assay.testing.source import MakeSource, SourceSuite
 from assay.testing.store import StoreSuite
 
@@ -46,6 +50,36 @@ class TestMemoryLetters(LettersSuite):
             return MemoryLetters(store, relay, lease=lease, now=lambda: 0.0)
 
         return make
+
+
+class TestMemorySelection(SelectionSuite):
+    @pytest.fixture
+    def store(self) -> Store:
+        return MemoryStore()
+
+    @pytest.fixture
+    def letters(self, store: Store) -> Letters:
+        return MemoryLetters(_memory(store), "one", lease=timedelta(hours=1), now=lambda: 0.0)
+
+    @pytest.fixture
+    def make_selection(self, store: Store) -> MakeSelection:
+        return partial(MemorySelection, _memory(store), now=lambda: 0.0)
+
+    def facts(self, store: Store) -> list[tuple[object, ...]]:
+        names = ("id", "state", "code", "attempt", "run_id")
+        return [tuple(each[name] for name in names) for each in _memory(store).letters.values()]
+
+    def actions(self, store: Store) -> list[tuple[object, ...]]:
+        names = ("letter", "action", "code", "run_id", "edits")
+        return [tuple(each[name] for name in names) for each in _memory(store).actions]
+
+    def expire(self, store: Store, run_id: str) -> None:
+        _memory(store).redrives[run_id].until = 0.0
+
+
+def _memory(store: Store) -> MemoryStore:
+    assert isinstance(store, MemoryStore)
+    return store
 
 
 class TestMemoryObjects(ObjectsSuite):

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any
 
 import polars as pl
@@ -13,14 +14,21 @@ from polars.testing import assert_frame_equal
 
 from assay.domain.errors import Unreadable
 from assay.domain.reject import LETTERS
-from assay.wire.envelope import letters_from_jsonl, letters_to_jsonl
+from assay.wire.envelope import (
+    Message,
+    letters_from_jsonl,
+    letters_from_messages,
+    letters_to_jsonl,
+    letters_to_messages,
+    with_head_only,
+)
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=30)
 CONTENT = st.one_of(st.binary(max_size=40), TEXT.map(str.encode))
 COUNT = st.integers(0, (1 << 63) - 1)
 ROWS = st.fixed_dictionaries(
     {
-        "source": TEXT,
+        "source": TEXT | TEXT.map("kafka/{}".format),
         "partition": TEXT,
         "position": COUNT,
         "key": st.none() | CONTENT,
@@ -75,6 +83,85 @@ def test_letters_come_back(rows: list[dict[str, Any]]) -> None:
     assert_frame_equal(letters_from_jsonl(body), frame)
 
 
+@given(st.lists(ROWS, max_size=5))
+def test_letters_come_back_from_messages(rows: list[dict[str, Any]]) -> None:
+    """Every column of every letter, in order, with the record's own key and bytes."""
+    frame = letters(*rows)
+    messages = list(letters_to_messages(frame))
+    assert [each[:2] for each in messages] == [(row["key"], row["raw"]) for row in rows]
+    assert_frame_equal(letters_from_messages(messages), frame)
+
+
+@given(ROWS)
+def test_lines_and_messages_say_the_same(row: dict[str, Any]) -> None:
+    """The headers of a message are those of a line as text, but for what is null."""
+    line = json.loads(letters_to_jsonl(letters(row)))
+    (message,) = letters_to_messages(letters(row))
+    told = dict(message.headers)
+    assert told.pop("assay.header", None) == row["header"]
+    assert told.pop("assay.id").decode() == line["id"]
+    assert {name: value.decode() for name, value in told.items()} == {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in line["headers"].items()
+        if value is not None
+    }
+
+
+def test_a_message_of_a_topic_names_the_topic() -> None:
+    """As Kafka Connect's tools expect it: the topic's own name and the partition's number."""
+    row = ROW | {"source": "kafka/transactions", "partition": "2", "header": None}
+    (message,) = letters_to_messages(letters(row))
+    told = dict(message.headers)
+    assert told["__connect.errors.topic"] == b"transactions"
+    assert told["__connect.errors.partition"] == b"2"
+    assert told["assay.source"] == b"kafka/transactions"
+    assert told["assay.id"] == b"kafka/transactions/2@17"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("assay.id", b"batch/other@17", "different origins"),
+        ("__connect.errors.topic", b"other", "different sources"),
+        ("__connect.errors.offset", b"secret", "offset"),
+        ("__connect.errors.offset", "\u0661".encode(), "offset"),
+        ("assay.retriable", b"secret", "retriable"),
+        ("assay.code", b"\xff", "no UTF-8"),
+        ("assay.code", None, "code"),
+    ],
+)
+def test_what_is_no_letter_is_no_message(name: str, value: bytes | None, said: str) -> None:
+    """It says what is wrong, and shows none of the content; other headers do no harm."""
+    (message,) = letters_to_messages(letters(ROW))
+    others = [each for each in message.headers if each[0] != name]
+    headers = [*others, *([] if value is None else [(name, value)])]
+    with pytest.raises(Unreadable, match=said) as caught:
+        letters_from_messages([message._replace(headers=headers)])
+    assert "secret" not in str(caught.value)
+    more = [*message.headers, ("traceparent", b"\xff")]
+    assert letters_from_messages([message._replace(headers=more)]).height == 1
+
+
+def test_a_message_that_is_too_large_keeps_its_head() -> None:
+    """Length and sha256 tell of the whole record; what is long besides is left out."""
+    row = ROW | {"key": b"k" * 9, "raw": b"0123456789", "length": 10, "header": b"h" * 9}
+    (message,) = letters_to_messages(letters(row))
+    expected = row | {"raw": b"01234567", "key": None, "header": None}
+    expected["sha256"] = sha256(b"0123456789").digest()
+    assert_frame_equal(letters_from_messages([with_head_only(message, 8)]), letters(expected))
+    assert with_head_only(message, 10) == message
+
+
+def test_a_head_stays_the_head_of_the_whole_record() -> None:
+    """Cut once more, its sha256 stays that of the record."""
+    row = ROW | {"raw": b"0123456789", "length": 99, "sha256": bytes(32), "header": None}
+    (message,) = letters_to_messages(letters(row))
+    (cut,) = letters_from_messages([with_head_only(message, 2)]).iter_rows(named=True)
+    assert (cut["raw"], cut["length"], cut["sha256"]) == (b"01", 99, bytes(32))
+    null = Message(None, None, message.headers)
+    assert with_head_only(null, 0) == null
+
+
 def test_a_line_reads_as_described() -> None:
     """The names are those of Kafka Connect where it has some; what is text is text."""
     (line,) = letters_to_jsonl(letters(ROW)).decode().splitlines()
@@ -91,6 +178,7 @@ def test_a_line_reads_as_described() -> None:
             "__connect.errors.stage": "validate",
             "__connect.errors.exception.class.name": "assay.too_many_decimals",
             "__connect.errors.exception.message": "more than two decimals",
+            "assay.source": "batch",
             "assay.code": "too_many_decimals",
             "assay.field": "amount",
             "assay.attempt": 1,
@@ -141,6 +229,7 @@ def header(name: str, value: object) -> Callable[[dict[str, Any]], object]:
         (without("value"), "value"),
         (without("headers"), "headers"),
         (update(id="batch/other@17"), "different origins"),
+        (header("__connect.errors.topic", "secret"), "different sources"),
         (update(value_base64="c2VjcmV0"), "not both"),
         (update(value=12.5), "value"),
         (update(extra="secret"), "extra"),

@@ -83,7 +83,12 @@ class Runs(Protocol):
 
 @dataclass(frozen=True)
 class Services:
-    """What a run is composed of."""
+    """What a run is composed of.
+
+    Attributes:
+        on_signal: within its block the first signal calls what it is given, the next one ends the
+            process; it yields the signals that have come.
+    """
 
     objects: Objects
     decompress: Decompress

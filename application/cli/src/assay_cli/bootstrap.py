@@ -2,28 +2,47 @@
 
 # ruff: noqa: PLC0415 - a command waits for the libraries that it uses, and for no others
 
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, NamedTuple
+import platform
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache, partial
+from getpass import getuser
+from importlib.metadata import version
+from time import monotonic
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
-from assay.domain.errors import Fatal, Unreadable
-from assay_adapters.console.run import complain, run
+from assay.domain.errors import AssayError, Fatal, Unavailable, Unreadable
+from assay_adapters.console.run import complain, last_line, run
+from assay_adapters.console.signals import interrupt, on_signal
+from assay_cli.offsets import Bounds, Topic
+from assay_cli.services import Named, Reading, named, reading
 
 if TYPE_CHECKING:
+    import polars as pl
     from sqlalchemy import Engine
 
+    from assay.domain.books import Report
+    from assay.domain.choice import Filter
+    from assay.pipeline.redrive import Services
+    from assay.pipeline.watch import Watch
     from assay_adapters.environment.settings import Survey
     from assay_adapters.http.config import ApiConfig
+    from assay_adapters.kafka.config import KafkaConfig
+    from assay_adapters.kafka.reading import WholeRecords
     from assay_adapters.postgres.config import PostgresConfig
-    from assay_adapters.postgres.lookup import DeadLetters, Filter
-    from assay_adapters.postgres.reconcile import Report
+    from assay_adapters.postgres.lookup import DeadLetters
     from assay_adapters.s3.config import S3Config
 
-__all__ = ["Filter", "Report", "complain", "run"]
+__all__ = ["DeadLetters", "complain", "interrupt", "last_line", "on_signal", "run"]
 
 _CONNECT: Final = 3  # seconds that a probe waits for a connection
 _ANSWER: Final = 5  # and for an answer
 _NAMED: Final = 5  # buckets, at most
+_WORKERS: Final = 4  # chunks of a redrive that are worked on at once
+_RUNS: Final = 64  # services that are looked for, the latest
 
 
 class Answer(NamedTuple):
@@ -67,9 +86,19 @@ def _api(*, strict: bool = True) -> "ApiConfig":
     return load_section("api", ApiConfig, strict=strict)
 
 
+def _kafka(*, strict: bool = True) -> "KafkaConfig":
+    from assay_adapters.environment.settings import load_section
+    from assay_adapters.kafka.config import KafkaConfig
+
+    return load_section("kafka", KafkaConfig, strict=strict)
+
+
 @contextmanager
-def _engine() -> "Generator[Engine]":
+def _engine(config: "PostgresConfig | None" = None) -> "Generator[Engine]":
     """PostgreSQL with tables of this version, for as long as the block lasts.
+
+    Args:
+        config: other than what the settings say.
 
     Raises:
         Unavailable: it is away.
@@ -78,7 +107,7 @@ def _engine() -> "Generator[Engine]":
     from assay_adapters.postgres.connection import engine_for
     from assay_adapters.postgres.migrate import check
 
-    engine = engine_for(_postgres())
+    engine = engine_for(config or _postgres())
     try:
         check(engine)
         yield engine
@@ -93,6 +122,205 @@ def dead_letters() -> "Generator[DeadLetters]":
 
     with _engine() as engine:
         yield DeadLetters(engine)
+
+
+def user() -> str:
+    """Who is logged in, as the system says."""
+    try:
+        return getuser()
+    except (OSError, KeyError):  # a container may have no name for its user
+        return "unknown"
+
+
+def discard(chosen: "Filter", *, by: str, reason: str) -> int:
+    """Discards open letters: see `assay_adapters.postgres.discard`."""
+    from assay_adapters.postgres import discard as discarding
+
+    with _engine() as engine:
+        return discarding.discard(engine, chosen, by=by, reason=reason)
+
+
+@contextmanager
+def importing(run_id: str, *, by: str) -> "Generator[Callable[[pl.DataFrame, str], int]]":
+    """Takes in frames of letters, each with where it comes from, and says how many were new.
+
+    The run is noted in the tables.
+    """
+    from assay_adapters.postgres.imports import import_letters
+    from assay_adapters.postgres.runs import end_run, start_run
+
+    with _engine() as engine:
+        start_run(engine, run_id, kind="import", source="import", version=version("assay"))
+        imported = 0
+
+        def take(letters: "pl.DataFrame", place: str) -> int:
+            nonlocal imported
+            new = import_letters(engine, letters, run_id=run_id, by=by, place=place)
+            imported += new
+            return new
+
+        status = "failed"
+        try:
+            yield take
+            status = "done"
+        finally:
+            with suppress(AssayError):  # the books are kept elsewhere; this is a note
+                end_run(engine, run_id, status=status, summary={"imported": imported})
+
+
+def letters_on(topic: str) -> "Iterator[tuple[pl.DataFrame, int]]":
+    """The letters on a topic: see `assay_adapters.kafka.reading`."""
+    from assay_adapters.kafka.reading import letters_on
+
+    return letters_on(_kafka(), topic)
+
+
+def whole_record(source: str, partition: str, position: int) -> bytes | None:
+    """The bytes of a record of a topic: see `assay_adapters.kafka.reading.WholeRecords`.
+
+    Raises:
+        Unavailable: Kafka is away.
+        Fatal: the settings of Kafka are wrong or missing, or the topic may not be read.
+    """
+    if not source.startswith("kafka/"):
+        return None
+    return _whole_records()(source, partition, position)
+
+
+@cache
+def _whole_records() -> "WholeRecords":
+    from assay_adapters.kafka.reading import WholeRecords
+
+    return WholeRecords(_kafka())
+
+
+@dataclass(frozen=True)
+class Redriving:
+    """What a redrive needs.
+
+    Attributes:
+        services: what it is composed of.
+        letters: for those who want to know what is there.
+        watch: makes what it is watched by.
+        start: notes in the tables that the run has begun.
+        end: notes how it has ended.
+    """
+
+    services: "Services"
+    letters: "DeadLetters"
+    watch: "Callable[..., Watch]"
+    start: Callable[[], None]
+    end: Callable[[str, Mapping[str, Any]], None]
+
+
+@contextmanager
+def redriving(run_id: str, *, by: str, edits: Mapping[str, str]) -> Generator[Redriving]:
+    """All that a redrive is composed of, closed at the end of the block."""
+    from assay.pipeline.redrive import Services
+    from assay.pipeline.watch import Watch
+    from assay_adapters.clock.system import SystemClock
+    from assay_adapters.http.classifier import HttpClassifier
+    from assay_adapters.postgres.lookup import DeadLetters
+    from assay_adapters.postgres.runs import end_run, start_run
+    from assay_adapters.postgres.selection import PostgresSelection
+    from assay_adapters.postgres.store import PostgresStore
+    from assay_adapters.prometheus.meter import PrometheusMeter
+
+    api = _api()
+    with ExitStack() as stack:
+        engine = stack.enter_context(_engine())
+        classifier = HttpClassifier(api)
+        stack.callback(classifier.close)
+        executor = ThreadPoolExecutor(_WORKERS, thread_name_prefix="worker")
+        # What is still under way when a run fails is not waited for before it begins.
+        stack.callback(executor.shutdown, wait=True, cancel_futures=True)
+        clock = SystemClock()
+        yield Redriving(
+            services=Services(
+                selection=PostgresSelection(engine, run_id, by=by, edits=edits),
+                store=PostgresStore(engine, processing_type="redrive"),
+                classifier=classifier,
+                executor=executor,
+                clock=clock,
+            ),
+            letters=DeadLetters(engine),
+            watch=partial(Watch, PrometheusMeter(), clock, "redrive"),
+            start=lambda: start_run(
+                engine, run_id, kind="redrive", source="redrive", version=version("assay")
+            ),
+            end=lambda status, summary: end_run(engine, run_id, status=status, summary=summary),
+        )
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where `assay top` looks.
+
+    Attributes:
+        named: the services that should be running; raises `Unavailable` while PostgreSQL is away.
+        ask: one at its address what it says of itself; raises `Unavailable` if it does not answer.
+        letters: how many there are, by state and more; None where no PostgreSQL is named.
+        now: what the clock says.
+    """
+
+    named: Callable[[], Sequence[Named]]
+    ask: Callable[[str], Reading]
+    letters: Callable[[], Iterable[Mapping[str, Any]]] | None
+    now: Callable[[], datetime]
+
+
+@contextmanager
+def watching(urls: Sequence[str]) -> Generator[Sources]:
+    """What can be seen of running services, for as long as the block lasts.
+
+    Args:
+        urls: the services' addresses; without any, PostgreSQL knows them.
+
+    Raises:
+        Unavailable: PostgreSQL is away, and no addresses are given.
+        Fatal: settings or tables are wrong, or an address is none.
+    """
+    from assay_adapters.environment.settings import is_named
+    from assay_adapters.postgres.lookup import DeadLetters
+    from assay_adapters.postgres.runs import serving
+    from assay_adapters.prometheus.samples import samples
+    from assay_adapters.status.client import StatusClient
+
+    given = [Named(each.rstrip("/")) for each in urls]
+    if wrong := [each.url for each in given if not each.url.startswith(("http://", "https://"))]:
+        raise Fatal(f"{wrong[0]} is no address of a service: one is http://host:port")
+    here = platform.node()
+    with ExitStack() as stack:
+        client = StatusClient()
+        stack.callback(client.close)
+        engine: Engine | None = None
+        # Where addresses are given, the letters are all that PostgreSQL is asked for.
+        with suppress(Unavailable) if given else nullcontext():
+            if not given or is_named("postgres"):
+                hasty = {"connect_timeout": _CONNECT, "statement_timeout": _ANSWER, "pool_size": 2}
+                config = _postgres().model_copy(update=hasty)
+                engine = stack.enter_context(_engine(config))
+
+        def ask(url: str) -> Reading:
+            told = client.ask(url)
+            at = monotonic()
+            try:
+                return reading(at, samples(told.metrics), told.facts, is_ready=told.is_ready)
+            except ValueError:
+                raise Unavailable(f"{url} is no service of Assay") from None
+
+        def noted() -> Sequence[Named]:
+            if engine is None or given:
+                return given
+            rows = serving(engine, _RUNS)
+            return [each for row in rows if (each := named(row, here)) is not None]
+
+        yield Sources(
+            named=noted,
+            ask=ask,
+            letters=partial(DeadLetters(engine).counts, {}) if engine is not None else None,
+            now=lambda: datetime.now(UTC),
+        )
 
 
 def migrate() -> list[str]:
@@ -110,6 +338,30 @@ def reconcile() -> "Report":
         return books.reconcile(engine)
 
 
+def topics() -> Callable[[str], Topic | None] | None:
+    """What the brokers say of a topic by its name; None where no settings name any broker.
+
+    What is returned raises `Unavailable` while Kafka is away.
+
+    Raises:
+        Fatal: the settings are wrong.
+    """
+    from assay_adapters.environment.settings import is_named, load_section
+    from assay_adapters.kafka.config import KafkaConfig
+    from assay_adapters.kafka.topics import Topics
+
+    if not is_named("kafka"):
+        return None
+    topics = Topics(load_section("kafka", KafkaConfig))
+
+    def ask(name: str) -> Topic | None:
+        if (found := topics.find(name)) is None:
+            return None
+        return Topic(found.id, {each: Bounds(*at) for each, at in topics.bounds(found).items()})
+
+    return ask
+
+
 def blocks(uri: str) -> Iterator[bytes]:
     """The content of a file here or in S3 from its beginning, unpacked by its name's suffix.
 
@@ -121,6 +373,34 @@ def blocks(uri: str) -> Iterator[bytes]:
     from assay_adapters.compression.decompress import decompress
 
     return decompress(uri, _s3_blocks(uri) if uri.startswith("s3://") else _file_blocks(uri))
+
+
+def lines_of(files: Iterable[str], standard: IO[bytes]) -> Iterator[tuple[str, Iterator[bytes]]]:
+    """Each of these files with its content, unpacked by its name's suffix.
+
+    Args:
+        files: paths, objects in S3 or what their names begin with, up to a `/`; `-` stands for
+        standard: which is read to its end.
+
+    Raises:
+        Unavailable: S3 is away.
+        Unreadable: a file does not exist, may not be read, or is damaged.
+        Fatal: the settings or rights of S3 are wrong.
+    """
+    from assay_adapters.compression.decompress import decompress
+
+    for uri in files:
+        if uri == "-":
+            yield "standard input", iter(partial(standard.read, 1 << 20), b"")
+        elif uri.startswith("s3://") and uri.endswith("/"):
+            from assay_adapters.s3.config import s3_client
+            from assay_adapters.s3.objects import S3Objects
+
+            objects = S3Objects(s3_client(_s3()))
+            for item in objects.list(uri):
+                yield item.uri, decompress(item.uri, objects.read(item))
+        else:
+            yield uri, blocks(uri)
 
 
 def _s3_blocks(uri: str) -> Iterator[bytes]:
@@ -150,7 +430,7 @@ def _file_blocks(uri: str) -> Iterator[bytes]:
 
 
 def probes(bucket: str | None) -> Mapping[str, list[tuple[str, Callable[[], Answer]]]]:
-    """What can be asked about each section of settings, in an order in which it makes sense.
+    """What can be asked about each section that something installed reads, in a sensible order.
 
     A probe raises `Unavailable` where something is away, within seconds, and other errors of
     Assay where something is misconfigured. Variables that nobody knows hinder none.
@@ -158,11 +438,15 @@ def probes(bucket: str | None) -> Mapping[str, list[tuple[str, Callable[[], Answ
     Args:
         bucket: to look at; None: which there are.
     """
-    return {
+    from assay_adapters.environment.sections import installed
+
+    all_there_are: dict[str, list[tuple[str, Callable[[], Answer]]]] = {
         "postgres": [("postgres", _ask_postgres), ("migrations", _ask_tables)],
         "s3": [("s3", lambda: _ask_s3(bucket))],
         "api": [("model", _ask_model)],
+        "kafka": [("kafka", _ask_kafka)],
     }
+    return {name: asked for name, asked in all_there_are.items() if name in installed()}
 
 
 @contextmanager
@@ -231,3 +515,10 @@ def _ask_model() -> Answer:
     finally:
         classifier.close()
     return Answer(f"{name} {version}")
+
+
+def _ask_kafka() -> Answer:
+    from assay_adapters.kafka.topics import Topics
+
+    count = Topics(_kafka(strict=False), timeout=_CONNECT).brokers()
+    return Answer(f"Kafka answers; {count} {'broker' if count == 1 else 'brokers'}")

@@ -1,118 +1,31 @@
-"""The commands `assay dead-letters list`, `show` and `export`."""
+"""The commands `assay dead-letters`: `list`, `show` and `export` are here."""
 
-import re
 from base64 import b64encode
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from enum import StrEnum
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
+from assay.domain.choice import Filter
 from assay.domain.errors import DATA, Fatal
 from assay_cli import bootstrap, review
+from assay_cli.discard import discard
+from assay_cli.import_letters import import_
+from assay_cli.letter_filter import filtered
 from assay_cli.output import Json, add, decoded, plain, print_json, say, show, table
+from assay_cli.redrive import redrive
 
-if TYPE_CHECKING:
-    from assay_cli.bootstrap import Filter
-
-app = typer.Typer(help="Look at the records that were rejected, and why.", no_args_is_help=True)
-
-_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
-
-
-def _moment(text: str) -> datetime:
-    """A moment as people write it: so long ago, or a date with or without a time, in UTC."""
-    ago = re.fullmatch(r"(\d{1,6})([mhd])", text)
-    if ago is not None:
-        return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(
-            f"{text} is neither a time such as 2024-05-01T08:30 nor how long ago: 30m, 2h, 7d"
-        ) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-Code = Annotated[
-    list[str] | None, typer.Option(metavar="CODE", help="Why it was rejected. May be repeated.")
-]
-
-
-class StageName(StrEnum):
-    """Where a record is rejected."""
-
-    DECODE = "decode"
-    VALIDATE = "validate"
-    CLASSIFY = "classify"
-    COMMIT = "commit"
-
-
-class StateName(StrEnum):
-    """What became of a letter."""
-
-    OPEN = "open"
-    CLOSED = "closed"
-    DISCARDED = "discarded"
-
-
-Stage = Annotated[
-    list[StageName] | None,
-    typer.Option(metavar="STAGE", help=f"Any of {', '.join(StageName)}. May be repeated."),
-]
-State = Annotated[
-    list[StateName] | None,
-    typer.Option(metavar="STATE", help=f"Any of {', '.join(StateName)}. May be repeated."),
-]
-Run = Annotated[str | None, typer.Option(metavar="RUN_ID", help="The run that rejected it.")]
-Source = Annotated[str | None, typer.Option(metavar="NAME", help="What it was read from.")]
-Since = Annotated[
-    datetime | None,
-    typer.Option(
-        metavar="TIME",
-        parser=_moment,
-        help="Rejected at that time or later: 2024-05-01, 2024-05-01T08:30, or 30m, 2h, 7d ago.",
-    ),
-]
-Until = Annotated[
-    datetime | None, typer.Option(metavar="TIME", parser=_moment, help="Rejected before it.")
-]
-
-
-def _filter(
-    *,
-    code: Sequence[str] | None,
-    stage: Sequence[StageName] | None,
-    state: Sequence[StateName] | None,
-    run: str | None,
-    source: str | None,
-    since: datetime | None,
-    until: datetime | None,
-) -> "Filter":
-    """The letters that the options choose."""
-    return {
-        "codes": code or (),
-        "stages": stage or (),
-        "states": state or (),
-        "run_id": run,
-        "source": source,
-        "since": since,
-        "until": until,
-    }
+app = typer.Typer(
+    help="Look at the records that were rejected, and bring them back.", no_args_is_help=True
+)
 
 
 @app.command("list")
+@filtered()
 def list_(
     *,
-    code: Code = None,
-    stage: Stage = None,
-    state: State = None,
-    run: Run = None,
-    source: Source = None,
-    since: Since = None,
-    until: Until = None,
+    chosen: Filter,
     limit: Annotated[
         int, typer.Option(min=0, metavar="N", help="How many of the latest are shown.")
     ] = 20,
@@ -127,28 +40,21 @@ def list_(
     Exit codes: 0 done, also where there are none; 75 PostgreSQL is away, 78
     settings are wrong or `assay migrate` is due.
     """
-    chosen = _filter(
-        code=code,
-        stage=stage,
-        state=state,
-        run=run,
-        source=source,
-        since=since,
-        until=until,
-    )
     with bootstrap.dead_letters() as letters:
         counts = letters.counts(chosen)
         latest = letters.latest(chosen, limit)
         # A code that was mistyped finds nothing, too.
         others = (
-            {each["code"] for each in letters.counts({})} if code and not counts else set[str]()
+            {each["code"] for each in letters.counts({})}
+            if chosen.get("codes") and not counts
+            else set[str]()
         )
     total = sum(each["letters"] for each in counts)
     if as_json:
         print_json({"total": total, "counts": counts, "letters": [_facts(row) for row in latest]})
         return
     if not total:
-        say("No dead letters match." if any(chosen.values()) else "No dead letters.")
+        say("No dead letters match." if chosen else "No dead letters.")
         if others:
             say(f"There are letters of other codes: {plain(', '.join(sorted(others)))}.")
         return
@@ -164,6 +70,7 @@ def list_(
         show(rows)
         say("\nA file's positions count its records from 0, the header not among them.")
         say("assay dead-letters show ID prints one with its content.")
+        say("assay dead-letters redrive tries them again.")
 
 
 @app.command("show")
@@ -204,16 +111,15 @@ def show_(
 
 
 @app.command()
+@filtered()
 def export(
     *,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The CSV file to write.")],
-    code: Code = None,
-    stage: Stage = None,
-    state: State = None,
-    run: Run = None,
-    source: Source = None,
-    since: Since = None,
-    until: Until = None,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The file to write.")],
+    chosen: Filter,
+    form: Annotated[
+        Literal["csv", "jsonl"],
+        typer.Option("--format", metavar="FORMAT", help="csv, or jsonl, which `import` reads."),
+    ] = "csv",
     delimiter: Annotated[
         Literal[",", ";"],
         typer.Option(metavar="CHARACTER", help="A comma or ; as local spreadsheets expect."),
@@ -225,7 +131,8 @@ def export(
 
     The file holds the records' content, and only you may read it. It is UTF-8
     with a byte order mark. A cell that a spreadsheet would take for a formula
-    gets an apostrophe in front, and one that it could not hold is cut.
+    gets an apostrophe in front, and one that it could not hold is cut. With
+    --format jsonl nothing is changed or cut, for programs and other databases.
 
     Example:
       assay dead-letters export --out review.csv --state open --since 7d
@@ -233,21 +140,23 @@ def export(
     Exit codes: 0 done, 75 PostgreSQL is away, 78 the file exists, settings are
     wrong or `assay migrate` is due.
     """
-    chosen = _filter(
-        code=code,
-        stage=stage,
-        state=state,
-        run=run,
-        source=source,
-        since=since,
-        until=until,
-    )
     with bootstrap.dead_letters() as letters:
-        written = review.write(out, letters.every(chosen), delimiter=delimiter, replace=force)
+        if form == "jsonl":
+            from assay.wire.envelope import letters_to_jsonl  # noqa: PLC0415 - help waits for no polars
+
+            lines = map(letters_to_jsonl, letters.pages(chosen))
+            written = review.write_lines(out, lines, replace=force)
+        else:
+            written = review.write(out, letters.every(chosen), delimiter=delimiter, replace=force)
     if as_json:
         print_json({"file": str(out), "letters": written})
     else:
         say(f"Wrote {written:,} dead letters to {plain(out)}.")
+
+
+app.command()(redrive)
+app.command()(discard)
+app.command("import")(import_)
 
 
 class NoSuchLetter(Fatal):

@@ -22,6 +22,7 @@ _MEND: Final = "mend it in the environment or in .env; `assay up` fills the latt
 _IF_AWAY: Final = {
     "postgres": "`assay up postgres` starts a local one; or correct ASSAY_POSTGRES__URL",
     "s3": "`assay up s3` starts a local one; or correct ASSAY_S3__ENDPOINT_URL",
+    "kafka": "`assay up kafka` starts a local one; or correct ASSAY_KAFKA__BOOTSTRAP_SERVERS",
     "model": "`assay up api` starts a local one; or correct ASSAY_API__URL",
 }
 
@@ -54,9 +55,9 @@ def doctor(
 ) -> None:
     """Check everything that Assay needs, and say what to do about each failure.
 
-    Settings, versions, PostgreSQL and its tables, S3, the model API: each is
-    asked on its own, all at once, and nothing is changed anywhere. Whether a
-    bucket may be written to is therefore not known.
+    Settings, versions, PostgreSQL and its tables, S3, the model API, Kafka:
+    each is asked on its own, all at once, and nothing is changed anywhere.
+    Whether a bucket may be written to is therefore not known.
 
     Examples:
       assay doctor

@@ -1,48 +1,58 @@
 """The command `assay reconcile`."""
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
 
 import typer
 
+from assay.domain.books import Report
 from assay.domain.errors import DATA
 from assay_cli import bootstrap
+from assay_cli.offsets import PREFIX, Standing, compare
 from assay_cli.output import Json, add, plain, print_json, say, show, table
-
-if TYPE_CHECKING:
-    from assay_cli.bootstrap import Report
 
 
 def reconcile(*, as_json: Json = False) -> None:
-    """Prove from the tables that every record left through exactly one door.
+    """Prove that every record left through exactly one door.
 
-    By source, partition and run: ranges without gap or overlap, read =
-    classified + rejected + duplicate, as many rows in the tables as were
-    counted, and a dead letter for every reject. Nothing is changed.
+    From the tables, by source, partition and run: ranges without gap or overlap,
+    read = classified + rejected + duplicate, as many rows as were counted, a dead
+    letter for every reject, and what became of each letter. Of topics that were
+    read the books are held against what the brokers still have, where settings name
+    any (ASSAY_KAFKA__BOOTSTRAP_SERVERS). Nothing is changed.
 
     Exit codes: 0 the books balance, 65 they do not: every difference is named;
-    75 PostgreSQL is away, 78 settings are wrong or `assay migrate` is due.
+    75 PostgreSQL or Kafka is away, 78 settings are wrong or `assay migrate` is due.
     """
     report = bootstrap.reconcile()
+    ask = bootstrap.topics()
+    standings: Sequence[Standing] = ()
+    if ask is not None:
+        # After the books: a topic grows only.
+        standings, differences = compare(report.unfinished, ask)
+        report = replace(report, differences=(*report.differences, *differences))
     if as_json:
-        print_json(_document(report))
+        print_json(_document(report, standings))
     else:
-        _show(report)
+        _show(report, standings, were_asked=ask is not None)
     if report.differences:
         raise typer.Exit(DATA)
 
 
-def _document(report: "Report") -> dict[str, Any]:
+def _document(report: Report, standings: Sequence[Standing]) -> dict[str, Any]:
     return {
         "balanced": not report.differences,
         "entries": report.entries,
         **asdict(report.tally),
         "differences": [asdict(each) for each in report.differences],
         "unfinished": [asdict(each) for each in report.unfinished],
+        "gaps": [asdict(each) for each in report.gaps],
+        "topics": [asdict(each) for each in standings],
     }
 
 
-def _show(report: "Report") -> None:
+def _show(report: Report, standings: Sequence[Standing], *, were_asked: bool) -> None:
     tally = report.tally
     left = tally.classified + tally.rejected + tally.duplicate
     proof = table("door", "records", numbers=("records",))
@@ -52,13 +62,52 @@ def _show(report: "Report") -> None:
     add(proof, "read", tally.read)
     show(proof)
     say()
-    if report.unfinished:
+    opened = [
+        each for each in report.unfinished if not (were_asked and each.source.startswith(PREFIX))
+    ]
+    if opened:
         say("Not at their end yet, which is no fault:")
-        opened = table("source", "partition", "next", numbers=("next",))
-        for each in report.unfinished:
-            add(opened, each.source, each.partition, each.next)
-        show(opened)
+        rows = table("source", "partition", "next", numbers=("next",))
+        for each in opened:
+            add(rows, each.source, each.partition, each.next)
+        show(rows)
         say()
+    if standings:
+        _show_topics(standings)
+    elif any(each.source.startswith(PREFIX) for each in opened):
+        say("The topics themselves were not looked at: set ASSAY_KAFKA__BOOTSTRAP_SERVERS.\n")
+    if report.gaps:
+        say("Gaps that were accepted: offsets that were gone before they were read.")
+        rows = table("source", "partition", "first", "next", numbers=("first", "next"))
+        for each in report.gaps:
+            add(rows, each.source, each.partition, each.first, each.next)
+        show(rows)
+        say()
+    _conclude(report)
+
+
+def _show_topics(standings: Sequence[Standing]) -> None:
+    say("Topics beside the books, in offsets:")
+    numbers = ("begins", "read from", "read to", "ends", "to come")
+    rows = table("source", "partition", *numbers, numbers=numbers)
+    for each in standings:
+        add(
+            rows,
+            each.source,
+            each.partition,
+            each.begins,
+            "-" if each.first is None else each.first,
+            "-" if each.next is None else each.next,
+            each.ends,
+            each.to_come,
+        )
+    show(rows)
+    if before := sum(each.before for each in standings):
+        say(f"{before:,} offsets before `read from` are not read, as reading began later.")
+    say()
+
+
+def _conclude(report: Report) -> None:
     if not report.differences:
         entries = "1 ledger entry" if report.entries == 1 else f"{report.entries:,} ledger entries"
         say(f"[green]The books balance[/], over {entries}.")

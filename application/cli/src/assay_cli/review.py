@@ -1,7 +1,8 @@
-"""Dead letters as CSV for spreadsheets."""
+"""Dead letters as files: CSV for spreadsheets, JSON lines for programs."""
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,20 +51,50 @@ def write(out: Path, letters: Iterable[Mapping[str, Any]], *, delimiter: str, re
     Raises:
         Fatal: the file exists or cannot be written.
     """
+    with (
+        _whole(out, replace=replace) as part,
+        part.open("w", encoding="utf-8-sig", newline="") as file,
+    ):
+        return _write(csv.writer(file, delimiter=delimiter), letters)
+
+
+def write_lines(out: Path, letters: Iterable[bytes], *, replace: bool) -> int:
+    """The same as JSON lines.
+
+    Args:
+        out: where to.
+        letters: in lines of `assay.wire.envelope`, some at a time.
+        replace: whether a file of this name may be replaced.
+
+    Returns:
+        How many.
+
+    Raises:
+        Fatal: the file exists or cannot be written.
+    """
+    written = 0
+    with _whole(out, replace=replace) as part, part.open("wb") as file:
+        for each in letters:
+            file.write(each)
+            written += each.count(b"\n")
+    return written
+
+
+@contextmanager
+def _whole(out: Path, *, replace: bool) -> Generator[Path]:
+    """A file beside it that takes its place at the end of the block; only its owner may read it."""
     if out.exists() and not replace:
         raise Fatal(f"{out} exists; --force replaces it")
     part = out.with_name(f".{out.name}.part")
     try:
         part.unlink(missing_ok=True)
         part.touch(mode=0o600, exist_ok=False)
-        with part.open("w", encoding="utf-8-sig", newline="") as file:
-            written = _write(csv.writer(file, delimiter=delimiter), letters)
+        yield part
         part.replace(out)
     except OSError as error:
         raise Fatal(f"{out} cannot be written: {error.strerror}") from None
     finally:
         part.unlink(missing_ok=True)
-    return written
 
 
 def _write(rows: Any, letters: Iterable[Mapping[str, Any]]) -> int:

@@ -1,16 +1,23 @@
 """Composes the streaming services: the one place that names their adapters."""
 
-from collections.abc import Generator, Iterator, Sequence
+import platform
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
-from typing import TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from pydantic import Field
-from sqlalchemy import QueuePool
+from sqlalchemy import Engine, QueuePool
 
+from assay.domain import metrics
 from assay.domain.errors import AssayError, Fatal
+from assay.domain.reject import REDRIVE
+from assay.pipeline.redrive import Services as RedriveServices
 from assay.ports.objects import Objects
+from assay.ports.store import Store
 from assay_adapters.clock.system import SystemClock
 from assay_adapters.compression.decompress import decompress
 from assay_adapters.console.run import complain, last_line, run
@@ -22,23 +29,32 @@ from assay_adapters.files.text import read_text
 from assay_adapters.http.classifier import HttpClassifier
 from assay_adapters.http.config import ApiConfig
 from assay_adapters.kafka.config import KafkaConfig
+from assay_adapters.kafka.events import KafkaEvents
+from assay_adapters.kafka.letters import LARGEST, KafkaLetters
 from assay_adapters.kafka.producer import KafkaProducer
+from assay_adapters.kafka.reading import WholeRecords
 from assay_adapters.kafka.source import KafkaSource, Reading
 from assay_adapters.kafka.topics import Topics
 from assay_adapters.log.config import LogConfig
 from assay_adapters.log.configure import configure
 from assay_adapters.postgres.config import PostgresConfig
 from assay_adapters.postgres.connection import engine_for
+from assay_adapters.postgres.letters import PostgresLetters
+from assay_adapters.postgres.lookup import DeadLetters
 from assay_adapters.postgres.migrate import check
+from assay_adapters.postgres.retire import retire
 from assay_adapters.postgres.runs import end_run, start_run
+from assay_adapters.postgres.selection import PostgresSelection
 from assay_adapters.postgres.store import PostgresStore
 from assay_adapters.prometheus.meter import CONTENT_TYPE, PrometheusMeter
 from assay_adapters.s3.config import S3Config, s3_client
 from assay_adapters.s3.objects import S3Objects
 from assay_adapters.s3.objects import located as located_in_s3
 from assay_adapters.status.server import served
+from assay_streaming import dead_letters
 from assay_streaming.config import StreamConfig
-from assay_streaming.consume import Request, Result, Services
+from assay_streaming.consume import PIPELINE, Request, Result, Services
+from assay_streaming.gaps import Gaps, Retire, find
 from assay_streaming.health import Health
 from assay_streaming.outlet import Outlet
 
@@ -53,10 +69,15 @@ class KafkaSettings(Settings):
     log: LogConfig = Field(default_factory=LogConfig)
 
 
-class ConsumerSettings(KafkaSettings):
-    """What the consumer reads from the environment."""
+class BookSettings(KafkaSettings):
+    """What is needed to hold a topic against its books, and to publish their letters."""
 
     postgres: PostgresConfig
+
+
+class ConsumerSettings(BookSettings):
+    """What the consumer reads from the environment."""
+
     api: ApiConfig
 
 
@@ -64,6 +85,20 @@ class PublishSettings(KafkaSettings):
     """What the publisher of files reads from the environment."""
 
     s3: S3Config = Field(default_factory=S3Config)
+
+
+class Books(NamedTuple):
+    """A topic beside its books.
+
+    Attributes:
+        gaps: what the topic has lost.
+        note: keeps a run of this kind, with what it did.
+    """
+
+    gaps: Gaps
+    store: Store
+    retire: Retire
+    note: Callable[[str, dict[str, Any]], None]
 
 
 AnySettings = TypeVar("AnySettings", bound=KafkaSettings)
@@ -81,9 +116,15 @@ def make_topics(settings: KafkaSettings) -> Iterator[tuple[str, bool]]:
     topics = Topics(settings.kafka)
     stream = settings.stream
     for name in (stream.topic, stream.dead_letter_topic, stream.event_topic):
+        letters = name == stream.dead_letter_topic
         yield (
             name,
-            topics.make(name, partitions=stream.partitions, replication=stream.replication),
+            topics.make(
+                name,
+                partitions=stream.partitions,
+                replication=stream.replication,
+                config={"max.message.bytes": str(LARGEST)} if letters else {},
+            ),
         )
 
 
@@ -104,30 +145,9 @@ def consumer(request: Request, settings: ConsumerSettings, result: Result) -> Ge
         stack.callback(classifier.close)
         meter, clock = PrometheusMeter(), SystemClock()
         health = Health(clock, stream.stall)
-        url = stack.enter_context(
-            served(
-                stream.status_host,
-                stream.status_port,
-                alive=health.alive,
-                ready=health.ready,
-                metrics=meter.exposition,
-                metrics_type=CONTENT_TYPE,
-            )
-        )
-        start_run(
-            engine,
-            request.run_id,
-            kind="stream",
-            source=request.source,
-            version=version("assay"),
-            status_url=url,
-        )
-
-        def note() -> None:
-            with suppress(AssayError):  # the books are kept elsewhere; this is a note
-                end_run(engine, request.run_id, status=result.status, summary=result.summary())
-
-        stack.callback(note)
+        url = _served(stack, stream, health, meter)
+        _noted(stack, engine, result, kind="stream", source=request.source, url=url)
+        events = _events(stack, settings, meter, PIPELINE)
         source = KafkaSource(
             settings.kafka,
             Reading(
@@ -154,9 +174,158 @@ def consumer(request: Request, settings: ConsumerSettings, result: Result) -> Ge
             clock=clock,
             meter=meter,
             health=health,
+            events=events,
             connections=pool.checkedout if isinstance(pool, QueuePool) else lambda: 0,
             on_signal=on_signal,
         )
+
+
+class Noted(Protocol):
+    """What is noted of a service in the runs."""
+
+    run_id: str
+    status: str
+
+    def summary(self) -> dict[str, Any]:
+        """What its last line says."""
+        ...
+
+
+def _served(stack: ExitStack, stream: StreamConfig, health: Health, meter: PrometheusMeter) -> str:
+    """Answers for health and metrics until the stack is closed; returns where."""
+    return stack.enter_context(
+        served(
+            stream.status_host,
+            stream.status_port,
+            alive=health.alive,
+            ready=health.ready,
+            metrics=meter.exposition,
+            metrics_type=CONTENT_TYPE,
+        )
+    )
+
+
+def _noted(
+    stack: ExitStack, engine: Engine, result: Noted, *, kind: str, source: str, url: str | None
+) -> None:
+    """Notes that a service has begun, and how it has ended when the stack is closed."""
+    start_run(
+        engine,
+        result.run_id,
+        kind=kind,
+        source=source,
+        version=version("assay"),
+        status_url=url,
+    )
+
+    def note() -> None:
+        with suppress(AssayError):  # the books are kept elsewhere; this is a note
+            end_run(engine, result.run_id, status=result.status, summary=result.summary())
+
+    stack.callback(note)
+
+
+def _events(
+    stack: ExitStack, settings: KafkaSettings, meter: PrometheusMeter, pipeline: str
+) -> KafkaEvents:
+    """Tells events until the stack is closed."""
+
+    def dropped(number: int) -> None:
+        meter.add(metrics.EVENTS_DROPPED, number, pipeline=pipeline)
+
+    events = KafkaEvents(settings.kafka, settings.stream.event_topic, dropped)
+    stack.callback(events.close)
+    return events
+
+
+@dataclass(frozen=True)
+class _Redrives:
+    """Notes on redrives in the tables."""
+
+    engine: Engine
+
+    def start(self, run_id: str) -> None:
+        """One has begun."""
+        start_run(self.engine, run_id, kind="redrive", source=REDRIVE, version=version("assay"))
+
+    def end(self, run_id: str, status: str, summary: Mapping[str, Any]) -> None:
+        """It has ended like this."""
+        end_run(self.engine, run_id, status=status, summary=summary)
+
+
+@contextmanager
+def dead_letter_service(
+    request: dead_letters.Request,
+    settings: BookSettings,
+    result: dead_letters.Result,
+) -> Generator[dead_letters.Services]:
+    """All that the dead-letter service is composed of, closed at the end of the block.
+
+    Without the model API in its settings it tries nothing again. Where it goes on for ever, it is
+    noted as a run, and answers for its health.
+
+    Raises:
+        Unavailable: PostgreSQL is away.
+        Fatal: settings or tables are wrong, or the status address cannot be listened on.
+    """
+    stream = settings.stream
+    with ExitStack() as stack:
+        engine = engine_for(settings.postgres)
+        stack.callback(engine.dispose)
+        check(engine)
+        meter, clock = PrometheusMeter(), SystemClock()
+        health = Health(clock, stream.stall)
+        if not request.once:
+            url = _served(stack, stream, health, meter)
+            kind = dead_letters.SERVICE
+            _noted(stack, engine, result, kind=kind, source="dead_letters", url=url)
+        events = _events(stack, settings, meter, dead_letters.PIPELINE)
+        publisher = KafkaLetters(settings.kafka)
+        stack.callback(publisher.close)
+        whole = WholeRecords(settings.kafka)
+        stack.callback(whole.close)
+        redrives = None
+        if isinstance(settings, ConsumerSettings):
+            redrives = _redrives(stack, engine, settings, clock)
+        # A stranger's claims are taken up when their lease is over.
+        relay = stream.instance_id or f"{platform.node()}/{request.run_id}"
+        pool = engine.pool
+        yield dead_letters.Services(
+            letters=PostgresLetters(engine, f"stream/{relay}"),
+            publisher=publisher,
+            books=DeadLetters(engine),
+            runs=_Redrives(engine),
+            redrives=redrives,
+            whole=whole,
+            clock=clock,
+            meter=meter,
+            health=health,
+            events=events,
+            connections=pool.checkedout if isinstance(pool, QueuePool) else lambda: 0,
+            on_signal=on_signal,
+        )
+
+
+def _redrives(
+    stack: ExitStack, engine: Engine, settings: ConsumerSettings, clock: SystemClock
+) -> Callable[[str], RedriveServices]:
+    """Makes what redrives are composed of, each by its run."""
+    classifier = HttpClassifier(settings.api)
+    stack.callback(classifier.close)
+    executor = ThreadPoolExecutor(settings.stream.workers, thread_name_prefix="worker")
+    stack.callback(executor.shutdown, wait=True, cancel_futures=True)
+    store = PostgresStore(engine, processing_type="redrive")
+
+    def make(run_id: str) -> RedriveServices:
+        return RedriveServices(
+            selection=PostgresSelection(engine, run_id, by=f"assay stream {dead_letters.SERVICE}"),
+            store=store,
+            classifier=classifier,
+            executor=executor,
+            clock=clock,
+        )
+
+    return make
 
 
 def outlet_for(settings: KafkaSettings, topic: str | None) -> Outlet:
@@ -190,3 +359,33 @@ def objects_for(uris: Sequence[str], settings: PublishSettings) -> Objects:
     if len(kinds) > 1:
         raise Fatal("files are all in S3 or all on this machine: publish once for each")
     return S3Objects(s3_client(settings.s3)) if kinds == {True} else LocalObjects()
+
+
+@contextmanager
+def books(settings: BookSettings, source: str) -> Generator[Books]:
+    """A topic beside its books, for as long as the block lasts.
+
+    Raises:
+        Unavailable: PostgreSQL or Kafka is away.
+        Fatal: settings or tables are wrong, or there is no such topic.
+    """
+    engine = engine_for(settings.postgres)
+    try:
+        check(engine)
+        topics = Topics(settings.kafka)
+        topic = topics.named(settings.stream.topic)
+        bounds = {str(number): each for number, each in topics.bounds(topic).items()}
+        store = PostgresStore(engine, processing_type="accept-gap")
+
+        def note(run_id: str, facts: dict[str, Any]) -> None:
+            start_run(engine, run_id, kind="accept-gap", source=source, version=version("assay"))
+            end_run(engine, run_id, status="done", summary=facts)
+
+        yield Books(
+            gaps=find(store.positions(source, sorted(bounds)), bounds, topic.id),
+            store=store,
+            retire=partial(retire, engine),
+            note=note,
+        )
+    finally:
+        engine.dispose()

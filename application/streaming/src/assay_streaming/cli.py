@@ -244,6 +244,107 @@ def consume(
     raise typer.Exit(code)
 
 
+@app.command()
+def accept_gap(
+    *,
+    topic: _Topic = None,
+    dry: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be accepted; change nothing.")
+    ] = False,
+) -> None:
+    """Let the books go on where a topic has lost records before they were read.
+
+    A consumer that finds such a loss stops and names this command. What retention
+    has deleted is entered as a range without records, which `assay reconcile` shows.
+    A topic that was made anew is read from its beginning; the books of the old one
+    are kept under another name.
+
+    Stop the consumers of the topic first. The last line is a summary in JSON.
+
+    Exit codes: 0 accepted; 75 PostgreSQL or Kafka is away, or a consumer went on
+    meanwhile; 78 settings are wrong; 99 there is no gap.
+    """
+    from assay_streaming import consumer
+
+    raise typer.Exit(consumer.accept_gap(topic=topic, dry=dry))
+
+
+@app.command("dead-letters")
+def dead_letters(
+    *,
+    retry: Annotated[
+        bool, typer.Option("--retry/--no-retry", help="Try retriable letters again, too.")
+    ] = True,
+    max_attempts: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=32_767,
+            metavar="N",
+            help="Leave letters to people that were tried so often; unless given,"
+            " ASSAY_STREAM__MAX_ATTEMPTS.",
+        ),
+    ] = None,
+    retry_delay: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="Until a letter is tried again, doubled with each attempt; unless given,"
+            " ASSAY_STREAM__RETRY_DELAY.",
+        ),
+    ] = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="Publish what waits, try what is due, and end.")
+    ] = False,
+    instance_id: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="A name that this instance keeps when it is started again. Each has its own.",
+        ),
+    ] = None,
+    status_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65_535,
+            metavar="PORT",
+            help="Where /health/live, /health/ready and /metrics are told; 0 takes a free one.",
+        ),
+    ] = None,
+) -> None:
+    """Publish the dead letters of streams, and try retriable ones again.
+
+    Letters wait in PostgreSQL until they are on the topic that
+    ASSAY_STREAM__DEAD_LETTER_TOPIC names, whatever is away meanwhile. Start as many
+    as you like. SIGTERM and Ctrl-C end it; a second one ends it at once.
+
+    Examples:
+      assay stream dead-letters
+      assay stream dead-letters --once --no-retry
+
+    The last line on standard output is a summary in JSON.
+
+    Exit codes: 0 stopped or, once, done; 75 something was away at the start or,
+    once, at all; 78 settings, rights or tables are wrong; 99 once, and there was
+    nothing to do.
+    """
+    from assay_streaming import dead_letter_command
+
+    code = dead_letter_command.dead_letters(
+        overrides={
+            "max_attempts": max_attempts,
+            "retry_delay": retry_delay,
+            "instance_id": instance_id,
+            "status_port": status_port,
+        },
+        retry=retry,
+        once=once,
+    )
+    raise typer.Exit(code)
+
+
 def main() -> NoReturn:
     """Runs the services by themselves, as in their image."""
     from assay_streaming import bootstrap

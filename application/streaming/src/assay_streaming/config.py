@@ -15,8 +15,9 @@ class StreamConfig(BaseModel, frozen=True):
         partitions: of topics that `assay stream topics` makes.
         replication: how often each partition of these is kept; unless given, as the brokers say.
         group: consumers of one group share the topic's partitions.
-        instance_id: a name that one consumer keeps when it is started again, so that a short
-            absence moves no partition.
+        instance_id: a name that one service keeps when it is started again, and shares with no
+            other of its kind: a short absence moves no partition then, and what a relay has left
+            behind is taken up at once.
         start: where a topic begins that was never read.
         chunk_records: records that are classified and committed together, at most.
         chunk_mib: the same in MiB of records.
@@ -26,6 +27,9 @@ class StreamConfig(BaseModel, frozen=True):
         queue_mib: what is fetched ahead of the window, at most.
         workers: chunks that are worked on at the same time.
         drain: in which partitions that move to another consumer may commit what was read of them.
+        max_attempts: letters that were tried so often are left to people.
+        retry_delay: until a letter is tried again by itself, doubled with each attempt; an hour at
+            most, unless it is longer itself.
         stall: without progress, and without anything that explains it, until a service does not
             count as alive.
         status_host, status_port: where health and metrics are told; port 0 takes a free one, which
@@ -40,14 +44,16 @@ class StreamConfig(BaseModel, frozen=True):
     group: str = Field(default="assay", min_length=1)
     instance_id: str | None = None
     start: Literal["earliest", "latest"] = "earliest"
-    chunk_records: int = Field(default=20_000, ge=1, le=1_000_000)
-    chunk_mib: int = Field(default=8, ge=1)
+    chunk_records: int = Field(default=50_000, ge=1, le=1_000_000)
+    chunk_mib: int = Field(default=16, ge=1)
     linger: float = Field(default=0.1, ge=0, le=60)
-    window_chunks: int = Field(default=4, ge=1)
+    window_chunks: int = Field(default=3, ge=1)
     window_mib: int = Field(default=64, ge=1)
     queue_mib: int = Field(default=32, ge=1)
     workers: int = Field(default=4, ge=2)
     drain: float = Field(default=5, ge=0, le=240)
+    max_attempts: int = Field(default=5, ge=1, lt=1 << 15)
+    retry_delay: float = Field(default=60, ge=0, le=30 * 86_400)
     stall: float = Field(default=120, gt=0)
     status_host: str = "127.0.0.1"
     status_port: int = Field(default=0, ge=0, le=65_535)

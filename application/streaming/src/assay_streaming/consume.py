@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 import structlog
 
 from assay.domain import metrics
-from assay.domain.errors import AssayError, Unavailable
+from assay.domain.errors import Unavailable
 from assay.domain.outcome import Outcome
 from assay.domain.position import Partition
 from assay.domain.reject import by_code
@@ -24,12 +24,14 @@ from assay.ports.meter import Meter
 from assay.ports.source import Source
 from assay.ports.store import Store
 from assay.wire.messages import decode
+from assay_streaming.events import Events, Told
 from assay_streaming.health import Health
 
 PIPELINE: Final = "stream"
 """The label of its metrics."""
 
 _EVERY: Final = 1.0  # seconds between two looks at what is not told by itself
+_SOON: Final = 0.1
 _log = structlog.get_logger(__name__)
 
 
@@ -74,6 +76,7 @@ class Services:
     clock: Clock
     meter: Meter
     health: Health
+    events: Events
     connections: Callable[[], int]
     on_signal: Callable[[Callable[[], None]], AbstractContextManager[list[int]]]
 
@@ -156,6 +159,11 @@ def consume(request: Request, services: Services, result: Result, progress: Prog
         health.moved()
         result.committed(outcome, tally)
 
+    def away(dependency: str, error: Unavailable | None) -> None:
+        progress.away(dependency, error)
+        told.away(dependency, error)
+
+    told = Told(services.events, request.run_id, PIPELINE)
     pump = Pump(
         run_id=request.run_id,
         source_name=request.source,
@@ -171,7 +179,7 @@ def consume(request: Request, services: Services, result: Result, progress: Prog
             clock,
             PIPELINE,
             committed=committed,
-            away=progress.away,
+            away=away,
             answered=health.moved,
         ),
         policy=request.policy,
@@ -191,27 +199,25 @@ def consume(request: Request, services: Services, result: Result, progress: Prog
         for partition in seen:
             meter.set(metrics.LAG, lags.get(partition, 0), pipeline=PIPELINE, partition=partition)
         meter.set(metrics.DATABASE_CONNECTIONS, services.connections(), pipeline=PIPELINE)
-        health.look(assigned=source.assigned, lags=lags, away=pump.away, is_failing=pump.is_failing)
+        health.look(
+            away=pump.away,
+            is_busy=any(lags.values()) and not pump.is_failing,
+            facts={
+                "partitions": sorted(source.assigned, key=lambda each: (len(each), each)),
+                "lag": sum(lags.values()),
+            },
+        )
         progress.look(result.tally, sum(lags.values()))
         if not lags or len(lags) < len(source.assigned) or any(lags.values()):
             came = clock.now()  # nothing is known yet, or not all is read
-        if request.until_idle is not None and clock.now() > came + request.until_idle:
+        elif request.until_idle is not None and clock.now() > came + request.until_idle:
             pump.stop()
 
-    with services.on_signal(stop):
+    # Whoever waits for the end waits for no look longer than need be.
+    every = _EVERY if request.until_idle is None else min(_EVERY, max(_SOON, request.until_idle))
+    with told.its_life(), services.on_signal(stop):
         looked = float("-inf")
         for _ in pump.steps():
-            if clock.now() >= looked + _EVERY:
+            if clock.now() >= looked + every:
                 looked = clock.now()
                 look()
-
-
-def ended(result: Result, error: BaseException | None) -> None:
-    """Notes how a consumer has ended: by itself, or by this."""
-    match error:
-        case None:
-            result.status, result.exit_code = "stopped", 0
-        case AssayError():
-            result.status, result.exit_code = "failed", error.exit_code
-        case _:
-            result.status, result.exit_code = "failed", 1

@@ -1,21 +1,19 @@
-"""What `consume` does between its options and its exit code."""
+"""What `consume` and `accept-gap` do between their options and their exit codes."""
 
-import traceback
 from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
-import structlog
 from rich.console import Console
 
-from assay.domain.errors import AssayError
+from assay.domain.errors import DONE, NOTHING_TO_DO
 from assay.pipeline.pump import Policy
 from assay_streaming import bootstrap
-from assay_streaming.consume import Request, Result, ended
+from assay_streaming.consume import Request, Result
 from assay_streaming.consume import consume as run_consumer
+from assay_streaming.ending import overridden, to_the_end, until_its_end
+from assay_streaming.gaps import accept
 from assay_streaming.progress import shown
-
-_log: Any = structlog.get_logger(__name__)
 
 
 def consume(*, overrides: Mapping[str, Any], reject_limit: float, until_idle: float | None) -> int:
@@ -28,9 +26,8 @@ def consume(*, overrides: Mapping[str, Any], reject_limit: float, until_idle: fl
         Fatal: the settings are wrong.
     """
     settings = bootstrap.read(bootstrap.ConsumerSettings)
-    given = {name: value for name, value in overrides.items() if value is not None}
-    stream = settings.stream.model_copy(update=given)
-    settings = settings.model_copy(update={"stream": stream})
+    settings = overridden(settings, overrides)
+    stream = settings.stream
     request = Request(
         run_id=str(uuid4()),
         source=f"kafka/{stream.topic}",
@@ -44,25 +41,55 @@ def consume(*, overrides: Mapping[str, Any], reject_limit: float, until_idle: fl
         until_idle=until_idle,
     )
     result = Result(request.run_id)
-    console = Console(stderr=True)
-    try:
-        with bootstrap.consumer(request, settings, result) as services:
-            error: BaseException | None = None
-            try:
-                with shown(console) as progress:
-                    run_consumer(request, services, result, progress)
-            except BaseException as raised:
-                error = raised
-                raise
-            finally:
-                ended(result, error)
-    except AssayError as stopped_by:
-        ended(result, stopped_by)
-        bootstrap.complain(str(stopped_by))
-    except Exception as fault:  # noqa: BLE001 - whatever it is, the summary comes last
-        # Its message is left out: it may hold what no log may.
-        where = traceback.format_tb(fault.__traceback__)
-        _log.error("a fault of Assay", error=type(fault).__name__, where=where)
-        ended(result, fault)
-    bootstrap.last_line(result.summary())
-    return result.exit_code
+
+    def act() -> None:
+        with (
+            bootstrap.consumer(request, settings, result) as services,
+            until_its_end(result),
+            shown(Console(stderr=True)) as progress,
+        ):
+            run_consumer(request, services, result, progress)
+
+    return to_the_end(act, result)
+
+
+def accept_gap(*, topic: str | None, dry: bool) -> int:
+    """Accepts gaps as the options of `assay_streaming.cli` say; the summary is the last line.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        Unavailable: PostgreSQL or Kafka is away.
+        Fenced: a consumer has gone on meanwhile.
+        Fatal: settings or tables are wrong, or there is no such topic.
+    """
+    settings = bootstrap.read(bootstrap.BookSettings)
+    if topic is not None:
+        stream = settings.stream.model_copy(update={"topic": topic})
+        settings = settings.model_copy(update={"stream": stream})
+    source, run_id = f"kafka/{settings.stream.topic}", str(uuid4())
+    console = Console(stderr=True, highlight=False)
+    with bootstrap.books(settings, source) as books:
+        gaps = books.gaps
+        for each in gaps.deleted:
+            console.print(
+                f"partition {each.partition}: {each.next - each.first:,} offsets from "
+                f"{each.first:,} on were deleted before they were read"
+            )
+        for partition, stands in gaps.replaced.items():
+            console.print(
+                f"partition {partition}: the topic was made anew or cut; the books of the old one "
+                f"end at {stands:,}, and what it had after that was not read"
+            )
+        if not (gaps.deleted or gaps.replaced):
+            console.print("no gap: the books can go on by themselves")
+            status, code = "nothing_to_do", NOTHING_TO_DO
+        elif dry:
+            status, code = "dry_run", DONE
+        else:
+            books.note(run_id, gaps.facts)
+            accept(gaps, source, run_id, books.store, books.retire)
+            status, code = "done", DONE
+    bootstrap.last_line({"run_id": run_id, "status": status, **gaps.facts})
+    return code

@@ -142,7 +142,7 @@ class Generator:
         kinds = kinds[chances.search_sorted(drawn["kind"], side="right")]
         first, self._made = self._made, self._made + _BLOCK
         # Small numbers are frequent: some stores are visited more often than others.
-        store = (1 + 600 * pl.col("number") ** 3).cast(pl.UInt32).cast(pl.String)
+        store = (1 + 400 * pl.col("number") ** 3).cast(pl.UInt32).cast(pl.String)
         reference = (pl.col("number") * 1e9).cast(pl.UInt32).cast(pl.String).str.zfill(9)
         town = pl.lit(_TOWNS).gather(_at("town", len(_TOWNS)))
         written = pl.concat_str(

@@ -1,18 +1,17 @@
-"""Whether a stream gets on: told by its own loop, asked by others over HTTP."""
+"""Whether a service gets on: told by its own loop, asked by others over HTTP."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from assay.domain.position import Partition
 from assay.ports.clock import Clock
 
 
 @dataclass
 class Health:
-    """How a stream stands. One thread tells, any may ask.
+    """How a service stands. One thread tells, any may ask.
 
-    It is alive as long as something moves, or something explains why nothing does: no lag, a
+    It is alive as long as something moves, or something explains why nothing does: no work, a
     dependency that is asked again, its own end. A loop that hangs tells nothing, and so is not.
 
     Attributes:
@@ -23,8 +22,7 @@ class Health:
     stall: float
     _moved: float = 0.0
     _away: tuple[str, ...] = ()
-    _lags: Mapping[Partition, int] = field(default_factory=dict[Partition, int])
-    _assigned: Collection[Partition] = ()
+    _facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
     _is_stopping: bool = False
     _has_looked: bool = False
 
@@ -38,22 +36,20 @@ class Health:
     def look(
         self,
         *,
-        assigned: Collection[Partition],
-        lags: Mapping[Partition, int],
         away: tuple[str, ...],
-        is_failing: bool,
+        is_busy: bool,
+        facts: Mapping[str, Any],
     ) -> None:
         """How it stands just now.
 
         Args:
-            assigned: the partitions that it owns.
-            lags: what is still to come of each.
-            away: the dependencies that count as away.
-            is_failing: whether one was found away, so that it is asked again.
+            away: dependencies that it waits for.
+            is_busy: whether it should get on.
+            facts: what explains it, as JSON has it.
         """
-        self._assigned, self._lags, self._away = assigned, lags, away
+        self._facts, self._away = facts, away
         self._has_looked = True
-        if is_failing or not any(lags.values()) or self._is_stopping:
+        if away or not is_busy or self._is_stopping:
             self.moved()
 
     def stopping(self) -> None:
@@ -63,17 +59,12 @@ class Health:
     def alive(self) -> tuple[bool, dict[str, Any]]:
         """Whether it gets on, and since when nothing has moved."""
         still = self.clock.now() - self._moved
-        return still < self.stall, {"seconds_without_progress": round(still, 1), **self._facts()}
+        return still < self.stall, {"seconds_without_progress": round(still, 1), **self._told()}
 
     def ready(self) -> tuple[bool, dict[str, Any]]:
         """Whether it does its work: it has begun, nothing is away, it is not ending."""
         is_ready = self._has_looked and not self._away and not self._is_stopping
-        return is_ready, self._facts()
+        return is_ready, self._told()
 
-    def _facts(self) -> dict[str, Any]:
-        return {
-            "partitions": sorted(self._assigned, key=lambda each: (len(each), each)),
-            "lag": sum(self._lags.values()),
-            "away": list(self._away),
-            "stopping": self._is_stopping,
-        }
+    def _told(self) -> dict[str, Any]:
+        return {**self._facts, "away": list(self._away), "stopping": self._is_stopping}

@@ -45,7 +45,7 @@ def shown(console: Console) -> Generator[Callable[[Sent], None]]:
     with console.status("waiting for Kafka") as status:
 
         def tell(sent: Sent, rate: float, stalled: bool) -> None:  # noqa: FBT001 - as called
-            status.update(_line(sent, rate) + ("; Kafka takes nothing just now" * stalled))
+            status.update(_line(sent, rate) + " (stalled)" * stalled)
 
         yield _Watched(_OFTEN, tell)
 

@@ -1,16 +1,50 @@
 """Topics of their own for tests, on any Kafka whose user may create them."""
 
+import time
 from typing import Any
 
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
+
+from assay_local.errors import LocalError
 
 SECONDS = 30
 
 
 def create(servers: str, name: str, *, partitions: int = 3) -> str:
     """Creates a topic, kept as often as the brokers say; returns its name when it can be used."""
-    admin: Any = AdminClient({"bootstrap.servers": servers})  # its stubs are partial
+    admin: Any = AdminClient({"bootstrap.servers": servers, "log_level": 0})  # partial stubs
     created = admin.create_topics([NewTopic(name, partitions)], operation_timeout=SECONDS)
     created[name].result(SECONDS)
+    deadline = time.monotonic() + SECONDS
+    while admin.list_topics(name, SECONDS).topics[name].error is not None:  # Not told to all yet.
+        if time.monotonic() > deadline:
+            raise LocalError(f"Kafka has made the topic {name}, but does not show it.")
+        time.sleep(0.01)
     return name
+
+
+def read(servers: str, name: str) -> list[tuple[bytes | None, bytes | None]]:
+    """Key and value of all messages that a topic has by now, partition by partition.
+
+    Raises:
+        TimeoutError: they do not come.
+    """
+    config = {"bootstrap.servers": servers, "group.id": name, "fetch.wait.max.ms": 10}
+    consumer: Any = Consumer(config)  # its stubs are partial
+    try:
+        partitions = consumer.list_topics(name, SECONDS).topics[name].partitions
+        starts = [TopicPartition(name, each, 0) for each in partitions]
+        whole = sum(consumer.get_watermark_offsets(each, SECONDS)[1] for each in starts)
+        consumer.assign(starts)
+        messages: list[Any] = []
+        while len(messages) < whole:
+            found = consumer.consume(min(10_000, whole - len(messages)), SECONDS)
+            if not found or any(message.error() for message in found):
+                raise TimeoutError(f"{whole - len(messages)} messages of {name} do not come")
+            messages += found
+    finally:
+        consumer.close()
+    messages.sort(key=lambda message: (message.partition(), message.offset()))
+    return [(message.key(), message.value()) for message in messages]

@@ -41,8 +41,8 @@ def migrated(local: Local, shared: PostgresConfig) -> PostgresConfig:
     local.postgres.start()  # A test before may have killed it.
     with psycopg.connect(shared.url.get_secret_value()) as connection:
         connection.execute(
-            "TRUNCATE transactions, predictions, runs, ledger, positions, dead_letters"
-            " RESTART IDENTITY"
+            "TRUNCATE transactions, predictions, runs, ledger, positions, dead_letters, redrives,"
+            " dead_letter_actions RESTART IDENTITY"
         )
     return shared
 

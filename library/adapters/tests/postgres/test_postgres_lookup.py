@@ -6,11 +6,12 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
+from assay.domain.choice import Filter
 from assay.domain.errors import Unavailable
 from assay.testing.frames import outcome, transaction
 from assay_adapters.postgres.config import PostgresConfig
 from assay_adapters.postgres.connection import engine_for
-from assay_adapters.postgres.lookup import DeadLetters, Filter
+from assay_adapters.postgres.lookup import DeadLetters
 from assay_adapters.postgres.store import PostgresStore
 
 _DAY = datetime(2024, 5, 1, tzinfo=UTC)
@@ -29,7 +30,11 @@ def shelf(engine: Engine) -> DeadLetters:
             {"day": _DAY},
         )
         connection.execute(
-            text("UPDATE dead_letters SET state = 'closed' WHERE transaction_id = 'y'")
+            text(
+                "UPDATE dead_letters SET state = 'closed', retriable = true, model_version = '7',"
+                " attempt = 3, tried_at = now() - interval '59 minutes'"
+                " WHERE transaction_id = 'y'"
+            )
         )
     return DeadLetters(engine)
 
@@ -50,6 +55,17 @@ def shelf(engine: Engine) -> DeadLetters:
         (Filter(since=_DAY + timedelta(days=2)), ["a", "y"]),
         (Filter(until=_DAY + timedelta(days=2)), ["x"]),
         (Filter(source="topic", stages=["validate"]), []),
+        (Filter(ids=[2, 4]), ["y"]),
+        (Filter(ids=()), ["a", "y", "x"]),
+        (Filter(retriable=True), ["y"]),
+        (Filter(retriable=False), ["a", "x"]),
+        (Filter(model_version="7"), ["y"]),
+        (Filter(attempts_below=3), ["a", "x"]),
+        (Filter(attempts_below=4), ["a", "y", "x"]),
+        (Filter(due=timedelta(minutes=15)), ["a", "x"]),
+        (Filter(due=timedelta(minutes=14)), ["a", "y", "x"]),
+        (Filter(source_prefix="top"), ["a"]),
+        (Filter(source_prefix=""), ["a", "y", "x"]),
     ],
 )
 def test_letters_are_found_by_what_is_known_of_them(
@@ -59,6 +75,26 @@ def test_letters_are_found_by_what_is_known_of_them(
     assert [each["transaction_id"] for each in shelf.latest(chosen, 10)] == ids
     assert [each["transaction_id"] for each in shelf.every(chosen)] == ids[::-1]
     assert sum(each["letters"] for each in shelf.counts(chosen)) == len(ids)
+
+
+def test_an_hour_is_always_enough(shelf: DeadLetters, engine: Engine) -> None:
+    """However often a letter was tried; unless more is asked for."""
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "UPDATE dead_letters SET attempt = 32767, tried_at = now() - interval '61 minutes'"
+            )
+        )
+    assert len(shelf.latest(Filter(due=timedelta(seconds=1)), 10)) == 3
+    assert shelf.latest(Filter(due=timedelta(hours=2)), 10) == []
+
+
+def test_letters_that_wait_are_counted(shelf: DeadLetters, engine: Engine) -> None:
+    """By destination, until they are published."""
+    assert shelf.waiting() == {"memory:errors": 3}
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE dead_letters SET published_at = now()"))
+    assert shelf.waiting() == {}
 
 
 def test_no_more_letters_than_asked_for(shelf: DeadLetters) -> None:

@@ -1,11 +1,18 @@
 """The books, proved from the tables alone."""
 
+import polars as pl
 import pytest
 from sqlalchemy import Engine, text
 
+from assay.domain.books import Unfinished
+from assay.domain.outcome import letters as letters_of
+from assay.domain.reject import faults
 from assay.domain.tally import Tally
 from assay.testing.frames import outcome, together, transaction
-from assay_adapters.postgres.reconcile import Unfinished, reconcile
+from assay_adapters.postgres.discard import discard
+from assay_adapters.postgres.imports import import_letters
+from assay_adapters.postgres.reconcile import reconcile
+from assay_adapters.postgres.selection import PostgresSelection
 from assay_adapters.postgres.store import PostgresStore
 
 _FILE = "file:///data/a.csv#1"
@@ -13,7 +20,11 @@ _FILE = "file:///data/a.csv#1"
 
 @pytest.fixture
 def books(engine: Engine) -> Engine:
-    """A database whose books balance: a topic, a finished file and a redrive, by two runs."""
+    """A database whose books balance: a topic, a finished file, and what became of letters.
+
+    Of three letters a redrive has closed one and has failed with another, and a person has
+    discarded the third; a fourth was imported.
+    """
     store = PostgresStore(engine, processing_type="batch")
     store.commit(outcome(["a", "b"], first=40, rejected=["x"], source="topic"))
     store.commit(outcome(["c"], first=43, source="topic", run="run-2"))
@@ -21,7 +32,14 @@ def books(engine: Engine) -> Engine:
         outcome(["a", "d", transaction("b", side="credit")], partition=_FILE, rejected=["y"])
     )
     store.commit(outcome([], partition=_FILE, first=4, end="finished"))
-    store.commit(outcome(["e"], source="redrive", partition="run-3", run="run-3"))
+    selection = PostgresSelection(engine, "run-3", by="somebody")
+    assert selection.claim({"codes": ["missing_side"]}, None, lambda _: None) == 2
+    redriven = outcome(["e"], source="redrive", partition="run-3", run="run-3", rejected=["y"])
+    store.commit(redriven)
+    assert discard(engine, {"codes": ["conflicting_duplicate"]}, by="somebody", reason="known") == 1
+    elsewhere = outcome([], rejected=["z"], source="elsewhere")
+    letters = letters_of(elsewhere, elsewhere.rejects).with_columns(attempt=pl.lit(3, pl.Int16))
+    assert import_letters(engine, letters, run_id="run-4", by="somebody", place="there") == 1
     return engine
 
 
@@ -29,11 +47,11 @@ def test_books_that_were_kept_balance(books: Engine) -> None:
     """No difference; partitions without an end are named for information."""
     report = reconcile(books)
     assert report.differences == ()
-    assert report.entries == 5
-    assert report.tally == Tally(read=9, classified=5, rejected=3, duplicate=1)
+    assert report.entries == 6
+    assert report.tally == Tally(read=11, classified=5, rejected=5, duplicate=1)
     assert report.unfinished == (
-        Unfinished("redrive", "run-3", 1),
-        Unfinished("topic", "transactions/0", 44),
+        Unfinished("redrive", "run-3", 2, 0, None),
+        Unfinished("topic", "transactions/0", 44, 40, None),
     )
 
 
@@ -43,18 +61,32 @@ def test_books_without_an_entry_balance(engine: Engine) -> None:
     assert (report.entries, report.tally, report.differences) == (0, Tally(), ())
 
 
-def test_a_redrives_rejects_have_no_letters_of_their_own(books: Engine) -> None:
-    """They are the letters that it read."""
-    store = PostgresStore(books, processing_type="redrive")
-    store.commit(outcome([], first=1, source="redrive", partition="run-3", rejected=["x"]))
+def test_a_redrive_that_holds_nothing_is_not_unfinished(books: Engine) -> None:
+    """Whether it gave its letters back, or was killed and its lease is over."""
     with books.begin() as connection:
-        connection.execute(text("DELETE FROM dead_letters WHERE source = 'redrive'"))
+        connection.execute(text("UPDATE redrives SET leased_until = now()"))
+    assert [each.source for each in reconcile(books).unfinished] == ["topic"]
+
+
+def test_what_was_imported_may_be_rejected_here_later(books: Engine) -> None:
+    """Then it has two letters, one of either; what was rejected here is not imported again."""
+    store = PostgresStore(books, processing_type="stream")
+    mine = outcome([], rejected=["z"], source="elsewhere")
+    store.commit(mine)
+    assert reconcile(books).differences == ()
+    more = outcome(["g"], rejected=["z"], source="elsewhere")
+    both = letters_of(more, faults(pl.DataFrame({"row": [0, 1], "code": "c"}), stage="decode"))
+    store.commit(outcome(["g"], first=1, source="elsewhere"))
+    assert import_letters(books, both, run_id="run-5", by="somebody", place="there") == 0
     assert reconcile(books).differences == ()
 
 
 _RANGES = "ranges that do not begin where the one before ends"
 _OUTSIDE = "ranges with transactions from outside"
 _POSITION = "the position, and how it ended"
+_CLOSED = "dead letters that a redrive closed"
+_STRAY = "transactions of a redrive without a closed dead letter"
+_REDRIVE = ("redrive", None, "run-3")
 _TOPIC = ("topic", "transactions/0", None)
 _RUN_1 = ("topic", "transactions/0", "run-1")
 _RUN_2 = ("topic", "transactions/0", "run-2")
@@ -141,11 +173,18 @@ _OF_FILE = ("files", _FILE, "run-1")
         ),
         (
             "DELETE FROM dead_letters WHERE source = 'topic'",
-            [("dead letters", *_TOPIC, 1, 0), ("dead letters", None, None, None, 3, 2)],
+            [
+                ("dead letters", *_TOPIC, 1, 0),
+                (_CLOSED, *_REDRIVE, 1, 0),
+                (_STRAY, *_REDRIVE, 0, 1),
+            ],
         ),
         (
-            "UPDATE dead_letters SET source = 'elsewhere' WHERE source = 'topic'",
-            [("dead letters", *_TOPIC, 1, 0)],
+            "UPDATE dead_letters SET source = 'there' WHERE source = 'topic'",
+            [
+                ("dead letters", "there", "transactions/0", None, 0, 1),
+                ("dead letters", *_TOPIC, 1, 0),
+            ],
         ),
         (
             """
@@ -153,7 +192,53 @@ _OF_FILE = ("files", _FILE, "run-1")
                 retriable, attempt, run_id, destination)
             VALUES ('a', 'b', 7, 0, 'decode', 'c', false, 1, 'run-1', 'd')
             """,
-            [("dead letters", None, None, None, 3, 4)],
+            [("dead letters", "a", "b", None, 0, 1)],
+        ),
+        (
+            "DELETE FROM dead_letters WHERE import_run = 'run-4'",
+            [("dead letters", "import", "run-4", None, 1, 0)],
+        ),
+        (
+            "UPDATE dead_letters SET import_run = 'run-5' WHERE import_run = 'run-4'",
+            [
+                ("dead letters", "import", "run-4", None, 1, 0),
+                ("dead letters", "import", "run-5", None, 0, 1),
+            ],
+        ),
+        (
+            "UPDATE dead_letters SET state = 'open' WHERE state = 'closed'",
+            [(_CLOSED, *_REDRIVE, 1, 0), (_STRAY, *_REDRIVE, 0, 1)],
+        ),
+        (
+            "UPDATE dead_letters SET state = 'closed' WHERE state = 'open' AND redrive IS NOT NULL",
+            [(_CLOSED, *_REDRIVE, 1, 2)],
+        ),
+        (
+            "UPDATE dead_letters SET number = 7 WHERE state = 'closed'",
+            [(_STRAY, *_REDRIVE, 0, 1)],
+        ),
+        (
+            "DELETE FROM dead_letter_actions WHERE action = 'closed'",
+            [("dead letters noted as closed", *_REDRIVE, 1, 0)],
+        ),
+        (
+            "DELETE FROM dead_letter_actions WHERE action = 'failed'",
+            [
+                ("dead letters noted as failed again", *_REDRIVE, 1, 0),
+                ("further attempts of dead letters", None, None, None, 0, 1),
+            ],
+        ),
+        (
+            "UPDATE dead_letters SET attempt = 3 WHERE state = 'closed'",
+            [("further attempts of dead letters", None, None, None, 1, 3)],
+        ),
+        (
+            "UPDATE dead_letters SET state = 'open' WHERE state = 'discarded'",
+            [("discarded dead letters", None, None, None, 1, 0)],
+        ),
+        (
+            "UPDATE dead_letters SET state = 'closed' WHERE import_run = 'run-4'",
+            [(_CLOSED, "redrive", None, None, 0, 1)],
         ),
     ],
 )

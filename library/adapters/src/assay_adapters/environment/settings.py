@@ -116,6 +116,12 @@ def load_section(name: str, config: type[Config], *, strict: bool = True) -> Con
     return getattr(load(_made_of({name: config}), strict=strict), name)
 
 
+def is_named(section: str) -> bool:
+    """Whether the environment or `.env` says anything of a section."""
+    begins = f"{PREFIX}{section}__".lower()
+    return any(name.startswith(begins) for given in _given(Settings) for name in given)
+
+
 def survey(configs: Mapping[str, type[BaseModel]]) -> Survey:
     """What stands in these sections, and all that is wrong, without failing."""
     problems: Sequence[str] = ()
@@ -237,6 +243,9 @@ def _shown(value: object) -> str:
         return ""
     if isinstance(value, SecretStr):
         return str(value)
+    if isinstance(value, dict):  # of names that we do not know: any may be a secret
+        names = cast(dict[str, object], value)
+        return ",".join(f"{name}={SecretStr('*')}" for name in names)
     if isinstance(value, tuple):
         return ",".join(_shown(each) for each in cast(tuple[object, ...], value))
     return _PASSWORD.sub(r"\1**********@", str(value))

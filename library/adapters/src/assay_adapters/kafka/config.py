@@ -1,4 +1,4 @@
-"""What must be known to reach Kafka."""
+"""Settings of Kafka, section `kafka`: `ASSAY_KAFKA__BOOTSTRAP_SERVERS` and so on."""
 
 import json
 from typing import Annotated, Any, Final, Literal
@@ -12,6 +12,7 @@ _OURS: Final = frozenset(
         "acks",
         "auto.offset.reset",
         "bootstrap.servers",
+        "client.id",
         "enable.auto.commit",
         "enable.auto.offset.store",
         "enable.idempotence",
@@ -19,15 +20,27 @@ _OURS: Final = frozenset(
         "group.id",
         "group.instance.id",
         "isolation.level",
+        "metadata.broker.list",
         "partition.assignment.strategy",
+        "request.required.acks",
+        "sasl.mechanism",
+        "sasl.mechanisms",
+        "sasl.password",
+        "sasl.username",
+        "security.protocol",
+        "ssl.ca.location",
+        "transactional.id",
     }
 )
-"""Properties that the books depend on, or that have a setting of their own."""
+"""Properties that the books depend on, or that have a setting of their own, by all their names."""
 
 
-def _read(value: object) -> object:
-    """From the environment it comes as text."""
-    return json.loads(value) if isinstance(value, str) else value
+def _object(value: object) -> object:
+    """An object out of JSON, as a variable holds it."""
+    return json.loads(value) if isinstance(value, str) else value  # its error is a ValueError
+
+
+Properties = Annotated[dict[str, str], BeforeValidator(_object), Field(repr=False)]
 
 
 class KafkaConfig(BaseModel):
@@ -40,7 +53,8 @@ class KafkaConfig(BaseModel):
         client_id: what the brokers' logs show.
         sasl_username, sasl_password: where `security_protocol` is a SASL one.
         ssl_ca_location: a PEM file of certificates to trust instead of the usual ones.
-        properties: any others of librdkafka, as an object in JSON.
+        properties: any others of librdkafka, as an object in JSON. Some are secrets, so that none
+            is shown.
     """
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
@@ -52,9 +66,7 @@ class KafkaConfig(BaseModel):
     sasl_username: str | None = None
     sasl_password: SecretStr | None = None
     ssl_ca_location: str | None = None
-    properties: Annotated[dict[str, str], BeforeValidator(_read)] = Field(
-        default_factory=dict[str, str]
-    )
+    properties: Properties = {}
 
 
 def client_properties(config: KafkaConfig) -> dict[str, Any]:

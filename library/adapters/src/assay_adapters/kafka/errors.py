@@ -18,6 +18,10 @@ _MENDABLE: Final = {
     KafkaError.UNKNOWN_TOPIC_OR_PART: "there is no such topic: `assay stream topics` makes it",
     KafkaError._UNKNOWN_TOPIC: "there is no such topic: `assay stream topics` makes it",  # noqa: SLF001 - the same
     KafkaError._UNKNOWN_PARTITION: "the topic has no such partition",  # noqa: SLF001 - the same
+    KafkaError.TOPIC_EXCEPTION: "Kafka does not take a topic of this name",
+    KafkaError.INVALID_PARTITIONS: "check ASSAY_STREAM__PARTITIONS",
+    KafkaError.INVALID_REPLICATION_FACTOR: "check ASSAY_STREAM__REPLICATION",
+    KafkaError.POLICY_VIOLATION: "the cluster's policy forbids it",
     KafkaError.FENCED_INSTANCE_ID: (
         "another consumer has the same group instance id: give each its own"
     ),

@@ -38,6 +38,7 @@ _GONE: Final = {
     KafkaError.OFFSET_OUT_OF_RANGE,
 }
 _PROBE: Final = 0.5  # seconds for a broker to answer after one was not to be reached
+_ASK: Final = 5.0  # seconds for the brokers to say how the topic stands
 _CLOSE: Final = 5.0  # seconds to leave the group in
 
 
@@ -61,8 +62,8 @@ class Reading:
     group: str
     instance: str | None = None
     start: Start = "earliest"
-    chunk_records: int = 20_000
-    chunk_bytes: int = 8 << 20
+    chunk_records: int = 50_000
+    chunk_bytes: int = 16 << 20
     linger: float = 0.1
     queue_bytes: int = 32 << 20
     tick: float = 0.1
@@ -77,6 +78,7 @@ class _Owned:
             the partition is over.
         seen: where what has come ends, holes included.
         acked: up to where it is committed.
+        end: where the partition ended when it was placed.
         numbering: the topic's id.
         is_over: whether nothing is to be read of it any more.
     """
@@ -84,6 +86,7 @@ class _Owned:
     next: int | None = None
     seen: int = 0
     acked: int = 0
+    end: int = 0
     numbering: str | None = None
     is_over: bool = False
 
@@ -132,7 +135,7 @@ class KafkaSource:
             Fatal: a property is wrong.
         """
         self._reading = reading
-        self._topics = Topics(config)
+        self._topics = Topics(config, timeout=_ASK)
         self._topic: Topic | None = None
         self._looked_at = float("-inf")
         self._owned: dict[int, _Owned] = {}
@@ -236,15 +239,15 @@ class KafkaSource:
         return frozenset(map(str, self._owned))
 
     def lags(self) -> dict[Partition, int]:
-        """How many offsets of each partition that it owns are not committed yet, as far as known.
+        """How many offsets of each partition that it reads are not committed yet, as far as known.
 
         Markers of transactions and compacted offsets count until they are passed.
         """
         lags: dict[Partition, int] = {}
         for number, owned in self._owned.items():
             known: Any = self._consumer.get_watermark_offsets(self._at(number), cached=True)
-            end = known[1] if known is not None else -1
-            if owned.is_placed and end >= 0:
+            if owned.is_placed:
+                end = max(owned.end, known[1] if known is not None else 0)
                 lags[str(number)] = max(0, end - owned.acked)
         return lags
 
@@ -297,7 +300,7 @@ class KafkaSource:
     def _place(self, positions: AskPositions) -> None:
         """Starts the partitions whose beginning is not known yet where the store stands.
 
-        Those without a leader, and all while the store is away, are left for a later time.
+        While the store is away, or a partition has no leader, they are left for a later time.
 
         Raises:
             Unavailable: Kafka does not tell, and no other partition is read meanwhile.
@@ -333,7 +336,7 @@ class KafkaSource:
             at = first if start == "earliest" else after
             if position is not None:
                 at = self._checked(each, position, topic, first, after)
-            self._owned[each] = _Owned(next=at, seen=at, acked=at, numbering=topic.id)
+            self._owned[each] = _Owned(at, seen=at, acked=at, end=after, numbering=topic.id)
             with translated():
                 self._consumer.incremental_unassign([self._at(each)])
                 self._consumer.incremental_assign([self._at(each, at)])
@@ -412,11 +415,15 @@ class KafkaSource:
         )
 
     def _fetch(self) -> None:
-        """Takes what has come, as much as a chunk has room for."""
-        held, reading = self._held, self._reading
-        records = min(_CALL, reading.chunk_records - len(held.messages))
-        size = (reading.chunk_bytes - held.bytes) // max(1, self._usual_bytes)
-        self._poll(max(1, min(records, size)), self._patience())
+        """Takes what has come, as much as a chunk has room for, a tick long at most."""
+        until = time.monotonic() + self._reading.tick
+        while not (self._is_full() or self._revoked):
+            held, reading = self._held, self._reading
+            records = min(_CALL, reading.chunk_records - len(held.messages))
+            size = (reading.chunk_bytes - held.bytes) // max(1, self._usual_bytes)
+            most = max(1, min(records, size))
+            if self._poll(most, self._patience()) < most or time.monotonic() >= until:
+                return
 
     def _patience(self) -> float:
         """Seconds to wait for messages: none while others wait for what is under way."""
@@ -428,8 +435,12 @@ class KafkaSource:
         tick = self._reading.tick
         return min(tick, self._reading.linger) if self._held.messages else tick
 
-    def _poll(self, most: int, timeout: float) -> None:
-        """Takes up to so many messages, and lets the group's callbacks happen."""
+    def _poll(self, most: int, timeout: float) -> int:
+        """Takes up to so many messages, and lets the group's callbacks happen.
+
+        Returns:
+            How many came.
+        """
         with translated():
             messages = self._consumer.consume(most, timeout)
         # Before anything is raised: what has come does not come again.
@@ -443,6 +454,7 @@ class KafkaSource:
             with translated():
                 self._consumer.list_topics(self._reading.topic, timeout=_PROBE)
             self._is_suspect = False
+        return len(messages)
 
     def _take(self, messages: list[Message]) -> None:
         """Holds what came of the partitions that are read."""

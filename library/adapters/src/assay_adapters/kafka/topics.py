@@ -1,20 +1,36 @@
 """Topics: made, and looked at."""
 
-from contextlib import suppress
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._listoffsets import EarliestSpec, LatestSpec, OffsetSpec
+from confluent_kafka.admin._listoffsets import OffsetSpec  # the type's own place
 from confluent_kafka.cimpl import NewTopic
 
 from assay.domain.errors import Fatal, Unavailable
 from assay_adapters.kafka.config import KafkaConfig, client_properties
-from assay_adapters.kafka.errors import error_of, translated
+from assay_adapters.kafka.errors import translated
 
-_TIMEOUT: Final = 10.0  # seconds to make a topic in
-_ASK: Final = 5.0  # seconds to say something in; a loop waits for it
+_TIMEOUT: Final = 10.0
+_AS_THE_BROKERS_HAVE_IT: Final[Mapping[str, str]] = {}
+_GRACE: Final = 2.0
+_PAUSE: Final = 0.02
+# A partition has another leader than a moment before, as one that was just made.
+_MOVING: Final = frozenset(
+    {
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+    }
+)
+_SPECS: Final[Any] = OffsetSpec  # its methods have no types
 
 
 @dataclass(frozen=True)
@@ -33,24 +49,44 @@ class Topic:
 
 
 class Topics:
-    """The topics of a cluster. Every method raises `Unavailable` while it is away, or `Fatal`."""
+    """The topics of a cluster.
 
-    def __init__(self, config: KafkaConfig) -> None:
-        self._admin: Any = AdminClient(client_properties(config))  # its stubs are partial
+    Each answer is waited for `timeout` seconds at most. Then a method raises `Unavailable`, or
+    `Fatal` where there is none because settings are wrong.
+
+    Raises:
+        Fatal: a property is wrong.
+    """
+
+    def __init__(self, config: KafkaConfig, *, timeout: float = _TIMEOUT) -> None:
+        self._timeout = timeout
+        self._complaints = deque[KafkaError](maxlen=1)
+        properties = client_properties(config)
+        # They leave as errors.
+        properties |= {"log_level": 0, "error_cb": _noted_in(self._complaints)}
+        with translated():
+            self._admin: Any = AdminClient(properties)  # its stubs are partial
+
+    def brokers(self) -> int:
+        """How many brokers there are now."""
+        future = self._admin.describe_cluster(request_timeout=self._timeout)
+        with self._translated():
+            return len(self._answer(future).nodes)
 
     def find(self, name: str) -> Topic | None:
         """A topic by its name; None where there is none."""
-        # Tells the client which brokers there are: asked alone, it would wait for a controller that
-        # has died until it looks by itself, in minutes, and call it thousands of times a second.
-        with translated():
-            self._admin.list_topics(name, timeout=_ASK)
-        futures = self._admin.describe_topics(TopicCollection([name]), request_timeout=_ASK)
-        try:
-            found = futures[name].result()
-        except KafkaException as error:
-            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-                return None
-            raise error_of(error.args[0]) from None
+        asked = TopicCollection([name])
+        with self._translated():
+            # Tells the client which brokers there are: asked alone, it would wait for a controller
+            # that has died until it looks by itself, in minutes, and call it without a pause.
+            self._admin.list_topics(name, timeout=self._timeout)
+            future = self._admin.describe_topics(asked, request_timeout=self._timeout)[name]
+            try:
+                found = self._answer(future)
+            except KafkaException as error:
+                if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    return None
+                raise
         numbers = tuple(sorted(each.id for each in found.partitions))
         return Topic(name, None if found.topic_id is None else str(found.topic_id), numbers)
 
@@ -65,43 +101,98 @@ class Topics:
             raise Fatal(f"there is no topic {name}: `assay stream topics` makes it")
         return topic
 
-    def make(self, name: str, *, partitions: int, replication: int | None) -> bool:
-        """Makes a topic unless it is there; returns whether it was not.
+    def make(
+        self,
+        name: str,
+        *,
+        partitions: int,
+        replication: int | None,
+        config: Mapping[str, str] = _AS_THE_BROKERS_HAVE_IT,
+    ) -> bool:
+        """Makes a topic unless it is there; returns whether it was not. Then it can be found.
 
         Args:
             name: its name.
             partitions: how many.
             replication: how often each is kept; None as the brokers have it.
+            config: properties of the topic that are not as the brokers have them.
         """
-        wanted = NewTopic(name, partitions, replication_factor=replication or -1)
-        future = self._admin.create_topics([wanted], operation_timeout=_TIMEOUT)[name]
-        try:
-            future.result()
-        except KafkaException as error:
-            if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
-                return False
-            raise error_of(error.args[0]) from None
+        wanted = NewTopic(
+            name, partitions, replication_factor=replication or -1, config=dict(config)
+        )
+        futures = self._admin.create_topics(
+            [wanted], operation_timeout=self._timeout, request_timeout=self._timeout
+        )
+        with self._translated():
+            try:
+                self._answer(futures[name])
+            except KafkaException as error:
+                if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
+                    return False
+                raise
+        deadline = time.monotonic() + self._timeout
+        while self.find(name) is None:  # The brokers tell each other.
+            if time.monotonic() > deadline:
+                raise Unavailable(f"Kafka has made {name}, but does not show it yet")
+            time.sleep(_PAUSE)
         return True
 
     def bounds(self, topic: Topic) -> dict[int, tuple[int, int]]:
         """The first offset that each partition still has, and the one after its last.
 
-        Partitions that have no leader just now are left out.
+        Raises:
+            Fatal: the topic is not there any more.
         """
-        firsts = self._offsets(topic, EarliestSpec())
-        nexts = self._offsets(topic, LatestSpec())
-        return {number: (firsts[number], nexts[number]) for number in firsts.keys() & nexts.keys()}
+        firsts = self._offsets(topic, _SPECS.earliest())
+        nexts = self._offsets(topic, _SPECS.latest())
+        return {number: (firsts[number], nexts[number]) for number in topic.partitions}
 
     def _offsets(self, topic: Topic, spec: OffsetSpec) -> dict[int, int]:
         asked = {TopicPartition(topic.name, number): spec for number in topic.partitions}
+        deadline = time.monotonic() + self._timeout
+        with self._translated():
+            while True:
+                futures = self._admin.list_offsets(asked, request_timeout=self._timeout)
+                try:
+                    answers = {each: self._answer(future) for each, future in futures.items()}
+                except KafkaException as error:
+                    code = error.args[0].code()
+                    if code == KafkaError._NOENT:  # noqa: SLF001 - librdkafka's own name
+                        self.named(topic.name)  # Without a leader, or without a topic?
+                    if code not in _MOVING or time.monotonic() > deadline:
+                        raise
+                    time.sleep(_PAUSE)
+                else:
+                    found = {each.partition: answer.offset for each, answer in answers.items()}
+                    if min(found.values(), default=0) < 0:  # what a leader says that is new
+                        raise Unavailable("Kafka is away: a partition has just got a new leader")
+                    return found
+
+    def _answer(self, future: Future[Any]) -> Any:
+        return future.result(self._timeout + _GRACE)
+
+    @contextmanager
+    def _translated(self) -> Generator[None]:
+        """As `translated` does; where nobody has answered in time, the error says why not."""
+        self._admin.poll(0)  # has complaints delivered, here those of before
+        self._complaints.clear()
         with translated():
-            futures = self._admin.list_offsets(asked, request_timeout=_ASK)
-        found: dict[int, int] = {}
-        for each, future in futures.items():
-            with suppress(Unavailable), translated():
-                offset = future.result().offset
-                if offset >= 0:  # a leader that is new may not know it yet
-                    found[each.partition] = offset
-        if not found:
-            raise Unavailable(f"Kafka is away (no partition of {topic.name} has a leader)")
-        return found
+            try:
+                yield
+            except TimeoutError:
+                raise Unavailable("Kafka is away: it did not answer in time") from None
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError._TIMED_OUT:  # noqa: SLF001 - the same
+                    raise
+                self._admin.poll(0)
+                raise (KafkaException(*self._complaints) if self._complaints else error) from None
+
+
+def _noted_in(complaints: deque[KafkaError]) -> Callable[[KafkaError], None]:
+    """A callback that keeps those complaints that say more than that nobody is there."""
+
+    def note(error: KafkaError) -> None:
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - librdkafka's own name
+            complaints.append(error)
+
+    return note

@@ -23,15 +23,13 @@ from sqlalchemy import (
 from assay.domain.reject import LETTERS
 from assay.ports.letters import Claim
 from assay_adapters.postgres.connection import translated
+from assay_adapters.postgres.lookup import SIZE
 from assay_adapters.postgres.tables import dead_letters
 
 _c: Final = dead_letters.c
 _ORIGIN: Final = (_c.source, _c.partition, _c.position)
 _LETTER: Final = tuple(dead_letters.c[name] for name in LETTERS)
 _WAITS: Final = _c.published_at.is_(None)
-_SIZE: Final = func.coalesce(func.octet_length(_c.raw), 0) + func.coalesce(
-    func.octet_length(_c.header), 0
-)
 _CLAIM_BYTES: Final = 8 << 20
 
 
@@ -76,7 +74,7 @@ class PostgresLetters:
                 taken = select(_c.id).where(*waiting, _c.claim == name, free).order_by(*_ORIGIN)
                 if held := connection.scalars(taken.with_for_update()).all():
                     return self._take(connection, held, name)
-            fresh = select(_c.id, _SIZE).where(*waiting, _c.claim.is_(None)).order_by(*_ORIGIN)
+            fresh = select(_c.id, SIZE).where(*waiting, _c.claim.is_(None)).order_by(*_ORIGIN)
             found = connection.execute(fresh.limit(limit).with_for_update(skip_locked=True)).all()
             ends = accumulate(size for _, size in found)
             held = [each.id for each, end in zip(found, ends, strict=True) if end <= _CLAIM_BYTES]

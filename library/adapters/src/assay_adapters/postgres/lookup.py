@@ -1,13 +1,26 @@
 """Dead letters as people look them up: how many, which, and what stands in one."""
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime
-from typing import Any, Final, TypedDict
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Engine, func, select
+import polars as pl
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Engine,
+    any_,
+    exists,
+    func,
+    literal,
+    select,
+)
 
+from assay.domain.choice import ENOUGH, Filter
+from assay.domain.reject import LETTERS
 from assay_adapters.postgres.connection import translated
-from assay_adapters.postgres.tables import dead_letters
+from assay_adapters.postgres.tables import dead_letters, redrives
 
 _c: Final = dead_letters.c
 _FACTS: Final = (
@@ -26,52 +39,55 @@ _FACTS: Final = (
     _c.attempt,
     _c.model_version,
     _c.created_at,
+    _c.tried_at,
     _c.published_at,
     _c.place,
     _c.length,
 )
 _CONTENT: Final = (_c.key, _c.header, _c.raw, _c.sha256)
+IS_HELD: Final = exists().where(
+    redrives.c.run_id == _c.redrive, redrives.c.leased_until > func.clock_timestamp()
+)
+"""Whether a redrive that is at work has claimed a letter."""
+SIZE: Final = func.coalesce(func.octet_length(_c.raw), 0) + func.coalesce(
+    func.octet_length(_c.header), 0
+)
+"""Bytes of a letter, about."""
+_DOUBLINGS: Final = 32  # more of them overflow before they are cut
+_PAGE: Final = 10_000
+_PAGE_BYTES: Final = 8 << 20
 _FETCH: Final = 100  # letters of up to 1 MiB that are held at once
 
 
-class Filter(TypedDict, total=False):
-    """Which letters are meant: those to which all that is given applies.
+def conditions(chosen: Filter) -> Iterator[ColumnElement[bool]]:
+    """What rows of `dead_letters` must fulfil."""
+    meant: dict[str, Callable[[Any], ColumnElement[bool]]] = {
+        "codes": _c.code.in_,
+        "stages": _c.stage.in_,
+        "states": _c.state.in_,
+        "ids": lambda ids: _c.id == any_(literal(list(ids), ARRAY(BigInteger))),
+        "run_id": lambda run_id: _c.run_id == run_id,
+        "source": lambda source: _c.source == source,
+        "source_prefix": lambda prefix: func.starts_with(_c.source, prefix),
+        "model_version": lambda version: _c.model_version == version,
+        "retriable": lambda retriable: _c.retriable == retriable,
+        "attempts_below": lambda attempts: _c.attempt < attempts,
+        "since": lambda since: _c.created_at >= since,
+        "until": lambda until: _c.created_at < until,
+        "due": _is_due,
+        "held": lambda held: IS_HELD if held else ~IS_HELD,
+    }
+    for name, value in chosen.items():
+        if value is not None and value not in ((), []):
+            yield meant[name](value)
 
-    Attributes:
-        codes: their code is any of these. Where there are none, codes, stages and states choose
-            nothing.
-        stages: their stage is.
-        states: what became of them is: open, closed or discarded.
-        run_id: the run that committed them; None is as if it were not given, here and below.
-        source: what they were read from.
-        since: committed at this time or later.
-        until: committed before this time.
-    """
 
-    codes: Sequence[str]
-    stages: Sequence[str]
-    states: Sequence[str]
-    run_id: str | None
-    source: str | None
-    since: datetime | None
-    until: datetime | None
-
-
-def _conditions(chosen: Filter) -> Iterator[ColumnElement[bool]]:
-    if codes := chosen.get("codes"):
-        yield _c.code.in_(codes)
-    if stages := chosen.get("stages"):
-        yield _c.stage.in_(stages)
-    if states := chosen.get("states"):
-        yield _c.state.in_(states)
-    if (run_id := chosen.get("run_id")) is not None:
-        yield _c.run_id == run_id
-    if (source := chosen.get("source")) is not None:
-        yield _c.source == source
-    if (since := chosen.get("since")) is not None:
-        yield _c.created_at >= since
-    if (until := chosen.get("until")) is not None:
-        yield _c.created_at < until
+def _is_due(since: timedelta) -> ColumnElement[bool]:
+    longest = max(since, ENOUGH).total_seconds()
+    doubled = func.power(2.0, func.least(_c.attempt - 1, _DOUBLINGS))
+    seconds = func.least(since.total_seconds() * doubled, longest)
+    due = func.coalesce(_c.tried_at, _c.created_at) + func.make_interval(0, 0, 0, 0, 0, 0, seconds)
+    return due <= func.now()
 
 
 class DeadLetters:
@@ -94,7 +110,7 @@ class DeadLetters:
         number = func.count().label("letters")
         query = (
             select(*by, number)
-            .where(*_conditions(chosen))
+            .where(*conditions(chosen))
             .group_by(*by)
             .order_by(number.desc(), *by)
         )
@@ -102,11 +118,44 @@ class DeadLetters:
             return [dict(row) for row in connection.execute(query).mappings()]
 
     @translated()
+    def waiting(self) -> dict[str, int]:
+        """How many letters wait to be published, by destination; those without are absent."""
+        query = (
+            select(_c.destination, func.count())
+            .where(_c.published_at.is_(None))
+            .group_by(_c.destination)
+        )
+        with self._engine.connect() as connection:
+            return dict(connection.execute(query).all())
+
+    @translated()
     def latest(self, chosen: Filter, limit: int) -> list[dict[str, Any]]:
         """The facts of the latest letters, latest first."""
-        query = select(*_FACTS).where(*_conditions(chosen)).order_by(_c.id.desc()).limit(limit)
+        query = select(*_FACTS).where(*conditions(chosen)).order_by(_c.id.desc()).limit(limit)
         with self._engine.connect() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
+
+    def pages(self, chosen: Filter, limit: int | None = None) -> Iterator[pl.DataFrame]:
+        """These letters in the order of their ids, shaped as `LETTERS`, in bounded memory.
+
+        Args:
+            chosen: which.
+            limit: how many, at most.
+        """
+        columns = tuple(_c[name] for name in LETTERS)
+        query = select(*columns, SIZE).where(*conditions(chosen)).order_by(_c.id).limit(limit)
+        held: list[Sequence[Any]] = []
+        size = 0
+        with translated(), self._engine.connect() as connection:
+            streamed = connection.execution_options(yield_per=_FETCH)
+            for *letter, weight in streamed.execute(query):
+                held.append(letter)
+                size += weight
+                if len(held) == _PAGE or size > _PAGE_BYTES:
+                    yield pl.DataFrame(held, schema=LETTERS, orient="row")
+                    held, size = [], 0
+        if held:
+            yield pl.DataFrame(held, schema=LETTERS, orient="row")
 
     @translated()
     def one(self, letter: int) -> dict[str, Any] | None:
@@ -118,7 +167,7 @@ class DeadLetters:
 
     def every(self, chosen: Filter) -> Iterator[dict[str, Any]]:
         """Facts and content of these letters in the order of their ids, in bounded memory."""
-        query = select(*_FACTS, *_CONTENT).where(*_conditions(chosen)).order_by(_c.id)
+        query = select(*_FACTS, *_CONTENT).where(*conditions(chosen)).order_by(_c.id)
         with translated(), self._engine.connect() as connection:
             streamed = connection.execution_options(yield_per=_FETCH)
             for row in streamed.execute(query).mappings():

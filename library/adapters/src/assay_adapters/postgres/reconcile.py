@@ -1,11 +1,10 @@
 """The books, proved from the tables alone."""
 
-from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import Connection, Engine, text
 
-from assay.domain.position import Partition
+from assay.domain.books import Difference, Gap, Report, Unfinished
 from assay.domain.tally import Tally
 from assay_adapters.postgres.connection import translated
 
@@ -20,7 +19,22 @@ _TOTAL: Final = text("""
     FROM ledger
 """)
 _UNFINISHED: Final = text("""
-    SELECT source, partition, next FROM positions WHERE end_state IS NULL
+    SELECT
+        source,
+        partition,
+        next,
+        (
+            SELECT min(first) FROM ledger
+            WHERE ledger.source = positions.source AND ledger.partition = positions.partition
+        ) AS first,
+        numbering
+    FROM positions
+    WHERE end_state IS NULL AND source <> 'import' AND (
+        source <> 'redrive' OR EXISTS (
+            SELECT FROM redrives
+            WHERE redrives.run_id = partition AND leased_until > clock_timestamp()
+        )
+    )
     ORDER BY source, partition
 """)
 _ROWS: Final = text("""
@@ -59,21 +73,89 @@ _POSITIONS: Final = text("""
     ORDER BY source, partition
 """)
 # A redrive's rejects have their letters already; imported letters keep the origin that they had.
-_MISSING_LETTERS: Final = text("""
+_LETTERS: Final = text("""
     WITH books AS (
         SELECT source, partition, sum(rejected)::bigint AS rejected
         FROM ledger
-        WHERE source NOT IN ('redrive', 'import')
+        WHERE source <> 'redrive'
         GROUP BY source, partition
     ), kept AS (
-        SELECT source, partition, count(*) AS letters
+        SELECT
+            CASE WHEN import_run IS NULL THEN source ELSE 'import' END AS source,
+            coalesce(import_run, partition) AS partition,
+            count(*) AS letters
         FROM dead_letters
-        GROUP BY source, partition
+        GROUP BY 1, 2
     )
-    SELECT source, partition, rejected, coalesce(letters, 0)
-    FROM books LEFT JOIN kept USING (source, partition)
-    WHERE rejected > coalesce(letters, 0)
+    SELECT source, partition, coalesce(rejected, 0), coalesce(letters, 0)
+    FROM books FULL JOIN kept USING (source, partition)
+    WHERE coalesce(rejected, 0) <> coalesce(letters, 0)
     ORDER BY source, partition
+""")
+_REDRIVEN: Final = text("""
+    WITH books AS (
+        SELECT
+            run_id,
+            sum(classified + duplicate)::bigint AS succeeded,
+            sum(rejected)::bigint AS failed
+        FROM ledger
+        WHERE source = 'redrive'
+        GROUP BY run_id
+    ), kept AS (
+        SELECT redrive AS run_id, count(*) AS closed
+        FROM dead_letters
+        WHERE state = 'closed'
+        GROUP BY redrive
+    ), noted AS (
+        SELECT
+            run_id,
+            count(*) FILTER (WHERE action = 'closed') AS closings,
+            count(*) FILTER (WHERE action = 'failed') AS failures
+        FROM dead_letter_actions
+        WHERE action IN ('closed', 'failed')
+        GROUP BY run_id
+    )
+    SELECT
+        run_id,
+        coalesce(succeeded, 0) AS succeeded,
+        coalesce(failed, 0) AS failed,
+        coalesce(closed, 0) AS closed,
+        coalesce(closings, 0) AS closings,
+        coalesce(failures, 0) AS failures
+    FROM books FULL JOIN kept USING (run_id) FULL JOIN noted USING (run_id)
+    WHERE (coalesce(succeeded, 0), coalesce(succeeded, 0), coalesce(failed, 0))
+        <> (coalesce(closed, 0), coalesce(closings, 0), coalesce(failures, 0))
+    ORDER BY run_id
+""")
+_STRAY: Final = text("""
+    SELECT ledger.run_id, count(*)
+    FROM ledger JOIN transactions USING (entry)
+    WHERE source = 'redrive' AND NOT EXISTS (
+        SELECT FROM dead_letters
+        WHERE redrive = ledger.partition AND number = transactions.position AND state = 'closed'
+    )
+    GROUP BY ledger.run_id
+    ORDER BY ledger.run_id
+""")
+# Imported letters bring attempts along.
+_LIVES: Final = text("""
+    SELECT
+        (
+            SELECT count(*)
+            FROM dead_letter_actions JOIN dead_letters ON dead_letters.id = letter
+            WHERE action = 'failed' AND import_run IS NULL
+        ) AS failures,
+        (
+            SELECT coalesce(sum(attempt - 1), 0) FROM dead_letters WHERE import_run IS NULL
+        ) AS attempts,
+        (SELECT count(*) FROM dead_letter_actions WHERE action = 'discarded') AS discardings,
+        (SELECT count(*) FROM dead_letters WHERE state = 'discarded') AS discarded
+""")
+_GAPS: Final = text("""
+    SELECT ledger.source, partition, first, next
+    FROM ledger JOIN runs USING (run_id)
+    WHERE kind = 'accept-gap'
+    ORDER BY ledger.source, partition, first
 """)
 # Nothing leaves by two doors.
 _TWICE: Final = text("""
@@ -85,6 +167,7 @@ _TWICE: Final = text("""
         WHERE ledger.source = dead_letters.source
             AND ledger.partition = dead_letters.partition
             AND first <= dead_letters.position
+            AND import_run IS NULL
         ORDER BY first DESC
         LIMIT 1
     ) AS origin
@@ -92,58 +175,6 @@ _TWICE: Final = text("""
     GROUP BY source, partition
     ORDER BY source, partition
 """)
-_LETTERS: Final = text("""
-    SELECT
-        (SELECT coalesce(sum(rejected), 0)::bigint FROM ledger WHERE source <> 'redrive'),
-        (SELECT count(*) FROM dead_letters)
-""")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Difference:
-    """Two numbers that should be equal.
-
-    Attributes:
-        what: what they count, in words.
-        expected: what the books say; None where they say nothing.
-        found: what is there; None where there is nothing.
-        source: where; None where it is about all.
-        partition: the same.
-        run_id: the same.
-    """
-
-    what: str
-    expected: int | None
-    found: int | None
-    source: str | None = None
-    partition: Partition | None = None
-    run_id: str | None = None
-
-
-@dataclass(frozen=True)
-class Unfinished:
-    """A partition that stands at `next` and has no end yet; a topic's never has."""
-
-    source: str
-    partition: Partition
-    next: int
-
-
-@dataclass(frozen=True)
-class Report:
-    """What the books say.
-
-    Attributes:
-        entries: the ledger's entries.
-        tally: their sum.
-        differences: none where the books balance.
-        unfinished: for information.
-    """
-
-    entries: int
-    tally: Tally
-    differences: tuple[Difference, ...]
-    unfinished: tuple[Unfinished, ...]
 
 
 @translated()
@@ -155,8 +186,11 @@ def reconcile(engine: Engine) -> Report:
     many transactions as were classified, each at a position of its own in its range, with a
     prediction of the same entry, and as many need review as the entry says. Each position is where
     the last range ends. Each transaction has its entry, each prediction its transaction. The
-    rejects of all sources but `redrive` are the dead letters, none at the position of a
-    transaction. What rows say (amounts, categories) is not looked at.
+    rejects of each partition are its dead letters, those of an import the imported ones, none at
+    the position of a transaction. By redrive: what it classified or knew are the letters that it
+    closed, each transaction the one of a closed letter; what it rejected is noted as failed, and
+    the attempts of letters are these failures. What rows say (amounts, categories) is not looked
+    at.
 
     Raises:
         Unavailable: PostgreSQL is away.
@@ -171,9 +205,11 @@ def reconcile(engine: Engine) -> Report:
             *_orphans(connection),
             *_positions(connection),
             *_letters(connection),
+            *_redriven(connection),
         )
         unfinished = tuple(Unfinished(*row) for row in connection.execute(_UNFINISHED))
-        return Report(entries, Tally(*sums), differences, unfinished)
+        gaps = tuple(Gap(*row) for row in connection.execute(_GAPS))
+        return Report(entries, Tally(*sums), differences, unfinished, gaps)
 
 
 def _rows(connection: Connection) -> list[Difference]:
@@ -233,7 +269,7 @@ def _letters(connection: Connection) -> list[Difference]:
             source=source,
             partition=partition,
         )
-        for source, partition, rejected, letters in connection.execute(_MISSING_LETTERS)
+        for source, partition, rejected, letters in connection.execute(_LETTERS)
     ]
     found += [
         Difference(
@@ -245,7 +281,42 @@ def _letters(connection: Connection) -> list[Difference]:
         )
         for source, partition, letters in connection.execute(_TWICE)
     ]
-    rejected, letters = connection.execute(_LETTERS).one()
-    if rejected != letters:
-        found.append(Difference(what="dead letters", expected=rejected, found=letters))
+    return found
+
+
+def _redriven(connection: Connection) -> list[Difference]:
+    found: list[Difference] = []
+    for row in connection.execute(_REDRIVEN):
+        compared = {
+            "dead letters that a redrive closed": (row.succeeded, row.closed),
+            "dead letters noted as closed": (row.succeeded, row.closings),
+            "dead letters noted as failed again": (row.failed, row.failures),
+        }
+        found += [
+            Difference(
+                what=what, expected=expected, found=number, source="redrive", run_id=row.run_id
+            )
+            for what, (expected, number) in compared.items()
+            if expected != number
+        ]
+    found += [
+        Difference(
+            what="transactions of a redrive without a closed dead letter",
+            expected=0,
+            found=number,
+            source="redrive",
+            run_id=run_id,
+        )
+        for run_id, number in connection.execute(_STRAY)
+    ]
+    lives = connection.execute(_LIVES).one()
+    compared = {
+        "further attempts of dead letters": (lives.failures, lives.attempts),
+        "discarded dead letters": (lives.discardings, lives.discarded),
+    }
+    found += [
+        Difference(what=what, expected=expected, found=int(number))
+        for what, (expected, number) in compared.items()
+        if expected != number
+    ]
     return found

@@ -11,10 +11,11 @@ from assay_adapters.postgres.tables import (
     ledger_entry,
     metadata,
     positions,
+    redrives,
     runs,
 )
 
-_UPDATED: Final = (runs, positions, dead_letters)
+_UPDATED: Final = (runs, positions, dead_letters, redrives)
 _TABLES: Final = metadata.tables
 
 
@@ -30,6 +31,7 @@ def require_rights(engine: Engine) -> None:
         *((func.has_table_privilege(each, "SELECT"), f"SELECT ON {each}") for each in _TABLES),
         *((func.has_table_privilege(each, "INSERT"), f"INSERT ON {each}") for each in _TABLES),
         *((func.has_table_privilege(t.name, "UPDATE"), f"UPDATE ON {t.name}") for t in _UPDATED),
+        (func.has_table_privilege(redrives.name, "DELETE"), f"DELETE ON {redrives.name}"),
         (
             func.has_sequence_privilege(ledger_entry.name, "USAGE"),
             f"USAGE ON SEQUENCE {ledger_entry.name}",

@@ -4,7 +4,7 @@ import platform
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Engine, func, update
+from sqlalchemy import Engine, Float, extract, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from assay_adapters.postgres.connection import translated
@@ -68,3 +68,32 @@ def end_run(engine: Engine, run_id: str, *, status: str, summary: Mapping[str, A
             .where(runs.c.run_id == run_id)
             .values(status=status, summary=dict(summary), ended_at=func.now())
         )
+
+
+@translated()
+def serving(engine: Engine, limit: int) -> list[dict[str, Any]]:
+    """The latest runs that tell their health and have not ended, as far as is known.
+
+    One that was killed stays among them.
+
+    Args:
+        engine: from `engine_for`.
+        limit: how many, at most.
+
+    Returns:
+        Their `run_id`, `kind`, `source`, `host`, `status_url` and `age` in seconds.
+
+    Raises:
+        Unavailable: PostgreSQL is away.
+        Fatal: the tables cannot be used.
+    """
+    names = ("run_id", "kind", "source", "host", "status_url")
+    age = extract("epoch", func.now() - runs.c.started_at).cast(Float).label("age")
+    query = (
+        select(*(runs.c[name] for name in names), age)
+        .where(runs.c.ended_at.is_(None), runs.c.status_url.is_not(None))
+        .order_by(runs.c.started_at.desc())
+        .limit(limit)
+    )
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(query).mappings()]

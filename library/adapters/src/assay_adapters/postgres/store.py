@@ -23,17 +23,18 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from assay.domain.errors import Fenced
-from assay.domain.outcome import Outcome, letters
+from assay.domain.outcome import Outcome
 from assay.domain.position import End, Partition, Position, Positions, Range
 from assay.domain.prediction import PREDICTIONS
+from assay.domain.reject import REDRIVE
 from assay.domain.rules import COLUMNS
 from assay.domain.settle import KNOWN, Settled, nothing_known, settle, tallies
 from assay.domain.tally import Tally
 from assay_adapters.postgres.connection import translated
 from assay_adapters.postgres.copy import copy_into
+from assay_adapters.postgres.rejects import keep_letters, settle_letters
 from assay_adapters.postgres.tables import (
     KEY,
-    dead_letters,
     ledger,
     ledger_entry,
     positions,
@@ -52,7 +53,8 @@ _END_SILENT: Final = text("""
     SELECT pg_terminate_backend(pid)
     FROM pg_stat_activity
     WHERE datname = current_database() AND usename = current_user
-        AND state = 'active' AND wait_event = 'ClientRead' AND query LIKE 'COPY %'
+        AND application_name = current_setting('application_name')
+        AND state = 'active' AND wait_event = 'ClientRead' AND query LIKE 'COPY "%" FROM STDIN %'
         AND query_start
             < clock_timestamp() - current_setting('idle_in_transaction_session_timeout')::interval
 """)
@@ -108,7 +110,8 @@ class PostgresStore:
                 return stored
             entries = _draw(connection, len(outcome.ranges))
             settled = self._keep(connection, outcome, entries)
-            _keep_letters(connection, outcome, settled.rejects)
+            of_letters = settle_letters if outcome.source == REDRIVE else keep_letters
+            of_letters(connection, outcome, pl.concat([outcome.rejects, settled.rejects]))
             found = tallies(outcome, settled)
             _enter(connection, outcome, entries, found)
             return sum(found, Tally())
@@ -235,13 +238,6 @@ def _known(connection: Connection, ids: pl.Series) -> pl.DataFrame:
         )
     )
     return pl.DataFrame(rows.all(), schema=KNOWN, orient="row")
-
-
-def _keep_letters(connection: Connection, outcome: Outcome, conflicts: pl.DataFrame) -> None:
-    rejects = pl.concat([outcome.rejects, conflicts])
-    # PostgreSQL's text holds no NUL; the bytes themselves are in `raw`.
-    text = pl.col("transaction_id", "message").str.replace_all("\0", "\ufffd", literal=True)
-    copy_into(connection, dead_letters, letters(outcome, rejects).with_columns(text))
 
 
 def _enter(

@@ -10,6 +10,7 @@ from sqlalchemy import (
     DateTime,
     Identity,
     Index,
+    Interval,
     LargeBinary,
     MetaData,
     Numeric,
@@ -218,9 +219,29 @@ dead_letters: Final = Table(
     _moment("published_at", "When it was published; null while it waits"),
     _text("place", "Where it was published", null=True),
     _now("created_at", "When it was committed"),
+    _key("redrive", "The run of the redrive that took it last", null=True),
+    Column("number", BigInteger, nullable=True, comment="and its number among those that it took"),
+    _moment("tried_at", "When it was tried last in a redrive"),
+    _key("import_run", "The run that imported it; null where it was rejected here", null=True),
     PrimaryKeyConstraint("id", name="dead_letters_pkey"),
-    UniqueConstraint("source", "partition", "position", name="dead_letters_origin"),
     CheckConstraint("state IN ('open', 'closed', 'discarded')", name="dead_letters_state"),
+    # What was imported may be read, and rejected, here later.
+    Index(
+        "dead_letters_origin",
+        "source",
+        "partition",
+        "position",
+        unique=True,
+        postgresql_where=text("import_run IS NULL"),
+    ),
+    Index(
+        "dead_letters_imported",
+        "source",
+        "partition",
+        "position",
+        unique=True,
+        postgresql_where=text("import_run IS NOT NULL"),
+    ),
     Index(
         "dead_letters_waiting",
         "destination",
@@ -230,5 +251,56 @@ dead_letters: Final = Table(
         "position",
         postgresql_where=text("published_at IS NULL"),
     ),
+    Index("dead_letters_open", "code", postgresql_where=text("state = 'open'")),
+    Index(
+        "dead_letters_redrive",
+        "redrive",
+        "number",
+        postgresql_where=text("redrive IS NOT NULL"),
+    ),
     comment="Every record that was rejected, once",
+)
+
+# A claim is a row: given back, or swept once its lease is over, all its letters are free.
+redrives: Final = Table(
+    "redrives",
+    metadata,
+    _key("run_id", "The run"),
+    Column("lease", Interval, nullable=False, comment="How long it is left alone by others"),
+    Column(
+        "leased_until",
+        DateTime(timezone=True),
+        nullable=False,
+        comment="Until when; each commit begins the lease anew",
+    ),
+    _text("by", "Who has asked for it"),
+    Column("edits", JSONB, nullable=False, comment="What stands in some columns of every record"),
+    PrimaryKeyConstraint("run_id", name="redrives_pkey"),
+    comment="Redrives that hold dead letters just now",
+)
+
+dead_letter_actions: Final = Table(
+    "dead_letter_actions",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), nullable=False, comment="In their order"),
+    _number("letter", "The dead letter"),
+    _text("action", "closed, failed (again), discarded or imported"),
+    _now("at", "When"),
+    _key("run_id", "In which run; null where a person has discarded it", null=True),
+    _text("by", "Who has asked for it"),
+    _text("code", "Why the letter was rejected until then"),
+    _text("reason", "The person's own words", null=True),
+    Column(
+        "edits",
+        JSONB(none_as_null=True),
+        nullable=True,
+        comment="What a redrive put in place of some columns",
+    ),
+    PrimaryKeyConstraint("id", name="dead_letter_actions_pkey"),
+    CheckConstraint(
+        "action IN ('closed', 'failed', 'discarded', 'imported')",
+        name="dead_letter_actions_action",
+    ),
+    Index("dead_letter_actions_letter", "letter"),
+    comment="What was done with dead letters after they were rejected",
 )

@@ -17,6 +17,7 @@ from assay.domain.reject import faults
 from assay.domain.rules import COLUMNS
 
 _WRITTEN: Final = "is not a number as the contract says that numbers are written"
+NO_EDITS: Final[Mapping[str, str]] = {}
 STATUSES: Final = ("proposed", "draft", "active", "deprecated", "retired")
 """The statuses that ODCS knows, in the order of a contract's life."""
 
@@ -158,17 +159,22 @@ class Contract:
             raise Unreadable(_misfit(missing, doubled, rest, header))
         return Layout(len(header), found)
 
-    def convert(self, cells: pl.DataFrame, layout: Layout) -> tuple[pl.DataFrame, pl.DataFrame]:
+    def convert(
+        self, cells: pl.DataFrame, layout: Layout, edits: Mapping[str, str] = NO_EDITS
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Brings cells into the canonical writing; blanks around a cell do not count.
 
         Args:
             cells: `row`, `occurrence` where ids are derived, and the cells of each record as
                 string columns named by their number.
             layout: of these cells.
+            edits: what stands in some canonical columns of every record, in the canonical writing,
+                whatever its cells say.
 
         Returns:
             Candidates for `assay.domain.transaction.split`, as `row` and the canonical columns,
-            of which `timestamp` has its type already and the others are text; and rejects of
+            of which `timestamp` has its type already unless it is edited, and the others are text;
+            and rejects of
             stage `decode`, where a supplier's writing could not be read. Together they hold each
             row once. What is missing is null, and no reject here unless the contract requires
             more than the canonical transaction does.
@@ -182,12 +188,15 @@ class Contract:
             ),
         )
         if self.derives_id:
-            texts = texts.with_columns(_ids(self.id, cells, layout.width))
-        read = texts.with_columns(*self._numbers(), self._time.alias("time"))
+            raw = cells.select("occurrence", *map(str, range(layout.width)))
+            texts = texts.with_columns(derived_ids(self.id, raw))
+        texts = texts.with_columns(**self._edited(edits))
+        number = self._numbers() if "amount" not in edits else self._no_numbers(edits["amount"])
+        read = texts.with_columns(*number, self._time.alias("time"))
         broken = self._broken
         read = read.with_columns(self._first_broken.alias("broken"))
         good = read.filter(pl.col("broken").is_null()).select(
-            "row", *(self._candidate(name).alias(name) for name in COLUMNS)
+            "row", *(self._candidate(name, edits).alias(name) for name in COLUMNS)
         )
         codes = dict(enumerate(each.code for each in broken))
         messages = dict(enumerate(each.message for each in broken))
@@ -213,6 +222,11 @@ class Contract:
             credit.alias("credit_number"),
             signed(debit, credit).alias("number"),
         ]
+
+    def _no_numbers(self, amount: str) -> list[pl.Expr]:
+        """The same of an amount that is given."""
+        none = (pl.lit(None, pl.String).alias(f"{each}_number") for each in ("debit", "credit"))
+        return [*none, pl.lit(amount or None, pl.String).alias("number")]
 
     @cached_property
     def _first_broken(self) -> pl.Expr:
@@ -261,7 +275,16 @@ class Contract:
     def _in_two_columns(self) -> bool:
         return any(column.by_column is not None for column in self.columns)
 
-    def _candidate(self, name: str) -> pl.Expr:
+    def _edited(self, edits: Mapping[str, str]) -> dict[str, pl.Expr]:
+        """The texts of edited columns; what is written as the contract says is no longer read."""
+        written = {"timestamp": ("timestamp",), "amount": ("amount", "debit", "credit")}
+        unread = {name for column in edits for name in written.get(column, ())}
+        edited = {name: pl.lit(text) for name, text in edits.items() if name not in written}
+        return edited | {name: pl.lit(None, pl.String) for name in unread}
+
+    def _candidate(self, name: str, edits: Mapping[str, str]) -> pl.Expr:
+        if name in edits and name != "amount":  # what derives from its sign does so from an edit
+            return pl.lit(edits[name])
         signs = {column.name: column.by_sign for column in self.columns if column.by_sign}
         number = pl.col("number")
         if name in signs:
@@ -330,17 +353,6 @@ def _text(column: Column, cell: int | None) -> pl.Expr:
     if column.values:
         text = text.replace(dict(column.values))
     return text if column.default is None else text.fill_null(column.default)
-
-
-def _ids(contract_id: str, cells: pl.DataFrame, width: int) -> pl.Series:
-    """The derived id of each record; null for those that have no occurrence: nobody counted."""
-    raw = cells.select("occurrence", *map(str, range(width)))
-    counted = raw["occurrence"].is_not_null()
-    ids = derived_ids(contract_id, raw.filter(counted))
-    if counted.all():
-        return ids
-    none = pl.Series("transaction_id", [None] * raw.height, dtype=pl.String)
-    return none.scatter(counted.arg_true(), ids)
 
 
 def header_key(name: str) -> str:

@@ -56,10 +56,12 @@ class Fenced(AssayError):
 
     exit_code = TEMPORARY
 
-    def __init__(self, ranges: Iterable[Range]) -> None:
+    def __init__(self, ranges: Iterable[Range], why: str | None = None) -> None:
         self.ranges = tuple(ranges)
         partitions = ", ".join(sorted({each.partition for each in self.ranges}))
-        super().__init__(f"another run is working on {partitions}; run again when it has ended")
+        super().__init__(
+            why or f"another run is working on {partitions}; run again when it has ended"
+        )
 
 
 class Replaced(AssayError):

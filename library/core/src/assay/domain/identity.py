@@ -53,7 +53,8 @@ def derived_ids(contract_id: str, records: pl.DataFrame) -> pl.Series:
             order of the file.
 
     Returns:
-        String, named `transaction_id`, in the order of the rows.
+        String, named `transaction_id`, in the order of the rows; null where the occurrence is:
+        nobody counted.
     """
     serialised = records.select(
         pl.concat_str(
@@ -74,5 +75,7 @@ def derived_ids(contract_id: str, records: pl.DataFrame) -> pl.Series:
 
 def _digests(name: str, serialised: pl.Series) -> pl.Series:
     # polars has no hash that is the same in every version.
-    digests = [blake2b(each, digest_size=16).digest() for each in serialised]
+    digests = [
+        None if each is None else blake2b(each, digest_size=16).digest() for each in serialised
+    ]
     return pl.Series(name, digests, dtype=pl.Binary)

@@ -59,6 +59,36 @@ DATABASE_CONNECTIONS: Final = Metric(
     "Connections to PostgreSQL that are in use.",
     ("pipeline",),
 )
+LETTERS_PUBLISHED: Final = Metric(
+    "assay_letters_published_total",
+    "counter",
+    "Dead letters that were published, by destination.",
+    ("destination",),
+)
+LETTERS_WAITING: Final = Metric(
+    "assay_letters_waiting",
+    "gauge",
+    "Dead letters in the database that wait to be published, by destination.",
+    ("destination",),
+)
+LETTERS_OPEN: Final = Metric(
+    "assay_letters_open",
+    "gauge",
+    "Open dead letters in the database, by code; those of rare codes together as `other`.",
+    ("code",),
+)
+LETTERS_RETRIED: Final = Metric(
+    "assay_letters_retried_total",
+    "counter",
+    "Dead letters that were tried again by themselves, by result: closed or failed.",
+    ("result",),
+)
+EVENTS_DROPPED: Final = Metric(
+    "assay_events_dropped_total",
+    "counter",
+    "Events that did not reach the event topic.",
+    ("pipeline",),
+)
 
 METRICS: Final = (
     RECORDS,
@@ -70,4 +100,9 @@ METRICS: Final = (
     ATTEMPTS,
     LAG,
     DATABASE_CONNECTIONS,
+    LETTERS_PUBLISHED,
+    LETTERS_WAITING,
+    LETTERS_OPEN,
+    LETTERS_RETRIED,
+    EVENTS_DROPPED,
 )

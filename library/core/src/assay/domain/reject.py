@@ -5,6 +5,15 @@ from typing import Final, Literal, TypeAlias
 import polars as pl
 
 Stage: TypeAlias = Literal["decode", "validate", "classify", "commit"]
+State: TypeAlias = Literal["open", "closed", "discarded"]
+"""What became of a letter: it waits, it succeeded in a redrive, or a person has given it up."""
+
+REDRIVE: Final = "redrive"
+"""The source of redrives in the ledger; the partition is the run. Its rejects have their letters
+already: what it commits settles the letters that it has claimed and makes none."""
+
+IMPORT: Final = "import"
+"""The source of imported letters in the ledger; the partition is the run, and all are rejected."""
 
 RAW_LIMIT: Final = 1 << 20
 """Bytes of a record that are kept; of a longer one the head, the length and the sha256."""
@@ -60,6 +69,9 @@ LETTERS: Final = pl.Schema(
 - `attempt`: how often it has been tried; 1 the first time.
 - `destination`: where relays publish it.
 """
+
+RENEWED: Final = ("stage", "code", "field", "message", "retriable", "model_version", "run_id")
+"""What a letter takes over from the reject when it is rejected again in a redrive."""
 
 
 def faults(

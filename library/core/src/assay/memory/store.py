@@ -5,17 +5,19 @@ compare with.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import polars as pl
 
 from assay.domain.errors import Fenced
 from assay.domain.outcome import Outcome, letters
 from assay.domain.position import Partition, Position, Positions, Range
-from assay.domain.reject import LETTERS, faults
+from assay.domain.reject import LETTERS, REDRIVE, RENEWED, faults
 from assay.domain.tally import Tally
 from assay.memory.faults import Faults
+from assay.ports.selection import LOST
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,36 @@ class Entry:
 
 
 @dataclass
+class Taken:
+    """A redrive's claim.
+
+    Attributes:
+        letters: the origins of its letters by their numbers.
+        now: seconds on a monotonic clock.
+        lease: seconds.
+        until: when the lease runs out.
+        note: by whom and with which edits.
+    """
+
+    letters: Sequence[tuple[str, str, int]]
+    now: Callable[[], float]
+    lease: float
+    note: Mapping[str, object]
+    until: float = 0
+
+    def renew(self) -> None:
+        """Begins the lease anew."""
+        self.until = self.now() + self.lease
+
+
+@dataclass
 class MemoryStore:
     """Transactions by id, dead letters by origin, the ledger in order of commit, positions.
 
     Attributes:
         leases: relay and end of each claim of letters; see `assay.memory.letters`.
+        redrives: the claims of redrives by their runs; see `assay.memory.selection`.
+        actions: what redrives have done with letters, in order.
         lock: held while anything above is changed.
         faults: at `positions`, `recent`, `commit` and `commit.done`.
     """
@@ -49,6 +76,8 @@ class MemoryStore:
     )
     faults: Faults = field(default_factory=Faults)
     leases: dict[str, tuple[str, float]] = field(default_factory=dict[str, tuple[str, float]])
+    redrives: dict[str, Taken] = field(default_factory=dict[str, Taken])
+    actions: list[dict[str, object]] = field(default_factory=list[dict[str, object]])
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def positions(self, source: str, partitions: Sequence[Partition]) -> Positions:
@@ -98,6 +127,8 @@ class MemoryStore:
         raise Fenced(elsewhere)
 
     def _keep(self, outcome: Outcome) -> Tally:
+        if outcome.source == REDRIVE:
+            self._hold(outcome)
         of = outcome.records["partition"]
         tallies = {each.partition: Tally(read=each.read) for each in outcome.ranges}
 
@@ -125,8 +156,13 @@ class MemoryStore:
         rejects = pl.concat([outcome.rejects, faults(conflicting, stage="commit")])
         for row in rejects["row"]:
             count(row, Tally(rejected=1))
-        for letter in letters(outcome, rejects).select(LETTERS.names()).iter_rows(named=True):
-            self.letters[letter["source"], letter["partition"], letter["position"]] = letter
+        made = letters(outcome, rejects).select(LETTERS.names()).iter_rows(named=True)
+        if outcome.source == REDRIVE:
+            self._close(outcome, {letter["position"]: letter for letter in made})
+        else:
+            for letter in made:
+                kept: dict[str, object] = {**letter, "state": "open", "id": len(self.letters) + 1}
+                self.letters[letter["source"], letter["partition"], letter["position"]] = kept
         for each in outcome.ranges:
             self.stands[outcome.source, each.partition] = each.position
             self.ledger.append(
@@ -139,3 +175,36 @@ class MemoryStore:
                 )
             )
         return sum(tallies.values(), Tally())
+
+    def _hold(self, outcome: Outcome) -> None:
+        """Renews the claim that an outcome of a redrive rests on, or raises `Fenced`."""
+        claim = self.redrives.get(outcome.run_id)
+        if claim is None:
+            raise Fenced(outcome.ranges, LOST)
+        claim.renew()
+
+    def _close(self, outcome: Outcome, again: Mapping[int, Mapping[str, object]]) -> None:
+        """Closes the letters of a redrive's records, but for those that were rejected again."""
+        claim = self.redrives[outcome.run_id]
+        for number in outcome.records["position"]:
+            letter = self.letters[claim.letters[number]]
+            action = "failed" if number in again else "closed"
+            self.actions.append(
+                {
+                    "letter": letter["id"],
+                    "action": action,
+                    "run_id": outcome.run_id,
+                    "code": letter["code"],
+                    **claim.note,
+                }
+            )
+            letter["tried_at"] = claim.now()
+            if number not in again:
+                letter["state"] = "closed"
+                continue
+            attempt, name = letter["attempt"], letter["transaction_id"]
+            letter |= {each: again[number][each] for each in RENEWED}
+            letter["attempt"] = cast(int, attempt) + 1
+            letter["transaction_id"] = name or again[number]["transaction_id"]
+            letter.pop("claim", None)
+            letter.pop("place", None)

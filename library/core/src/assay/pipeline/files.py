@@ -1,13 +1,13 @@
 """Files as a source: each file is a partition, each record's number its position."""
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, TypeAlias
 
 import polars as pl
 
-from assay.contract.contract import Contract
+from assay.contract.contract import NO_EDITS, Contract
 from assay.domain.chunk import RECORDS, Chunk, Idle, Revoked
 from assay.domain.errors import AssayError, Renumbered, Replaced, Unavailable, Unreadable
 from assay.domain.identity import derived_ids
@@ -244,12 +244,15 @@ def _split(splitter: Splitter, blocks: Iterator[bytes]) -> Iterator[pl.DataFrame
     yield splitter.close()
 
 
-def decode(chunk: Chunk, contract: Contract) -> tuple[pl.DataFrame, pl.DataFrame]:
+def decode(
+    chunk: Chunk, contract: Contract, edits: Mapping[str, str] = NO_EDITS
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Sorts a chunk's records into candidates and rejects, as the contract reads them.
 
     Args:
         chunk: records of files, with the header of each.
         contract: how they are written.
+        edits: see `Contract.convert`.
 
     Returns:
         The candidates (`row` and the canonical columns), and the others, shaped as `REJECTS`; a
@@ -262,21 +265,21 @@ def decode(chunk: Chunk, contract: Contract) -> tuple[pl.DataFrame, pl.DataFrame
     for partition in chunk.partitions:
         by_header.setdefault(chunk.headers[partition], []).append(partition)
     parts = [
-        _decode(records.filter(pl.col("partition").is_in(same)), header, contract)
+        _decode(records.filter(pl.col("partition").is_in(same)), header, contract, edits)
         for header, same in by_header.items()
     ]
     return pl.concat([good for good, _ in parts]), pl.concat([bad for _, bad in parts])
 
 
 def _decode(
-    records: pl.DataFrame, header: bytes, contract: Contract
+    records: pl.DataFrame, header: bytes, contract: Contract, edits: Mapping[str, str]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     names = header_cells(header, contract.dialect)
     found, malformed = cells(records, len(names), dialect_of(header, contract.dialect))
     numbered = found.join(
         records.select("row", "occurrence"), on="row", how="left", maintain_order="left"
     )
-    candidates, odd = contract.convert(numbered, contract.layout(names))
+    candidates, odd = contract.convert(numbered, contract.layout(names), edits)
     if contract.derives_id and malformed.height:
         written = malformed.select("row").join(
             records.select("row", "occurrence", pl.col("raw").bin.encode("hex")),

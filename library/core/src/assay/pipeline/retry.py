@@ -7,8 +7,8 @@ from tenacity.wait import wait_base
 
 from assay.domain.errors import Unavailable
 
-FULL_JITTER: Final = wait_random_exponential(multiplier=0.2, max=30)
-"""Exponential with full jitter: between 0 and 0.2 s · 2^attempt, at most 30 s.
+FULL_JITTER: Final = wait_random_exponential(multiplier=0.2, max=10)
+"""Exponential with full jitter: between 0 and 0.2 s · 2^attempt, at most 10 s.
 
 https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
 """

@@ -206,10 +206,47 @@ def upgrade() -> None:
             nullable=False,
             comment="When it was committed",
         ),
+        sa.Column(
+            "redrive",
+            sa.Text(collation="C"),
+            nullable=True,
+            comment="The run of the redrive that took it last",
+        ),
+        sa.Column(
+            "number",
+            sa.BigInteger(),
+            nullable=True,
+            comment="and its number among those that it took",
+        ),
+        sa.Column(
+            "tried_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="When it was tried last in a redrive",
+        ),
+        sa.Column(
+            "import_run",
+            sa.Text(collation="C"),
+            nullable=True,
+            comment="The run that imported it; null where it was rejected here",
+        ),
         sa.CheckConstraint("state IN ('open', 'closed', 'discarded')", name="dead_letters_state"),
         sa.PrimaryKeyConstraint("id", name="dead_letters_pkey"),
-        sa.UniqueConstraint("source", "partition", "position", name="dead_letters_origin"),
         comment="Every record that was rejected, once",
+    )
+    op.create_index(
+        "dead_letters_origin",
+        "dead_letters",
+        ["source", "partition", "position"],
+        unique=True,
+        postgresql_where=sa.text("import_run IS NULL"),
+    )
+    op.create_index(
+        "dead_letters_imported",
+        "dead_letters",
+        ["source", "partition", "position"],
+        unique=True,
+        postgresql_where=sa.text("import_run IS NOT NULL"),
     )
     op.create_index(
         "dead_letters_waiting",
@@ -218,6 +255,90 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("published_at IS NULL"),
     )
+    op.create_index(
+        "dead_letters_open",
+        "dead_letters",
+        ["code"],
+        unique=False,
+        postgresql_where=sa.text("state = 'open'"),
+    )
+    op.create_index(
+        "dead_letters_redrive",
+        "dead_letters",
+        ["redrive", "number"],
+        unique=False,
+        postgresql_where=sa.text("redrive IS NOT NULL"),
+    )
+    op.create_table(
+        "redrives",
+        sa.Column("run_id", sa.Text(collation="C"), nullable=False, comment="The run"),
+        sa.Column(
+            "lease", sa.Interval(), nullable=False, comment="How long it is left alone by others"
+        ),
+        sa.Column(
+            "leased_until",
+            sa.DateTime(timezone=True),
+            nullable=False,
+            comment="Until when; each commit begins the lease anew",
+        ),
+        sa.Column("by", sa.Text(), nullable=False, comment="Who has asked for it"),
+        sa.Column(
+            "edits",
+            postgresql.JSONB(),
+            nullable=False,
+            comment="What stands in some columns of every record",
+        ),
+        sa.PrimaryKeyConstraint("run_id", name="redrives_pkey"),
+        comment="Redrives that hold dead letters just now",
+    )
+    op.create_table(
+        "dead_letter_actions",
+        sa.Column(
+            "id",
+            sa.BigInteger(),
+            sa.Identity(always=True),
+            nullable=False,
+            comment="In their order",
+        ),
+        sa.Column("letter", sa.BigInteger(), nullable=False, comment="The dead letter"),
+        sa.Column(
+            "action",
+            sa.Text(),
+            nullable=False,
+            comment="closed, failed (again), discarded or imported",
+        ),
+        sa.Column(
+            "at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+            comment="When",
+        ),
+        sa.Column(
+            "run_id",
+            sa.Text(collation="C"),
+            nullable=True,
+            comment="In which run; null where a person has discarded it",
+        ),
+        sa.Column("by", sa.Text(), nullable=False, comment="Who has asked for it"),
+        sa.Column(
+            "code", sa.Text(), nullable=False, comment="Why the letter was rejected until then"
+        ),
+        sa.Column("reason", sa.Text(), nullable=True, comment="The person's own words"),
+        sa.Column(
+            "edits",
+            postgresql.JSONB(),
+            nullable=True,
+            comment="What a redrive put in place of some columns",
+        ),
+        sa.CheckConstraint(
+            "action IN ('closed', 'failed', 'discarded', 'imported')",
+            name="dead_letter_actions_action",
+        ),
+        sa.PrimaryKeyConstraint("id", name="dead_letter_actions_pkey"),
+        comment="What was done with dead letters after they were rejected",
+    )
+    op.create_index("dead_letter_actions_letter", "dead_letter_actions", ["letter"], unique=False)
     op.execute(sa.schema.CreateSequence(sa.Sequence("ledger_entry")))
     op.create_table(
         "ledger",

@@ -1,0 +1,102 @@
+"""What `import` does between its options and its exit code."""
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
+from typing import Any, Final
+from uuid import uuid4
+
+import polars as pl
+
+from assay.domain.errors import DONE, NOTHING_TO_DO, Unreadable
+from assay.wire.envelope import letters_from_jsonl
+from assay_cli import bootstrap
+from assay_cli.ending import to_the_end
+from assay_cli.output import say
+
+_BLOCK: Final = 4 << 20
+
+
+def run(files: Sequence[str], topics: Sequence[str], *, by: str) -> int:
+    """Takes in the letters of files and topics; returns the exit code."""
+    result = Taken()
+    found = chain(frames(files, result), on_topics(topics, result))
+    return to_the_end(partial(_import, found, by, result), result)
+
+
+@dataclass
+class Taken:
+    """What an import has done so far.
+
+    Attributes:
+        foreign: messages of topics that are no letters.
+    """
+
+    run_id: str = field(default_factory=lambda: str(uuid4()))
+    status: str = "done"
+    exit_code: int = DONE
+    files: int = 0
+    read: int = 0
+    imported: int = 0
+    foreign: int = 0
+
+    def summary(self) -> dict[str, Any]:
+        """The counts, as the last line of the run's output."""
+        return {
+            "run_id": self.run_id,
+            "status": self.status,
+            "files": self.files,
+            "read": self.read,
+            "imported": self.imported,
+            "known": self.read - self.imported,
+            "foreign": self.foreign,
+        }
+
+
+def _import(found: Iterable[tuple[str, pl.DataFrame]], by: str, result: Taken) -> None:
+    with bootstrap.importing(result.run_id, by=by) as take:
+        for name, letters in found:
+            result.imported += take(letters, name)
+            result.read += letters.height
+    if known := result.read - result.imported:
+        say(f"{known:,} of {result.read:,} letters were known here already, and are refused.")
+    if result.foreign:
+        say(f"{result.foreign:,} messages are no dead letters of Assay, and are left alone.")
+    if not result.imported:
+        result.status, result.exit_code = "nothing_to_do", NOTHING_TO_DO
+
+
+def frames(files: Iterable[str], result: Taken) -> Iterator[tuple[str, pl.DataFrame]]:
+    """The letters of files, in frames shaped as `LETTERS`, with where they come from."""
+    for name, blocks in bootstrap.lines_of(files, sys.stdin.buffer):
+        first = 1
+        for lines in whole_lines(blocks):
+            try:
+                yield name, letters_from_jsonl(lines, first_line=first)
+            except Unreadable as error:
+                raise Unreadable(f"{name}: {error}") from None
+            first += lines.count(b"\n")
+        result.files += 1
+
+
+def on_topics(topics: Iterable[str], result: Taken) -> Iterator[tuple[str, pl.DataFrame]]:
+    """The same of topics."""
+    for topic in topics:
+        for letters, others in bootstrap.letters_on(topic):
+            result.foreign += others
+            yield f"kafka:{topic}", letters
+        result.files += 1
+
+
+def whole_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes, about 4 MiB at a time, cut at the ends of lines."""
+    held = bytearray()
+    for block in blocks:
+        held += block
+        if len(held) >= _BLOCK and (end := held.rfind(b"\n") + 1):
+            yield bytes(held[:end])
+            del held[:end]
+    if held:
+        yield bytes(held)

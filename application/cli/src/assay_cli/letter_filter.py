@@ -1,0 +1,146 @@
+"""Which dead letters a command means: options that many commands share."""
+
+import inspect
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from functools import wraps
+from typing import Annotated, Any, Final, cast
+
+import typer
+
+from assay.domain.choice import Filter
+
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_PANEL: Final = "Which letters"
+
+
+def duration(text: str) -> timedelta | None:
+    """A time as people write it: 90s, 15m, 2h, 7d; None where it is none."""
+    found = re.fullmatch(r"(\d{1,6})([smhd])", text)
+    return None if found is None else timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+def _moment(text: str) -> datetime:
+    """A moment as people write it: so long ago, or a date with or without a time, in UTC."""
+    if (ago := duration(text)) is not None:
+        return datetime.now(UTC) - ago
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text} is neither a time such as 2024-05-01T08:30 nor how long ago: 30m, 2h, 7d"
+        ) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+class StageName(StrEnum):
+    """Where a record is rejected."""
+
+    DECODE = "decode"
+    VALIDATE = "validate"
+    CLASSIFY = "classify"
+    COMMIT = "commit"
+
+
+class StateName(StrEnum):
+    """What became of a letter."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+    DISCARDED = "discarded"
+
+
+def _option(*names: str, text: str, **more: Any) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel=_PANEL, **more)
+
+
+_OPTIONS: Final[dict[str, Any]] = {
+    "codes": Annotated[
+        list[str] | None,
+        _option("--code", metavar="CODE", text="Why it was rejected. May be repeated."),
+    ],
+    "stages": Annotated[
+        list[StageName] | None,
+        _option(
+            "--stage", metavar="STAGE", text=f"Any of {', '.join(StageName)}. May be repeated."
+        ),
+    ],
+    "states": Annotated[
+        list[StateName] | None,
+        _option(
+            "--state", metavar="STATE", text=f"Any of {', '.join(StateName)}. May be repeated."
+        ),
+    ],
+    "ids": Annotated[
+        list[int] | None, _option("--id", metavar="ID", text="As `list` shows it. May be repeated.")
+    ],
+    "run_id": Annotated[
+        str | None, _option("--run", metavar="RUN_ID", text="The run that rejected it last.")
+    ],
+    "source": Annotated[
+        str | None, _option("--source", metavar="NAME", text="What it was read from.")
+    ],
+    "model_version": Annotated[
+        str | None,
+        _option("--model-version", metavar="VERSION", text="Of the model that rejected it."),
+    ],
+    "retriable": Annotated[
+        bool | None,
+        _option(
+            "--retriable/--not-retriable",
+            text="Whether the same bytes may succeed later, with another model.",
+        ),
+    ],
+    "attempts_below": Annotated[
+        int | None,
+        _option("--attempts-below", metavar="N", min=1, text="Tried less often than that."),
+    ],
+    "since": Annotated[
+        datetime | None,
+        _option(
+            "--since",
+            metavar="TIME",
+            parser=_moment,
+            text="Committed at that time or later: 2024-05-01, 2024-05-01T08:30, or 30m, 2h, 7d"
+            " ago.",
+        ),
+    ],
+    "until": Annotated[
+        datetime | None,
+        _option("--until", metavar="TIME", parser=_moment, text="Committed before it."),
+    ],
+}
+
+
+def filtered(*without: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives a command the options of a filter, and its parameter `chosen` what they choose.
+
+    Args:
+        without: parts of the filter for which there is no option.
+    """
+    options = {name: hint for name, hint in _OPTIONS.items() if name not in without}
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def run(**given: Any) -> None:
+            parts = {name: given.pop(name) for name in options}
+            command(
+                chosen=cast(Filter, {k: v for k, v in parts.items() if v not in (None, [])}),
+                **given,
+            )
+
+        own = inspect.signature(command)
+        shared = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=hint)
+            for name, hint in options.items()
+        ]
+        kept = [each for name, each in own.parameters.items() if name != "chosen"]
+        run.__signature__ = own.replace(parameters=[*kept, *shared])  # type: ignore[attr-defined] - Typer reads it
+        run.__annotations__ = {each.name: each.annotation for each in [*kept, *shared]} | {
+            "return": None
+        }
+        return run
+
+    return decorate

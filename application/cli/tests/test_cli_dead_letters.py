@@ -1,0 +1,157 @@
+"""`dead-letters redrive`, `discard` and `import`: what is asked for, and what is refused."""
+
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+
+Assay = Callable[..., subprocess.CompletedProcess[str]]
+
+CONTRACT = Path(__file__).parents[3] / "contracts" / "transactions.odcs.yaml"
+
+
+@pytest.fixture
+def letters(books: Engine, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """Three letters of files, and an API that nobody should need to ask."""
+    monkeypatch.setenv("ASSAY_API__URL", "http://127.0.0.1:1")
+    with books.begin() as connection:
+        connection.execute(
+            text(
+                "UPDATE ledger SET source = 'files/transactions'; "
+                "UPDATE positions SET source = 'files/transactions'; "
+                "UPDATE dead_letters SET source = 'files/transactions', raw = 'T;A;1', header ="
+                " 'id;description;amount;timestamp;merchant;operation_type;side'"
+            )
+        )
+    return books
+
+
+def _rows(engine: Engine, query: str) -> list[Any]:
+    with engine.connect() as connection:
+        return list(connection.execute(text(query)).all())
+
+
+def _summary(ended: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    return json.loads(ended.stdout.splitlines()[-1])
+
+
+def _words(ended: subprocess.CompletedProcess[str]) -> str:
+    return " ".join((ended.stdout + ended.stderr).split())
+
+
+def test_what_fails_again_is_said(assay: Assay, letters: Engine) -> None:
+    """A dry run and a run find the same; no model is asked about what cannot be decoded."""
+    dry = assay("dead-letters", "redrive", "--contract", str(CONTRACT), "--dry-run")
+    assert dry.returncode == 0
+    assert "Would be rejected again" in dry.stderr
+    assert _summary(dry)["rejected"] == 3
+    ended = assay("dead-letters", "redrive", "--contract", str(CONTRACT), "--limit", "2")
+    assert ended.returncode == 0
+    assert "2 tried = 0 classified + 0 duplicate + 2 rejected again" in ended.stderr
+    assert all(len(line) <= 80 for line in (ended.stderr + dry.stderr).splitlines())
+    summary = _summary(ended)
+    assert (summary["status"], summary["letters"], summary["closed"]) == ("done", 2, 0)
+    assert _rows(letters, "SELECT kind, status FROM runs") == [("redrive", "done")]
+    assert _rows(letters, "SELECT code, attempt FROM dead_letters ORDER BY id") == [
+        ("wrong_field_count", 2),
+        ("wrong_field_count", 2),
+        ("missing_side", 1),
+    ]
+    assert assay("reconcile").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "files/transactions (3 letters)"),
+        (["--edit", "colour=red"], "colour is no column"),
+        (["--edit", "side"], "side is no column that can be edited; write COLUMN=VALUE"),
+        (["--edit", "side=debit", "--edit", "side=credit"], "edited twice"),
+        (["--contract", "gone.yaml"], "gone.yaml cannot be read: No such file"),
+        (["--contract", "binary.yaml"], "it is no UTF-8"),
+        (["--contract", "draft.yaml"], "draft.yaml is draft"),
+        (["--contract", str(CONTRACT), "--contract", str(CONTRACT)], "second contract"),
+        (["--patience", "soon"], "soon is no duration"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(
+    assay: Assay, letters: Engine, words: list[str], said: str
+) -> None:
+    """Exit 78, before anything is claimed."""
+    Path("binary.yaml").write_bytes(b"\xff")
+    draft = CONTRACT.read_text("utf-8").replace("status: active", "status: draft")
+    Path("draft.yaml").write_text(draft, "utf-8")
+    ended = assay("dead-letters", "redrive", *words)
+    assert ended.returncode == 78
+    assert said.replace(" ", "") in _words(ended).replace(" ", "").replace("│", "")
+    assert _rows(letters, "SELECT redrive FROM dead_letters WHERE redrive IS NOT NULL") == []
+
+
+def test_where_the_model_is_away_the_letters_are_freed(assay: Assay, letters: Engine) -> None:
+    """Exit 75 after the patience; nothing has changed."""
+    raw = "T1;COFFEE;-3,80;2024-05-02 08:15:00;Bar;payment;debit"
+    with letters.begin() as connection:
+        connection.execute(text("UPDATE dead_letters SET raw = :raw"), {"raw": raw.encode()})
+    ended = assay(
+        "dead-letters", "redrive", "--contract", str(CONTRACT), "--patience", "1s", "--id", "1"
+    )
+    assert ended.returncode == 75
+    assert _summary(ended)["status"] == "failed"
+    assert "assay doctor" in _words(ended)
+    assert _rows(letters, "SELECT attempt FROM dead_letters WHERE attempt > 1") == []
+    assert _rows(letters, "TABLE redrives") == []
+    assert _rows(letters, "SELECT status FROM runs") == [("failed",)]
+
+
+def test_a_discard_says_what_it_does(assay: Assay, letters: Engine) -> None:
+    """Who, when and why is kept; a dry run changes nothing, and no choice is no choice."""
+    because = "--reason", "test data", "--by", "ann"
+    ended = assay("dead-letters", "discard", *because)
+    assert ended.returncode == 78
+    dry = assay("dead-letters", "discard", *because, "--run", "run-1", "--dry-run")
+    assert dry.returncode == 0
+    assert "2 dead letters are to be discarded." in dry.stdout
+    assert _rows(letters, "SELECT state FROM dead_letters WHERE state <> 'open'") == []
+    ended = assay("dead-letters", "discard", *because, "--run", "run-1", "--json")
+    assert json.loads(ended.stdout) == {"discarded": 2, "open": 0, "held": 0}
+    noted = _rows(letters, "SELECT letter, action, by, reason, code FROM dead_letter_actions")
+    assert noted == [(n, "discarded", "ann", "test data", "missing_side") for n in (1, 2)]
+    assert assay("dead-letters", "discard", *because, "--run", "run-1").returncode == 99
+    assert assay("reconcile").returncode == 0
+
+
+def test_what_was_exported_is_imported(
+    assay: Assay, letters: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As JSON lines; a line that is none is named."""
+    out = assay("dead-letters", "export", "--out", "letters.jsonl", "--format", "jsonl", "--json")
+    assert json.loads(out.stdout) == {"file": "letters.jsonl", "letters": 3}
+    assert Path("letters.jsonl").stat().st_mode & 0o077 == 0
+    ended = assay("dead-letters", "import", "letters.jsonl")
+    assert (ended.returncode, _summary(ended)["known"]) == (99, 3)
+    assert "3 of 3 letters were known here already" in _words(ended)
+    with letters.begin() as connection:
+        connection.execute(
+            text("TRUNCATE dead_letters, ledger, positions, transactions, predictions")
+        )
+    body = Path("letters.jsonl").read_bytes()
+    standard = io.TextIOWrapper(io.BytesIO(body + b"{}\n"))
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=standard.buffer))
+    broken = assay("dead-letters", "import", "-")
+    assert broken.returncode == 65
+    assert "standard input: line 4 is no dead letter" in _words(broken)
+    assert _summary(broken)["status"] == "failed"
+    ended = assay("dead-letters", "import", "letters.jsonl", "--by", "ann")
+    assert (ended.returncode, _summary(ended)["imported"]) == (0, 3)
+    assert _rows(letters, "SELECT DISTINCT action, by FROM dead_letter_actions") == [
+        ("imported", "ann")
+    ]
+    assert assay("reconcile").returncode == 0
+    assert assay("dead-letters", "import", "gone.jsonl").returncode == 65

@@ -1,0 +1,91 @@
+"""What a topic has lost before it was read, and how the books go on after it."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import polars as pl
+
+from assay.domain.chunk import RECORDS
+from assay.domain.outcome import CLASSIFIED, Outcome
+from assay.domain.position import Partition, Positions, Range
+from assay.domain.reject import no_rejects
+from assay.ports.store import Store
+
+
+class Retire(Protocol):
+    """Puts partitions aside, whose positions have come to mean other records."""
+
+    def __call__(self, source: str, partitions: Collection[Partition], run_id: str) -> None:
+        """Gives their books another name."""
+        ...
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """Where the books of a topic cannot go on by themselves.
+
+    Attributes:
+        deleted: offsets that were deleted before they were read, as ranges without records.
+        replaced: partitions that are those of another topic of this name, or were cut, and where
+            the books of the old ones stand.
+    """
+
+    deleted: tuple[Range, ...]
+    replaced: Mapping[Partition, int]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The same as JSON has it."""
+        return {
+            "deleted": [
+                {"partition": each.partition, "first": each.first, "next": each.next}
+                for each in self.deleted
+            ],
+            "replaced": [
+                {"partition": partition, "next": stands}
+                for partition, stands in self.replaced.items()
+            ],
+        }
+
+
+def find(stand: Positions, bounds: Mapping[Partition, tuple[int, int]], topic: str | None) -> Gaps:
+    """Holds where the books stand against what the topic has.
+
+    Args:
+        stand: the positions of its partitions.
+        bounds: of each partition the first offset that it has, and the one after its last.
+        topic: its id.
+    """
+    deleted: list[Range] = []
+    replaced: dict[Partition, int] = {}
+    for partition, position in stand.items():
+        first, after = bounds.get(partition, (0, 0))
+        if position.numbering not in {None, topic} or position.next > after:
+            replaced[partition] = position.next
+        elif position.next < first:
+            deleted.append(Range(partition, position.next, first, 0, None, topic))
+    return Gaps(tuple(deleted), replaced)
+
+
+def accept(gaps: Gaps, source: str, run_id: str, store: Store, retire: Retire) -> None:
+    """Enters gaps in the books: a deleted stretch is a range in which nothing was read.
+
+    Raises:
+        Fenced: a consumer has gone on meanwhile.
+        Unavailable: the store is away; what is entered stays.
+    """
+    if gaps.replaced:
+        retire(source, gaps.replaced, run_id)
+    if gaps.deleted:
+        store.commit(
+            Outcome(
+                run_id=run_id,
+                source=source,
+                destination="",
+                ranges=gaps.deleted,
+                records=pl.DataFrame(schema=RECORDS),
+                classified=pl.DataFrame(schema=CLASSIFIED),
+                rejects=no_rejects(),
+            )
+        )

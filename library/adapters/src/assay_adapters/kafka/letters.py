@@ -1,0 +1,205 @@
+"""Publishes dead letters on a topic."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import Message as Report
+
+from assay.domain.errors import Unavailable
+from assay.ports.letters import Claim
+from assay.wire.envelope import Message, letters_to_messages, with_head_only
+from assay_adapters.kafka.config import KafkaConfig, client_properties
+from assay_adapters.kafka.errors import error_of
+from assay_adapters.kafka.topics import Topics
+
+PREFIX: Final = "kafka:"
+"""Destinations of letters that go to a topic are this and its name."""
+
+LARGEST: Final = 2 << 20
+"""Bytes that a dead-letter topic should take in a message: a letter of 1 MiB, key and headers."""
+
+HEADS: Final = (64 << 10, 1 << 10)
+"""Bytes that are tried of a message's parts where brokers take no larger one."""
+
+_Origin: TypeAlias = tuple[str, str, int, int]
+_POLL: Final = 0.05  # seconds
+_KEPT: Final = 8  # claims whose letters are remembered
+_ORIGIN: Final = ("source", "partition", "position", "attempt")
+_PROPERTIES: Final = {
+    "enable.idempotence": True,
+    "acks": "all",
+    "compression.type": "zstd",
+    "linger.ms": 5,
+    # A letter has up to 1 MiB, its key and headers besides; what is larger the brokers may judge.
+    "message.max.bytes": 16 << 20,
+    "batch.size": 1_000_000,
+    # Never given up: a message that may have been written already must not be written once more.
+    "message.timeout.ms": 0,
+}
+_TOO_LARGE: Final = KafkaError.MSG_SIZE_TOO_LARGE
+
+
+@dataclass
+class _Sending:
+    """What has become of a claim's letters so far.
+
+    Attributes:
+        waiting: handed over, neither delivered nor failed.
+        delivered: they are on the topic.
+        failed: for which reason others are not.
+    """
+
+    waiting: set[_Origin] = field(default_factory=set[_Origin])
+    delivered: set[_Origin] = field(default_factory=set[_Origin])
+    failed: dict[_Origin, KafkaError] = field(default_factory=dict[_Origin, KafkaError])
+
+    def note(self, origin: _Origin, error: KafkaError | None) -> None:
+        """A letter was delivered, or has failed."""
+        self.waiting.discard(origin)
+        if error is None:
+            self.delivered.add(origin)
+        else:
+            self.failed[origin] = error
+
+
+class KafkaLetters:
+    """A `Publisher`: each letter is a message, see `assay.wire.envelope`.
+
+    A claim is published once all replicas in sync have all its letters. One that is published again
+    by the same object after `Unavailable` goes on where it was, so that nothing is on the topic
+    twice unless a process has ended in between; each message has its letter's id as a header. The
+    same holds of one whose stamp failed.
+
+    Of a letter that is larger than the brokers take, the head is published, with the length and the
+    sha256 of the whole. Used from one thread.
+    """
+
+    def __init__(self, config: KafkaConfig, *, patience: float = 5.0) -> None:
+        """Connects at the first claim.
+
+        Args:
+            config: how Kafka is reached.
+            patience: seconds that a claim may take until Kafka counts as away.
+
+        Raises:
+            Fatal: a property is wrong.
+        """
+        self._config = config
+        self._patience = patience
+        self._properties = _PROPERTIES | client_properties(config)
+        self._topics = Topics(config)
+        self._known: set[str] = set()
+        self._producer: Any = None  # its stubs are partial
+        self._sending: dict[str, _Sending] = {}
+
+    def publish(self, claim: Claim) -> str:
+        """Publishes all letters of a claim; returns where.
+
+        Raises:
+            Unavailable: Kafka is away, or there is no such topic; try again later.
+            Fatal: this user may not write there.
+        """
+        place: str = claim.letters["destination"].unique().item()
+        topic = place.removeprefix(PREFIX)
+        self._require(topic)
+        origins = claim.letters.select(_ORIGIN).iter_rows()
+        messages = dict(zip(origins, letters_to_messages(claim.letters), strict=True))
+        sending = self._sending.setdefault(claim.name, _Sending())
+        until = time.monotonic() + self._patience
+        self._send(topic, messages, sending)
+        self._wait(sending, until)
+        for origin, error in list(sending.failed.items()):
+            if error.code() != _TOO_LARGE:
+                self._fail(topic, error)
+            elif origin in messages:
+                self._send_head(topic, origin, messages[origin], sending)
+        # Kept for a while: it comes again where its stamp fails.
+        while len(self._sending) > _KEPT:
+            del self._sending[next(iter(self._sending))]
+        return place
+
+    def close(self) -> None:
+        """Gives up what is under way."""
+        if self._producer is not None:
+            self._producer.purge()
+            self._producer.flush(_POLL)
+
+    def _require(self, topic: str) -> None:
+        # Brokers may make a topic that they are asked about, with a limit that is too small.
+        if topic in self._known:
+            return
+        if self._topics.find(topic) is None:
+            raise Unavailable(f"there is no topic {topic}: `assay stream topics` makes it")
+        self._known.add(topic)
+
+    def _send(self, topic: str, messages: Mapping[_Origin, Message], sending: _Sending) -> None:
+        """Hands over what was not yet."""
+        for origin, message in messages.items():
+            if origin not in sending.waiting and origin not in sending.delivered:
+                self._hand_over(topic, origin, message, sending)
+
+    def _send_head(self, topic: str, origin: _Origin, message: Message, sending: _Sending) -> None:
+        """Sends a letter that was refused as too large: alone, then less and less of it.
+
+        Alone, since brokers refuse a whole batch for one that is too large.
+        """
+        until = time.monotonic() + self._patience
+        for each in (message, *(with_head_only(message, size) for size in HEADS)):
+            self._hand_over(topic, origin, each, sending)
+            self._wait(sending, until)
+            error = sending.failed.pop(origin, None)
+            if error is None:
+                return
+            if error.code() != _TOO_LARGE:
+                self._fail(topic, error)
+        raise Unavailable(f"the topic {topic} takes no dead letters: raise its max.message.bytes")
+
+    def _hand_over(self, topic: str, origin: _Origin, message: Message, sending: _Sending) -> None:
+        if self._producer is None:
+            self._producer = Producer(self._properties)
+        sending.waiting.add(origin)
+        sending.failed.pop(origin, None)
+
+        def told(error: KafkaError | None, _: Report) -> None:
+            sending.note(origin, error)
+
+        try:
+            self._producer.produce(
+                topic,
+                key=message.key,
+                value=message.value,
+                headers=list(message.headers),
+                on_delivery=told,
+            )
+        except BufferError:
+            sending.waiting.discard(origin)
+            raise Unavailable("Kafka takes no more messages") from None
+        except KafkaException as error:
+            sending.note(origin, error.args[0])
+
+    def _wait(self, sending: _Sending, until: float) -> None:
+        """Until all is delivered or has failed.
+
+        Raises:
+            Unavailable: it takes too long.
+        """
+        while sending.waiting:
+            self._producer.poll(_POLL)
+            if sending.waiting and time.monotonic() >= until:
+                raise Unavailable(
+                    f"Kafka is away: {len(sending.waiting):,} dead letters are under way"
+                )
+
+    def _fail(self, topic: str, error: KafkaError) -> None:
+        """Raises what an error means; the next attempt looks at everything anew."""
+        self._known.discard(topic)
+        meant = error_of(error)
+        if error.fatal() or error.code() == KafkaError._PURGE_QUEUE:  # noqa: SLF001 - librdkafka's own name
+            self._producer = None
+            meant = Unavailable(f"Kafka broke off ({error.name()})")
+        if error.code() in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}:  # noqa: SLF001 - the same
+            meant = Unavailable(str(meant))
+        raise meant

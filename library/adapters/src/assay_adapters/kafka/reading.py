@@ -1,0 +1,206 @@
+"""Topics read outside of a group: from their beginning to their end, or one message."""
+
+import time
+from collections.abc import Iterator
+from threading import Lock
+from typing import Any, Final
+
+import polars as pl
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from assay.domain.errors import Unavailable, Unreadable
+from assay.domain.position import Partition
+from assay.wire.envelope import Message as LetterMessage
+from assay.wire.envelope import letters_from_messages
+from assay_adapters.kafka.config import KafkaConfig, client_properties
+from assay_adapters.kafka.errors import error_of, translated
+from assay_adapters.kafka.topics import Topics
+
+_CALL: Final = 1_000  # messages of one call, of up to 1 MiB
+_POLL: Final = 0.2  # seconds
+_SILENCE: Final = 10.0  # seconds without a message or an end after which Kafka counts as away
+_STREAMS: Final = "kafka/"
+_OURS: Final = "assay.id"
+_GONE: Final = {
+    KafkaError._AUTO_OFFSET_RESET,  # noqa: SLF001 - librdkafka's own name
+    KafkaError.OFFSET_OUT_OF_RANGE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 - the same
+    KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - the same
+    KafkaError._PARTITION_EOF,  # noqa: SLF001 - the same
+}
+
+
+def letters_on(config: KafkaConfig, topic: str) -> Iterator[tuple[pl.DataFrame, int]]:
+    """The dead letters on a topic, from its beginning to where it ends just now.
+
+    Messages without the header `assay.id` are none of Assay's, whatever else they are: those that
+    Kafka Connect has put there say neither how their records are written nor what is wrong with
+    them. Only committed messages of transactions are read.
+
+    Args:
+        config: how Kafka is reached.
+        topic: its name.
+
+    Yields:
+        Some letters, shaped as `LETTERS`, and how many messages besides were none.
+
+    Raises:
+        Unavailable: Kafka is away.
+        Unreadable: a message has that header and is no letter all the same; says where.
+        Fatal: there is no such topic, or it may not be read.
+    """
+    for messages in _to_the_end(config, topic):
+        ours = [each for each in messages if _is_ours(each)]
+        yield _letters(topic, ours), len(messages) - len(ours)
+
+
+def _letters(topic: str, messages: list[Message]) -> pl.DataFrame:
+    try:
+        return letters_from_messages(map(_parts, messages))
+    except Unreadable:
+        for each in messages:  # which one is it?
+            try:
+                letters_from_messages([_parts(each)])
+            except Unreadable as error:
+                where = f"{topic}/{each.partition()}@{each.offset()}"
+                raise Unreadable(f"{where}: {error}") from None
+        raise
+
+
+def _headers(message: Message) -> list[tuple[str, bytes]]:
+    found: Any = message.headers()  # its stubs are partial
+    return [(name, value) for name, value in found or () if value is not None]
+
+
+def _is_ours(message: Message) -> bool:
+    return any(name == _OURS for name, _ in _headers(message))
+
+
+def _parts(message: Message) -> LetterMessage:
+    key, value = message.key(), message.value()
+    return LetterMessage(_bytes(key), _bytes(value), _headers(message))
+
+
+def _bytes(content: str | bytes | None) -> bytes | None:
+    return content.encode() if isinstance(content, str) else content
+
+
+def _to_the_end(config: KafkaConfig, topic: str) -> Iterator[list[Message]]:
+    topics = Topics(config)
+    bounds = topics.bounds(topics.named(topic))
+    ends = {number: after for number, (first, after) in bounds.items() if after > first}
+    consumer = _consumer(config)
+    try:
+        consumer.assign([TopicPartition(topic, each, bounds[each][0]) for each in ends])
+        heard = time.monotonic()
+        while ends:
+            with translated():
+                came = consumer.consume(_CALL, _POLL)
+            if came:
+                heard = time.monotonic()
+            elif time.monotonic() > heard + _SILENCE:
+                raise Unavailable(f"Kafka is away: {topic} is not told to its end")
+            messages: list[Message] = []
+            for each in came:
+                number, offset, error = each.partition(), each.offset(), each.error()
+                if number not in ends or offset is None:
+                    continue
+                if error is None and offset < ends[number]:
+                    messages.append(each)
+                elif error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own name
+                    raise error_of(error)
+                if error is not None or offset + 1 >= ends[number]:
+                    del ends[number]
+            if messages:
+                yield messages
+    finally:
+        consumer.close()
+
+
+class WholeRecords:
+    """Reads single records of topics again, whole.
+
+    Safe to use from several threads.
+    """
+
+    def __init__(self, config: KafkaConfig) -> None:
+        """Connects at the first record.
+
+        Args:
+            config: how Kafka is reached.
+        """
+        self._config = config
+        self._consumer: Any = None
+        self._lock = Lock()
+
+    def __call__(self, source: str, partition: Partition, position: int) -> bytes | None:
+        """The bytes of one record; None where they are no longer to be had.
+
+        Args:
+            source: `kafka/` and the topic; others have none here.
+            partition: its number.
+            position: the message's offset.
+
+        Raises:
+            Unavailable: Kafka is away.
+            Fatal: the topic may not be read.
+        """
+        if not source.startswith(_STREAMS):
+            return None
+        at = TopicPartition(source.removeprefix(_STREAMS), int(partition), position)
+        with self._lock, translated():
+            self._consumer = self._consumer or _consumer(self._config)
+            if not self._has(at):
+                return None
+            self._consumer.assign([at])
+            try:
+                return self._read(position)
+            finally:
+                self._consumer.unassign()
+
+    def _has(self, at: TopicPartition) -> bool:
+        try:
+            first, after = self._consumer.get_watermark_offsets(at, timeout=_SILENCE)
+        except KafkaException as error:
+            if error.args[0].code() in _GONE:
+                return False
+            raise
+        return first <= at.offset < after
+
+    def _read(self, position: int) -> bytes | None:
+        until = time.monotonic() + _SILENCE
+        while time.monotonic() < until:
+            message = self._consumer.poll(_POLL)
+            if message is None:
+                continue
+            error = message.error()
+            if error is None:
+                return message.value() if message.offset() == position else None
+            if error.code() in _GONE:
+                return None
+            if error.code() != KafkaError._TRANSPORT:  # noqa: SLF001 - librdkafka's own name
+                raise error_of(error)
+        raise Unavailable("Kafka is away: a record could not be read again")
+
+    def close(self) -> None:
+        """Lets go of Kafka."""
+        if self._consumer is not None:
+            self._consumer.close()
+
+
+def _consumer(config: KafkaConfig) -> Consumer:
+    with translated():
+        return Consumer(
+            client_properties(config)
+            | {
+                "group.id": "assay-reading",  # asked for by librdkafka; it is never joined
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "auto.offset.reset": "error",
+                "isolation.level": "read_committed",
+                "enable.partition.eof": True,
+                "queued.max.messages.kbytes": 32 << 10,
+                "fetch.queue.backoff.ms": 5,
+            }
+        )

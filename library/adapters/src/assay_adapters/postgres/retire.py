@@ -1,0 +1,52 @@
+"""Partitions whose positions have come to mean other records, put aside under another name."""
+
+from collections.abc import Collection
+
+from sqlalchemy import ARRAY, Engine, any_, func, literal, select, update
+
+from assay.domain.position import Partition
+from assay_adapters.postgres.connection import translated
+from assay_adapters.postgres.tables import KEY, dead_letters, ledger, positions
+
+
+@translated()
+def retire(engine: Engine, source: str, partitions: Collection[Partition], run_id: str) -> None:
+    """Gives these partitions' books the name `<partition>#<run_id>`, and ends them as abandoned.
+
+    Position, ledger and dead letters stay what they are, all under the new name. Whoever reads
+    the source next finds no position under the old one. What a consumer of the old partition has
+    still under way is refused.
+
+    Raises:
+        Unavailable: PostgreSQL is away; nothing has changed.
+        Fatal: the tables cannot be used.
+    """
+    named = any_(literal(sorted(partitions), ARRAY(KEY)))
+    with engine.begin() as connection:
+        # Commits wait here, and find no such position afterwards.
+        held = select(positions.c.partition).where(
+            positions.c.source == source, positions.c.partition == named
+        )
+        connection.execute(held.order_by(positions.c.partition).with_for_update()).all()
+        last = (
+            select(func.max(ledger.c.entry))
+            .where(ledger.c.source == source, ledger.c.partition == named)
+            .group_by(ledger.c.partition)
+        )
+        ended = update(ledger).where(ledger.c.entry.in_(last)).values(end_state="abandoned")
+        connection.execute(ended)
+        for table in (ledger, dead_letters, positions):
+            connection.execute(
+                update(table)
+                .where(table.c.source == source, table.c.partition == named)
+                .values(partition=table.c.partition.concat(f"#{run_id}"))
+            )
+        connection.execute(
+            update(positions)
+            .where(
+                positions.c.source == source,
+                positions.c.partition
+                == any_(literal([f"{each}#{run_id}" for each in sorted(partitions)], ARRAY(KEY))),
+            )
+            .values(end_state="abandoned", updated_at=func.now())
+        )

@@ -1,0 +1,58 @@
+"""How the settings of Kafka become properties of librdkafka."""
+
+import pytest
+
+from assay.domain.errors import Fatal
+from assay_adapters.environment.settings import WrongSettings, load_section, survey
+from assay_adapters.kafka.config import KafkaConfig, client_properties
+
+
+def test_settings_become_properties() -> None:
+    """What is set is handed on under librdkafka's names, what is not is left to librdkafka."""
+    assert client_properties(KafkaConfig(bootstrap_servers="a:1,b:2")) == {
+        "bootstrap.servers": "a:1,b:2",
+        "client.id": "assay",
+        "security.protocol": "PLAINTEXT",
+        "log_level": 4,
+    }
+    config = KafkaConfig.model_validate(
+        {
+            "bootstrap_servers": "a:1",
+            "security_protocol": "SASL_SSL",
+            "sasl_username": "somebody",
+            "sasl_password": "geheim",
+            "ssl_ca_location": "/ca.pem",
+            "properties": {"socket.keepalive.enable": "true"},
+        }
+    )
+    properties = client_properties(config)
+    assert properties["sasl.mechanism"] == "SCRAM-SHA-512"
+    assert properties["sasl.password"] == "geheim"
+    assert properties["ssl.ca.location"] == "/ca.pem"
+    assert properties["socket.keepalive.enable"] == "true"
+    assert "geheim" not in repr(config)
+
+
+@pytest.mark.parametrize(
+    "name", ["group.id", "enable.auto.commit", "isolation.level", "sasl.password", "acks"]
+)
+def test_properties_that_the_books_depend_on_are_refused(name: str) -> None:
+    """So are those that have a setting of their own."""
+    config = KafkaConfig(bootstrap_servers="a:1", properties={name: "x", "linger.ms": "5"})
+    with pytest.raises(Fatal, match=f"ASSAY_KAFKA__PROPERTIES may not set {name}$"):
+        client_properties(config)
+
+
+def test_properties_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an object in JSON; their values are shown nowhere, since some are secrets."""
+    monkeypatch.setenv("ASSAY_KAFKA__BOOTSTRAP_SERVERS", "a:1")
+    monkeypatch.setenv("ASSAY_KAFKA__PROPERTIES", '{"ssl.key.password": "geheim"}')
+    config = load_section("kafka", KafkaConfig)
+    assert config.properties == {"ssl.key.password": "geheim"}
+    assert "geheim" not in repr(config)
+    rows = {row.name: row.value for row in survey({"kafka": KafkaConfig}).sections["kafka"]}
+    assert rows["ASSAY_KAFKA__PROPERTIES"] == "ssl.key.password=**********"
+    monkeypatch.setenv("ASSAY_KAFKA__PROPERTIES", "ssl.key.password=geheim")
+    with pytest.raises(WrongSettings, match="ASSAY_KAFKA__PROPERTIES") as caught:
+        load_section("kafka", KafkaConfig)
+    assert "geheim" not in str(caught.value)

@@ -1,0 +1,55 @@
+"""What errors of librdkafka mean to the caller."""
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from assay.domain.errors import Fatal, Unavailable
+from assay_adapters.kafka.errors import error_of, translated
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        (KafkaError.UNKNOWN_TOPIC_OR_PART, "`assay stream topics`"),
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, "give it the rights"),
+        (KafkaError.SASL_AUTHENTICATION_FAILED, "ASSAY_KAFKA__SASL_"),
+        (KafkaError.FENCED_INSTANCE_ID, "give each its own"),
+    ],
+)
+def test_what_does_not_pass_is_fatal_and_says_what_to_do(code: int, advice: str) -> None:
+    """Waiting would not help."""
+    error = error_of(KafkaError(code, "said by the broker"))
+    assert isinstance(error, Fatal)
+    assert advice in str(error)
+    assert "said by the broker" in str(error)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        KafkaError._TRANSPORT,
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._TIMED_OUT,
+        KafkaError.NOT_ENOUGH_REPLICAS,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    ],
+)
+def test_what_passes_is_unavailable(code: int) -> None:
+    """The same may succeed later."""
+    assert isinstance(error_of(KafkaError(code)), Unavailable)
+
+
+def test_what_librdkafka_calls_fatal_is() -> None:
+    """Such a client can do nothing any more: a new one is needed."""
+    error = error_of(KafkaError(KafkaError._STATE, "lost", fatal=True))
+    assert isinstance(error, Fatal)
+    assert "start again" in str(error)
+
+
+def test_errors_leave_a_block_translated() -> None:
+    """Only those of librdkafka."""
+    with pytest.raises(Unavailable), translated():
+        raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+    with pytest.raises(ValueError, match="other"), translated():
+        raise ValueError("other")

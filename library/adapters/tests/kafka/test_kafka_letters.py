@@ -1,0 +1,210 @@
+"""Dead letters go to a topic and come back."""
+
+import secrets
+from collections.abc import Iterator
+from hashlib import sha256
+from typing import Any
+
+import polars as pl
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+from polars.testing import assert_frame_equal
+
+from assay.domain.errors import Fatal, Unavailable, Unreadable
+from assay.domain.reject import LETTERS
+from assay.ports.letters import Claim
+from assay_adapters.kafka.config import KafkaConfig
+from assay_adapters.kafka.events import KafkaEvents
+from assay_adapters.kafka.letters import HEADS, KafkaLetters
+from assay_adapters.kafka.reading import WholeRecords, letters_on
+from assay_local import Local, topics
+
+MIB = 1 << 20
+
+
+def letter(position: int, topic: str, **columns: Any) -> dict[str, Any]:
+    raw = columns.get("raw", b'{"transaction_id": "t"}')
+    return {
+        "source": "kafka/transactions",
+        "partition": "1",
+        "position": position,
+        "key": b"k",
+        "raw": raw,
+        "length": 0 if raw is None else len(raw),
+        "stage": "validate",
+        "code": "missing_side",
+        "field": "side",
+        "retriable": False,
+        "attempt": 1,
+        "run_id": "r",
+        "destination": f"kafka:{topic}",
+    } | columns
+
+
+def claim(*rows: dict[str, Any]) -> Claim:
+    return Claim(secrets.token_hex(4), pl.DataFrame(list(rows), LETTERS, orient="row"))
+
+
+def on(kafka: KafkaConfig, topic: str) -> pl.DataFrame:
+    """The letters on a topic in the order of their positions."""
+    while True:
+        try:
+            found = [letters for letters, _ in letters_on(kafka, topic)]
+            break
+        except Unavailable:  # a topic that was made just now has no leader yet
+            continue
+    return pl.concat([pl.DataFrame(schema=LETTERS), *found]).sort("position", "attempt")
+
+
+@pytest.fixture
+def publisher(kafka: KafkaConfig) -> Iterator[KafkaLetters]:
+    publisher = KafkaLetters(kafka)
+    yield publisher
+    publisher.close()
+
+
+def in_time(publisher: KafkaLetters, published: Claim) -> None:
+    """Publishes as a relay does, again and again."""
+    while True:
+        try:
+            publisher.publish(published)
+        except Unavailable:
+            continue
+        return
+
+
+def make_topic(kafka: KafkaConfig, **config: str) -> str:
+    name = f"test-{secrets.token_hex(8)}"
+    admin: Any = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
+    admin.create_topics([NewTopic(name, 1, config=config)])[name].result(30)
+    return name
+
+
+def test_letters_come_back_from_a_topic(
+    kafka: KafkaConfig, publisher: KafkaLetters, topic: str
+) -> None:
+    """With their own key and bytes, nulls included; a second publication changes nothing."""
+    rows = [
+        letter(0, topic),
+        letter(1, topic, key=None, raw=None, code="no_json"),
+        letter(2, topic, key=b"\xff\x00", raw=b"", message="is empty", attempt=3, retriable=True),
+    ]
+    published = claim(*rows)
+    assert publisher.publish(published) == f"kafka:{topic}"
+    assert_frame_equal(on(kafka, topic), published.letters)
+    assert publisher.publish(published) == f"kafka:{topic}"
+    assert on(kafka, topic).height == 3
+
+
+def test_what_is_no_letter_is_counted(
+    kafka: KafkaConfig, publisher: KafkaLetters, topic: str
+) -> None:
+    """Kafka Connect's own dead letters among them; a letter that is damaged is named."""
+    publisher.publish(claim(letter(0, topic)))
+    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers})
+    producer.produce(topic, b"x", headers=[("__connect.errors.topic", b"transactions")])
+    producer.produce(topic, b"x")
+    assert producer.flush(10) == 0
+    assert sum(others for _, others in letters_on(kafka, topic)) == 2
+    assert on(kafka, topic).height == 1
+    producer.produce(topic, b"secret", headers=[("assay.id", b"secret")], partition=2)
+    assert producer.flush(10) == 0
+    with pytest.raises(Unreadable, match=f"{topic}/2@") as caught:
+        on(kafka, topic)
+    assert "secret" not in str(caught.value)
+
+
+def test_an_empty_topic_has_no_letters(kafka: KafkaConfig, topic: str) -> None:
+    """It is read to its end at once; one that does not exist is named."""
+    assert on(kafka, topic).is_empty()
+    with pytest.raises(Fatal, match="no topic missing"):
+        on(kafka, "missing")
+
+
+def test_a_topic_that_is_missing_is_waited_for(publisher: KafkaLetters) -> None:
+    """It is not made by the way, with limits that are too small."""
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="assay stream topics"):
+            publisher.publish(claim(letter(0, "nowhere")))
+
+
+def test_a_letter_that_is_too_large_is_cut(kafka: KafkaConfig, publisher: KafkaLetters) -> None:
+    """Its head is published, with length and sha256 of the whole, and holds up no other."""
+    topic = make_topic(kafka, **{"max.message.bytes": "200000"})
+    large = secrets.token_bytes(MIB)
+    rows = [letter(0, topic), letter(1, topic, raw=large), letter(2, topic)]
+    published = claim(*rows)
+    publisher.publish(published)
+    found = on(kafka, topic)
+    assert found["position"].to_list() == [0, 1, 2]
+    assert found["raw"].to_list() == [rows[0]["raw"], large[: HEADS[0]], rows[2]["raw"]]
+    assert found["length"].to_list() == [each["length"] for each in rows]
+    assert found["sha256"].to_list() == [None, sha256(large).digest(), None]
+
+
+def test_a_topic_that_takes_nothing_blocks_no_process(
+    kafka: KafkaConfig, publisher: KafkaLetters
+) -> None:
+    """Where not even a short head is taken, it says what to do."""
+    topic = make_topic(kafka, **{"max.message.bytes": "100"})
+    with pytest.raises(Unavailable, match=r"max\.message\.bytes"):
+        publisher.publish(claim(letter(0, topic)))
+
+
+def test_a_broker_that_is_away_is_waited_for(local: Local, kafka: KafkaConfig, topic: str) -> None:
+    """What was under way when it went is on the topic once when it is back."""
+    publisher = KafkaLetters(kafka, patience=0.5)
+    in_time(publisher, claim(letter(0, topic)))
+    published = claim(*(letter(number, topic) for number in range(1, 200)))
+    local.kafka.pause()
+    try:
+        for _ in range(2):
+            with pytest.raises(Unavailable, match="199 dead letters are under way"):
+                publisher.publish(published)
+    finally:
+        local.kafka.resume()
+    in_time(publisher, published)
+    assert on(kafka, topic)["position"].to_list() == list(range(200))
+    publisher.close()
+
+
+def test_a_whole_record_is_read_again(kafka: KafkaConfig, topic: str) -> None:
+    """By its origin, one after the other in any order; null, gone or foreign ones are None."""
+    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers})
+    for value in (b"a", b"b", None):
+        producer.produce(topic, value, partition=1)
+    assert producer.flush(10) == 0
+    whole = WholeRecords(kafka)
+    try:
+        source = f"kafka/{topic}"
+        assert [whole(source, "1", at) for at in (1, 0, 2, 3, 17)] == [b"b", b"a", None, None, None]
+        assert whole(source, "0", 0) is None
+        assert whole(source, "9", 0) is None
+        assert whole("kafka/missing", "0", 0) is None
+        assert whole("files/cards", "s3://a/b#1", 0) is None
+    finally:
+        whole.close()
+
+
+def test_events_are_dropped_before_they_hold_anything_up(
+    local: Local, kafka: KafkaConfig, topic: str
+) -> None:
+    """They come in order; while Kafka is away they are kept as far as there is room."""
+    dropped: list[int] = []
+    events = KafkaEvents(kafka, topic, dropped.append)
+    events.tell([b"1", b"2"])
+    events.close()
+    events = KafkaEvents(kafka, topic, dropped.append)
+    assert dropped == []
+    local.kafka.pause()
+    try:
+        events.tell(b"x" for _ in range(100_005))
+        assert dropped == [5]
+        events.close()
+        assert sum(dropped) == 100_005
+    finally:
+        local.kafka.resume()
+    kept = {value for _, value in topics.read(kafka.bootstrap_servers, topic)}
+    assert kept - {b"x"} == {b"1", b"2"}

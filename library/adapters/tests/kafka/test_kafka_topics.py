@@ -1,0 +1,134 @@
+"""Topics on a real broker: made, found, looked at; and what is said when that cannot be done."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
+
+from assay.domain.errors import Fatal, Unavailable
+from assay_adapters.kafka.config import KafkaConfig
+from assay_adapters.kafka.topics import Topic, Topics
+from assay_local import Local
+
+ASK: list[Callable[[Topics], object]] = [
+    lambda topics: topics.brokers(),
+    lambda topics: topics.find("any"),
+    lambda topics: topics.make("any", partitions=1, replication=None),
+    lambda topics: topics.bounds(Topic("any", None, (0,))),
+]
+
+
+@pytest.fixture
+def topics(kafka_servers: str) -> Topics:
+    """Those of the broker."""
+    return Topics(KafkaConfig(bootstrap_servers=kafka_servers))
+
+
+def delete(servers: str, name: str) -> None:
+    """Returns when the broker does not show it any more."""
+    admin: Any = AdminClient({"bootstrap.servers": servers})
+    admin.delete_topics([name], operation_timeout=30)[name].result(30)
+    deadline = time.monotonic() + 30
+    while name in admin.list_topics(timeout=30).topics:
+        assert time.monotonic() < deadline
+
+
+def test_a_topic_is_made_once(topics: Topics, topic: str) -> None:
+    """A new one has the partitions that were asked for; one that is there stays as it is."""
+    name = f"{topic}-new"
+    assert topics.find(name) is None
+    assert topics.make(name, partitions=2, replication=1)
+    made = topics.named(name)
+    assert made.partitions == (0, 1)
+    assert made.id
+    assert not topics.make(name, partitions=5, replication=None)
+    assert topics.find(name) == made
+
+
+def test_a_topic_that_is_made_anew_has_another_id(
+    topics: Topics, topic: str, kafka_servers: str
+) -> None:
+    """Under the same name, so that offsets of the old one are not taken for those of the new."""
+    before = topics.named(topic)
+    delete(kafka_servers, topic)
+    assert topics.find(topic) is None
+    assert topics.make(topic, partitions=3, replication=None)
+    after = topics.named(topic)
+    assert after.partitions == before.partitions
+    assert after.id != before.id
+
+
+def test_bounds_are_those_of_what_is_there(topics: Topics, topic: str, kafka_servers: str) -> None:
+    """From the first offset that is kept to the one after the last; equal where it is empty."""
+    producer = Producer({"bootstrap.servers": kafka_servers})
+    for _ in range(5):
+        producer.produce(topic, b"x", partition=1)
+    assert producer.flush(30) == 0
+    assert topics.bounds(topics.named(topic)) == {0: (0, 0), 1: (0, 5), 2: (0, 0)}
+
+
+def test_a_topic_that_is_not_there_is_made_by_a_command(topics: Topics) -> None:
+    """The error names the topic or the partition, and what to do."""
+    with pytest.raises(Fatal, match="no topic misspelt: `assay stream topics` makes it"):
+        topics.named("misspelt")
+    with pytest.raises(Fatal, match="no topic misspelt"):
+        topics.bounds(Topic("misspelt", None, (0,)))
+
+
+def test_a_topic_that_cannot_be_made_is_fatal_or_not(topics: Topics, topic: str) -> None:
+    """A name that Kafka does not take, and more copies than there are brokers: both are wrong."""
+    with pytest.raises(Fatal, match="does not take a topic of this name"):
+        topics.make("no name", partitions=1, replication=None)
+    with pytest.raises(Fatal, match="ASSAY_STREAM__REPLICATION"):
+        topics.make(f"{topic}-copied", partitions=1, replication=7)
+
+
+@pytest.mark.parametrize("ask", ASK)
+def test_nobody_there_is_said_within_seconds(ask: Callable[[Topics], object]) -> None:
+    """Where nobody listens every call ends, and the reason is that of the connection."""
+    topics = Topics(KafkaConfig(bootstrap_servers="127.0.0.1:1"), timeout=0.5)
+    begin = time.monotonic()
+    with pytest.raises(Unavailable, match="Connection refused"):
+        ask(topics)
+    assert time.monotonic() - begin < 3
+
+
+def test_a_broker_that_hangs_is_away(local: Local, kafka_servers: str) -> None:
+    """One that takes connections and says nothing holds no call for longer than its time."""
+    topics = Topics(KafkaConfig(bootstrap_servers=kafka_servers), timeout=1)
+    assert topics.brokers() == 1
+    local.kafka.pause()
+    try:
+        begin = time.monotonic()
+        with pytest.raises(Unavailable, match="Kafka is away"):
+            topics.find("any")
+        assert time.monotonic() - begin < 4
+    finally:
+        local.kafka.resume()
+    assert topics.brokers() == 1
+
+
+def test_wrong_settings_of_the_login_are_fatal(kafka_servers: str) -> None:
+    """A broker that does not let us in is not away: waiting would not help."""
+    config = KafkaConfig.model_validate(
+        {
+            "bootstrap_servers": kafka_servers,
+            "security_protocol": "SASL_PLAINTEXT",
+            "sasl_mechanism": "PLAIN",
+            "sasl_username": "somebody",
+            "sasl_password": "geheim",
+        }
+    )
+    with pytest.raises(Fatal, match="ASSAY_KAFKA__SASL_") as caught:
+        Topics(config, timeout=1).brokers()
+    assert "geheim" not in str(caught.value)
+
+
+def test_wrong_properties_are_fatal() -> None:
+    """A property that librdkafka does not know is named."""
+    config = KafkaConfig(bootstrap_servers="127.0.0.1:1", properties={"nonsense": "1"})
+    with pytest.raises(Fatal, match="nonsense"):
+        Topics(config)

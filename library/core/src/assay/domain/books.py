@@ -1,0 +1,72 @@
+"""What a look at the books finds."""
+
+from dataclasses import dataclass
+
+from assay.domain.position import Partition
+from assay.domain.tally import Tally
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """Two numbers that should be equal.
+
+    Attributes:
+        what: what they count, in words.
+        expected: what the books say; None where they say nothing.
+        found: what is there; None where there is nothing.
+        source: where; None where it is about all.
+        partition: the same.
+        run_id: the same.
+    """
+
+    what: str
+    expected: int | None
+    found: int | None
+    source: str | None = None
+    partition: Partition | None = None
+    run_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A partition that stands at `next` and has no end yet; a topic's never has.
+
+    Attributes:
+        first: where its books begin.
+        numbering: what its positions count, where that may change.
+    """
+
+    source: str
+    partition: Partition
+    next: int
+    first: int
+    numbering: str | None
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Positions that were never read, since somebody has accepted that they are gone."""
+
+    source: str
+    partition: Partition
+    first: int
+    next: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the books say.
+
+    Attributes:
+        entries: the ledger's entries.
+        tally: their sum.
+        differences: none where the books balance.
+        unfinished: for information.
+        gaps: the same.
+    """
+
+    entries: int
+    tally: Tally
+    differences: tuple[Difference, ...]
+    unfinished: tuple[Unfinished, ...]
+    gaps: tuple[Gap, ...]
