@@ -95,10 +95,8 @@ class SourceSuite:
         """What was handed out may yet have to be handed out again."""
         source, names = make_source({"a": _words("a", 2)})
         events = source.events(_nowhere)
-        chunks: list[Chunk] = []
-        for _ in range(self.patience):
-            if isinstance(event := next(events), Chunk):
-                chunks.append(event)
+        happened = [next(events) for _ in range(self.patience)]
+        chunks = [event for event in happened if isinstance(event, Chunk)]
         assert _records(chunks, names["a"]) == list(enumerate(_words("a", 2)))
         for chunk in chunks:
             source.ack({each.partition: each.position for each in chunk.ranges})
