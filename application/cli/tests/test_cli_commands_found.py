@@ -43,7 +43,7 @@ def test_the_list_shows_the_commands_of_all_packages(assay: Assay) -> None:
     assert ended.returncode == 0
     names = {line.split()[1] for line in ended.stdout.splitlines() if line.startswith("│ ")}
     assert names >= _OWN
-    assert "Prove from the tables" in ended.stdout
+    assert "Prove that every record" in ended.stdout
     assert all(len(line) <= 80 for line in ended.stdout.splitlines())
 
 

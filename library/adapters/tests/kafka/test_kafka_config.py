@@ -13,7 +13,7 @@ def test_settings_become_properties() -> None:
         "bootstrap.servers": "a:1,b:2",
         "client.id": "assay",
         "security.protocol": "PLAINTEXT",
-        "log_level": 4,
+        "log_level": 2,
     }
     config = KafkaConfig.model_validate(
         {

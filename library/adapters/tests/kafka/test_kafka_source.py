@@ -9,6 +9,7 @@ from confluent_kafka import Producer
 
 from assay.domain.errors import Unavailable
 from assay.domain.position import Partition, Positions
+from assay.ports.source import Source
 from assay.testing.source import MakeSource, SourceSuite
 from assay_adapters.kafka.config import KafkaConfig
 from assay_adapters.kafka.source import KafkaSource, Reading
@@ -50,6 +51,13 @@ def joined(kafka: KafkaConfig) -> Iterator[Callable[..., KafkaSource]]:
 
 
 class TestKafkaSource(SourceSuite):
+    patience = 60  # a busy broker lets one wait
+
+    def is_drained(self, source: Source) -> bool:
+        assert isinstance(source, KafkaSource)
+        lags = source.lags()
+        return len(lags) == len(source.assigned) and not any(lags.values())
+
     @pytest.fixture
     def make_source(self, kafka: KafkaConfig, joined: Callable[..., KafkaSource]) -> MakeSource:
         def make(logs: Mapping[str, Sequence[bytes]]) -> tuple[KafkaSource, dict[str, Partition]]:

@@ -187,7 +187,9 @@ def test_a_commit_waits_for_another_so_long_and_no_longer(
 
 
 @pytest.mark.parametrize(
-    "statement", ["SELECT 1", "COPY runs FROM STDIN"], ids=["between statements", "while it copies"]
+    "statement",
+    ["SELECT 1", 'COPY "runs" ("run_id") FROM STDIN (FORMAT csv)'],
+    ids=["between statements", "while it copies"],
 )
 def test_who_freezes_in_mid_commit_holds_others_up_for_a_moment(
     migrated: PostgresConfig, statement: str

@@ -54,7 +54,7 @@ _END_SILENT: Final = text("""
     FROM pg_stat_activity
     WHERE datname = current_database() AND usename = current_user
         AND application_name = current_setting('application_name')
-        AND state = 'active' AND wait_event = 'ClientRead' AND query LIKE 'COPY "%" FROM STDIN %'
+        AND state = 'active' AND wait_event = 'ClientRead' AND query LIKE 'COPY "%") FROM STDIN %'
         AND query_start
             < clock_timestamp() - current_setting('idle_in_transaction_session_timeout')::interval
 """)

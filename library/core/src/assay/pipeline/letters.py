@@ -305,19 +305,27 @@ def _of_source(source: str, letters: pl.DataFrame, reading: Reading) -> Decoded:
 
 
 def _as_read(letters: pl.DataFrame) -> Chunk:
-    """The chunk that letters of one source would be in if they were read from there."""
-    partitions = letters.group_by("partition", maintain_order=True).agg(
+    """A chunk in which letters of one source can be decoded as if they were read from there.
+
+    A partition of it stands for those with the same header. Origins would not do: a letter and one
+    that was imported may have the same.
+    """
+    headers = letters.select("header").unique(maintain_order=True)
+    named = headers.with_row_index("of").with_columns(pl.col("of").cast(pl.String))
+    records = letters.with_row_index("at").join(
+        named, on="header", how="left", nulls_equal=True, maintain_order="left"
+    )
+    records = _records(
+        records.with_columns(partition=pl.col("of"), position=pl.col("at").cast(pl.Int64))
+    )
+    covered = records.group_by("partition", maintain_order=True).agg(
         pl.col("position").min().alias("first"),
         pl.col("position").max().alias("last"),
         pl.len().alias("read"),
-        pl.col("header").first(),
     )
-    ranges = tuple(
-        Range(each["partition"], each["first"], each["last"] + 1, each["read"])
-        for each in partitions.iter_rows(named=True)
-    )
-    headers = partitions.filter(pl.col("header").is_not_null()).select("partition", "header")
-    return Chunk(ranges, _records(letters), dict(headers.iter_rows()))
+    ranges = tuple(Range(of, first, last + 1, read) for of, first, last, read in covered.rows())
+    known = named.filter(pl.col("header").is_not_null())
+    return Chunk(ranges, records, dict(known.select("of", "header").iter_rows()))
 
 
 def _as_text(candidates: pl.DataFrame) -> pl.DataFrame:
