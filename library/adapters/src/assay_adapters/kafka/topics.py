@@ -30,6 +30,7 @@ _MOVING: Final = frozenset(
         KafkaError.UNKNOWN_LEADER_EPOCH,
     }
 )
+_NO_ANSWER: Final = frozenset({KafkaError._TIMED_OUT, KafkaError._TRANSPORT})  # noqa: SLF001 - the same
 _SPECS: Final[Any] = OffsetSpec  # its methods have no types
 
 
@@ -182,7 +183,7 @@ class Topics:
             except TimeoutError:
                 raise Unavailable("Kafka is away: it did not answer in time") from None
             except KafkaException as error:
-                if error.args[0].code() != KafkaError._TIMED_OUT:  # noqa: SLF001 - the same
+                if error.args[0].code() not in _NO_ANSWER:
                     raise
                 self._admin.poll(0)
                 raise (KafkaException(*self._complaints) if self._complaints else error) from None
