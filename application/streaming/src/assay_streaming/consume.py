@@ -204,7 +204,7 @@ def consume(request: Request, services: Services, result: Result, progress: Prog
             is_busy=any(lags.values()) and not pump.is_failing,
             facts={
                 "partitions": sorted(source.assigned, key=lambda each: (len(each), each)),
-                "lag": sum(lags.values()),
+                "lag": sum(lags.values()) if lags else None,
             },
         )
         progress.look(result.tally, sum(lags.values()))
