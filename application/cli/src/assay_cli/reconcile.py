@@ -16,14 +16,16 @@ from assay_cli.output import Json, add, plain, print_json, say, show, table
 def reconcile(*, as_json: Json = False) -> None:
     """Prove that every record left through exactly one door.
 
-    From the tables, by source, partition and run: ranges without gap or overlap,
-    read = classified + rejected + duplicate, as many rows as were counted, a dead
-    letter for every reject, and what became of each letter. Of topics that were
-    read the books are held against what the brokers still have, where settings name
-    any (ASSAY_KAFKA__BOOTSTRAP_SERVERS). Nothing is changed.
+    From the tables, by source, partition and run: ranges without gap or
+    overlap, read = classified + rejected + duplicate, as many rows as were
+    counted, a dead letter for every reject, and what became of each letter. Of
+    topics that were read the books are held against what the brokers still
+    have, where settings name any (ASSAY_KAFKA__BOOTSTRAP_SERVERS). Nothing is
+    changed.
 
     Exit codes: 0 the books balance, 65 they do not: every difference is named;
-    75 PostgreSQL or Kafka is away, 78 settings are wrong or `assay migrate` is due.
+    75 PostgreSQL or Kafka is away, 78 settings are wrong or `assay migrate` is
+    due.
     """
     report = bootstrap.reconcile()
     ask = bootstrap.topics()

@@ -9,6 +9,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+import structlog
 from pydantic import Field
 from sqlalchemy import Engine, QueuePool
 
@@ -57,6 +58,8 @@ from assay_streaming.consume import PIPELINE, Request, Result, Services
 from assay_streaming.gaps import Gaps, Retire, find
 from assay_streaming.health import Health
 from assay_streaming.outlet import Outlet
+
+_log: Any = structlog.get_logger(__name__)
 
 __all__ = ["complain", "decompress", "last_line", "read_text", "run"]
 
@@ -193,7 +196,7 @@ class Noted(Protocol):
 
 def _served(stack: ExitStack, stream: StreamConfig, health: Health, meter: PrometheusMeter) -> str:
     """Answers for health and metrics until the stack is closed; returns where."""
-    return stack.enter_context(
+    url = stack.enter_context(
         served(
             stream.status_host,
             stream.status_port,
@@ -203,6 +206,8 @@ def _served(stack: ExitStack, stream: StreamConfig, health: Health, meter: Prome
             metrics_type=CONTENT_TYPE,
         )
     )
+    _log.info("health and metrics are told", url=url)
+    return url
 
 
 def _noted(

@@ -22,8 +22,9 @@ def stream() -> None:
 def topics() -> None:
     """Make the topics that are missing.
 
-    Their names, partitions and replication are settings: see ASSAY_STREAM__TOPIC and
-    its neighbours. Topics that are there stay as they are.
+    Their names, partitions and replication are settings: see
+    ASSAY_STREAM__TOPIC and its neighbours. Topics that are there stay as they
+    are.
 
     Exit codes: 0 done, 75 Kafka is away, 78 settings or rights are wrong.
     """
@@ -93,9 +94,9 @@ def produce(
 
     The last line on standard output is a summary in JSON.
 
-    Exit codes: 0 all were delivered; 65 Kafka never takes some messages; 75 some
-    were not delivered, or Kafka is away; 78 settings are wrong, or there is no such
-    topic.
+    Exit codes: 0 all were delivered; 65 Kafka never takes some messages; 75
+    some were not delivered, or Kafka is away; 78 settings are wrong, or there
+    is no such topic.
     """
     from assay_streaming import producers
 
@@ -138,10 +139,11 @@ def publish(
     ] = None,
     topic: _Topic = None,
 ) -> None:
-    """Put the records of files on the topic, with the ids that a batch run gives them.
+    """Put the records of files on the topic, with the ids of a batch run.
 
-    What breaks a rule is published as well: the consumer rejects it. Records that
-    cannot be read by the contract at all make no message; they are counted by code.
+    What breaks a rule is published as well: the consumer rejects it. Records
+    that cannot be read by the contract at all make no message; they are counted
+    by code.
 
     Publishing a file again puts it on the topic again; the consumer finds that
     its records are duplicates.
@@ -153,8 +155,8 @@ def publish(
 
     Exit codes: 0 all were delivered; 65 a file is missing or cannot be read, or
     some records make no message, the rest being published; 75 some were not
-    delivered, or Kafka or S3 is away: publish again; 78 settings or the contract
-    are wrong, or there is no such topic.
+    delivered, or Kafka or S3 is away: publish again; 78 settings or the
+    contract are wrong, or there is no such topic.
     """
     from assay_streaming import producers
 
@@ -215,18 +217,19 @@ def consume(
 ) -> None:
     """Classify a topic's records and store transactions, predictions and rejects.
 
-    Start as many as you like in one group, on as many machines: each record leaves
-    through exactly one door, whoever is stopped, killed or cut off. Where reading
-    goes on stands in PostgreSQL; Kafka's own offsets follow for lag monitors.
+    Start as many as you like in one group, on as many machines: each record
+    leaves through exactly one door, whoever is stopped, killed or cut off.
+    Where reading goes on stands in PostgreSQL; Kafka's own offsets follow for
+    lag monitors.
 
-    SIGTERM and Ctrl-C end it: what was read by then is committed. A second one ends
-    it at once, and loses nothing either.
+    SIGTERM and Ctrl-C end it: what was read by then is committed. A second one
+    ends it at once, and loses nothing either.
 
     The last line on standard output is a summary in JSON.
 
-    Exit codes: 0 stopped; 65 too many records were rejected; 75 PostgreSQL was away
-    at the start; 78 settings, rights or tables are wrong, or records that were never
-    read are gone from the topic.
+    Exit codes: 0 stopped; 65 too many records were rejected; 75 PostgreSQL was
+    away at the start; 78 settings, rights or tables are wrong, or records that
+    were never read are gone from the topic.
     """
     from assay_streaming import consumer
 
@@ -254,15 +257,15 @@ def accept_gap(
 ) -> None:
     """Let the books go on where a topic has lost records before they were read.
 
-    A consumer that finds such a loss stops and names this command. What retention
-    has deleted is entered as a range without records, which `assay reconcile` shows.
-    A topic that was made anew is read from its beginning; the books of the old one
-    are kept under another name.
+    A consumer that finds such a loss stops and names this command. What
+    retention has deleted is entered as a range without records, which `assay
+    reconcile` shows. A topic that was made anew is read from its beginning; the
+    books of the old one are kept under another name.
 
     Stop the consumers of the topic first. The last line is a summary in JSON.
 
-    Exit codes: 0 accepted; 75 PostgreSQL or Kafka is away, or a consumer went on
-    meanwhile; 78 settings are wrong; 99 there is no gap.
+    Exit codes: 0 accepted; 75 PostgreSQL or Kafka is away, or a consumer went
+    on meanwhile; 78 settings are wrong; 99 there is no gap.
     """
     from assay_streaming import consumer
 
@@ -317,8 +320,8 @@ def dead_letters(
     """Publish the dead letters of streams, and try retriable ones again.
 
     Letters wait in PostgreSQL until they are on the topic that
-    ASSAY_STREAM__DEAD_LETTER_TOPIC names, whatever is away meanwhile. Start as many
-    as you like. SIGTERM and Ctrl-C end it; a second one ends it at once.
+    ASSAY_STREAM__DEAD_LETTER_TOPIC names, whatever is away meanwhile. Start as
+    many as you like. SIGTERM and Ctrl-C end it; a second one ends it at once.
 
     Examples:
       assay stream dead-letters
@@ -327,8 +330,8 @@ def dead_letters(
     The last line on standard output is a summary in JSON.
 
     Exit codes: 0 stopped or, once, done; 75 something was away at the start or,
-    once, at all; 78 settings, rights or tables are wrong; 99 once, and there was
-    nothing to do.
+    once, at all; 78 settings, rights or tables are wrong; 99 once, and there
+    was nothing to do.
     """
     from assay_streaming import dead_letter_command
 

@@ -51,8 +51,8 @@ class StreamSource(Source, Protocol):
 class Progress(Protocol):
     """Shows people how a stream gets on."""
 
-    def look(self, tally: Tally, lag: int) -> None:
-        """So many records in all, and so many still to come."""
+    def look(self, tally: Tally, lag: int | None) -> None:
+        """So many records in all, and so many still to come; None where that is not known."""
         ...
 
     def away(self, dependency: str, error: Unavailable | None) -> None:
@@ -191,10 +191,16 @@ def consume(request: Request, services: Services, result: Result, progress: Prog
         _log.warning("stopping: what was read is committed; a second signal ends at once")
 
     seen: set[Partition] = set()
+    owned: Collection[Partition] = ()
 
     def look() -> None:
-        nonlocal came
+        nonlocal came, owned
         lags = source.lags()
+        # What was known before Kafka went away says nothing of now.
+        lag = sum(lags.values()) if lags and "source" not in pump.away else None
+        if source.assigned != owned:
+            owned = source.assigned
+            _log.info("partitions", owned=sorted(owned, key=_number))
         seen.update(lags)
         for partition in seen:
             meter.set(metrics.LAG, lags.get(partition, 0), pipeline=PIPELINE, partition=partition)
@@ -202,12 +208,9 @@ def consume(request: Request, services: Services, result: Result, progress: Prog
         health.look(
             away=pump.away,
             is_busy=any(lags.values()) and not pump.is_failing,
-            facts={
-                "partitions": sorted(source.assigned, key=lambda each: (len(each), each)),
-                "lag": sum(lags.values()) if lags else None,
-            },
+            facts={"partitions": sorted(source.assigned, key=_number), "lag": lag},
         )
-        progress.look(result.tally, sum(lags.values()))
+        progress.look(result.tally, lag)
         if not lags or len(lags) < len(source.assigned) or any(lags.values()):
             came = clock.now()  # nothing is known yet, or not all is read
         elif request.until_idle is not None and clock.now() > came + request.until_idle:
@@ -221,3 +224,8 @@ def consume(request: Request, services: Services, result: Result, progress: Prog
             if clock.now() >= looked + every:
                 looked = clock.now()
                 look()
+
+
+def _number(partition: Partition) -> tuple[int, str]:
+    """Sorts names that are numbers by their value."""
+    return len(partition), partition

@@ -14,6 +14,7 @@ from assay.domain.errors import Unavailable
 from assay.domain.tally import Tally
 
 _EVERY = 10.0  # seconds
+_SELDOM = 60.0
 _log: Any = structlog.get_logger(__name__)
 
 
@@ -24,14 +25,15 @@ class Line:
         self._status = status
         self._last = time.monotonic(), 0
 
-    def look(self, tally: Tally, lag: int) -> None:
+    def look(self, tally: Tally, lag: int | None) -> None:
         """Writes the line anew."""
         now = time.monotonic()
         since, read = self._last
         rate = (tally.read - read) / max(now - since, 1e-6)
         self._last = now, tally.read
+        to_come = "waiting for partitions" if lag is None else f"{lag:,} to come"
         self._status.update(
-            f"{rate:,.0f} records/s, {lag:,} to come: {tally.classified:,} classified, "
+            f"{rate:,.0f} records/s, {to_come}: {tally.classified:,} classified, "
             f"{tally.rejected:,} rejected, {tally.duplicate:,} duplicate"
         )
 
@@ -44,15 +46,21 @@ class Line:
 
 
 class Lines:
-    """A log line every ten seconds in which something came."""
+    """A log line every ten seconds in which something came, and every minute of an outage."""
 
     def __init__(self) -> None:
         self._next = time.monotonic() + _EVERY
         self._read = 0
+        self._away: dict[str, float] = {}
 
-    def look(self, tally: Tally, lag: int) -> None:
+    def look(self, tally: Tally, lag: int | None) -> None:
         """Says how it gets on, if it is time to."""
-        if time.monotonic() >= self._next and tally.read > self._read:
+        now = time.monotonic()
+        for dependency, said in self._away.items():
+            if now >= said + _SELDOM:
+                self._away[dependency] = now
+                _log.warning("still waiting for a dependency", dependency=dependency)
+        if now >= self._next and tally.read > self._read:
             self._next = time.monotonic() + _EVERY
             self._read = tally.read
             _log.info("stream goes on", lag=lag, **vars(tally))
@@ -60,8 +68,10 @@ class Lines:
     def away(self, dependency: str, error: Unavailable | None) -> None:
         """Says what is waited for."""
         if error is None:
+            self._away.pop(dependency, None)
             _log.info("a dependency is back", dependency=dependency)
         else:
+            self._away[dependency] = time.monotonic()
             _log.warning("waiting for a dependency", dependency=dependency, error=str(error))
 
 

@@ -72,7 +72,7 @@ def test_bounds_are_those_of_what_is_there(topics: Topics, topic: str, kafka_ser
 
 def test_a_topic_that_is_not_there_is_made_by_a_command(topics: Topics) -> None:
     """The error names the topic or the partition, and what to do."""
-    with pytest.raises(Fatal, match="no topic misspelt: `assay stream topics` makes it"):
+    with pytest.raises(Fatal, match="no topic misspelt; `assay stream topics` makes those"):
         topics.named("misspelt")
     with pytest.raises(Fatal, match="no topic misspelt"):
         topics.bounds(Topic("misspelt", None, (0,)))

@@ -8,6 +8,9 @@ from confluent_kafka import KafkaError, KafkaException
 
 from assay.domain.errors import AssayError, Fatal, Unavailable
 
+_NO_TOPIC: Final = (
+    "there is no such topic; `assay stream topics` makes those that the settings name"
+)
 _MENDABLE: Final = {
     KafkaError.SASL_AUTHENTICATION_FAILED: "the login was refused: check ASSAY_KAFKA__SASL_…",
     KafkaError._AUTHENTICATION: "the login was refused: check ASSAY_KAFKA__SASL_…",  # noqa: SLF001 - librdkafka's own name
@@ -15,8 +18,8 @@ _MENDABLE: Final = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "this user may not use the topic: give it the rights",
     KafkaError.GROUP_AUTHORIZATION_FAILED: "this user may not use the group: give it the rights",
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "this user may not do this: give it the rights",
-    KafkaError.UNKNOWN_TOPIC_OR_PART: "there is no such topic: `assay stream topics` makes it",
-    KafkaError._UNKNOWN_TOPIC: "there is no such topic: `assay stream topics` makes it",  # noqa: SLF001 - the same
+    KafkaError.UNKNOWN_TOPIC_OR_PART: _NO_TOPIC,
+    KafkaError._UNKNOWN_TOPIC: _NO_TOPIC,  # noqa: SLF001 - the same
     KafkaError._UNKNOWN_PARTITION: "the topic has no such partition",  # noqa: SLF001 - the same
     KafkaError.TOPIC_EXCEPTION: "Kafka does not take a topic of this name",
     KafkaError.INVALID_PARTITIONS: "check ASSAY_STREAM__PARTITIONS",

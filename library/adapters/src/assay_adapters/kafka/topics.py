@@ -99,7 +99,10 @@ class Topics:
         """
         topic = self.find(name)
         if topic is None:
-            raise Fatal(f"there is no topic {name}: `assay stream topics` makes it")
+            raise Fatal(
+                f"there is no topic {name}; `assay stream topics` makes those that the settings "
+                "name (ASSAY_STREAM__TOPIC, …)"
+            )
         return topic
 
     def make(
