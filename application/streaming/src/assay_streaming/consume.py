@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, Final, Protocol
 
 import structlog
@@ -138,6 +139,54 @@ class Result:
         }
 
 
+@dataclass
+class _Watcher:
+    """Looks now and then at what is not told by itself, and passes it on.
+
+    Attributes:
+        came: when something came, or was still to come, for the last time.
+        owned: the partitions that it has told of.
+        seen: those that metrics have been set for.
+    """
+
+    services: Services
+    result: Result
+    progress: Progress
+    came: float
+    owned: Collection[Partition] = ()
+    seen: set[Partition] = field(default_factory=set[Partition])
+
+    def committed(self, outcome: Outcome, tally: Tally) -> None:
+        """An outcome is committed."""
+        self.came = self.services.clock.now()
+        self.services.health.moved()
+        self.result.committed(outcome, tally)
+
+    def look(self, pump: Pump) -> float:
+        """Tells how it stands; returns for how many seconds there has been nothing to do."""
+        source, meter, clock = self.services.source, self.services.meter, self.services.clock
+        lags, assigned = source.lags(), sorted(source.assigned, key=_number)
+        if assigned != self.owned:
+            self.owned = assigned
+            _log.info("partitions are assigned", partitions=assigned)
+        self.seen.update(lags)
+        for each in self.seen:
+            meter.set(metrics.LAG, lags.get(each, 0), pipeline=PIPELINE, partition=each)
+        meter.set(metrics.DATABASE_CONNECTIONS, self.services.connections(), pipeline=PIPELINE)
+        # What was known before Kafka went away says nothing of now.
+        lag = sum(lags.values()) if lags and "source" not in pump.away else None
+        self.services.health.look(
+            away=pump.away,
+            is_busy=any(lags.values()) and not pump.is_failing,
+            facts={"partitions": assigned, "lag": lag},
+        )
+        self.progress.look(self.result.tally, lag)
+        if not lags or len(lags) < len(assigned) or any(lags.values()):
+            self.came = clock.now()  # nothing is known yet, or not all is read
+            return 0
+        return clock.now() - self.came
+
+
 def consume(request: Request, services: Services, result: Result, progress: Progress) -> None:
     """Pumps until a signal asks for the end; what was read by then is committed.
 
@@ -145,40 +194,29 @@ def consume(request: Request, services: Services, result: Result, progress: Prog
         RejectLimitExceeded: so much was rejected that something else must be wrong.
         Fatal: it does not help to go on: settings, rights, or records that are gone.
     """
-    health, clock, meter, source = (
-        services.health,
-        services.clock,
-        services.meter,
-        services.source,
-    )
-    came = clock.now()
-
-    def committed(outcome: Outcome, tally: Tally) -> None:
-        nonlocal came
-        came = clock.now()
-        health.moved()
-        result.committed(outcome, tally)
+    health, clock = services.health, services.clock
+    watcher = _Watcher(services, result, progress, came=clock.now())
+    told = Told(services.events, request.run_id, PIPELINE)
 
     def away(dependency: str, error: Unavailable | None) -> None:
         progress.away(dependency, error)
         told.away(dependency, error)
 
-    told = Told(services.events, request.run_id, PIPELINE)
     pump = Pump(
         run_id=request.run_id,
         source_name=request.source,
         destination=request.destination,
-        source=source,
+        source=services.source,
         decode=decode,
         classifier=services.classifier,
         store=services.store,
         executor=services.executor,
         clock=clock,
         watch=Watch(
-            meter,
+            services.meter,
             clock,
             PIPELINE,
-            committed=committed,
+            committed=watcher.committed,
             away=away,
             answered=health.moved,
         ),
@@ -190,40 +228,16 @@ def consume(request: Request, services: Services, result: Result, progress: Prog
         pump.stop()
         _log.warning("stopping: what was read is committed; a second signal ends at once")
 
-    seen: set[Partition] = set()
-    owned: Collection[Partition] = ()
-
-    def look() -> None:
-        nonlocal came, owned
-        lags = source.lags()
-        # What was known before Kafka went away says nothing of now.
-        lag = sum(lags.values()) if lags and "source" not in pump.away else None
-        if source.assigned != owned:
-            owned = source.assigned
-            _log.info("partitions", owned=sorted(owned, key=_number))
-        seen.update(lags)
-        for partition in seen:
-            meter.set(metrics.LAG, lags.get(partition, 0), pipeline=PIPELINE, partition=partition)
-        meter.set(metrics.DATABASE_CONNECTIONS, services.connections(), pipeline=PIPELINE)
-        health.look(
-            away=pump.away,
-            is_busy=any(lags.values()) and not pump.is_failing,
-            facts={"partitions": sorted(source.assigned, key=_number), "lag": lag},
-        )
-        progress.look(result.tally, lag)
-        if not lags or len(lags) < len(source.assigned) or any(lags.values()):
-            came = clock.now()  # nothing is known yet, or not all is read
-        elif request.until_idle is not None and clock.now() > came + request.until_idle:
-            pump.stop()
-
+    patience = inf if request.until_idle is None else request.until_idle
     # Whoever waits for the end waits for no look longer than need be.
-    every = _EVERY if request.until_idle is None else min(_EVERY, max(_SOON, request.until_idle))
+    every = min(_EVERY, max(_SOON, patience))
     with told.its_life(), services.on_signal(stop):
-        looked = float("-inf")
+        looked = -inf
         for _ in pump.steps():
             if clock.now() >= looked + every:
                 looked = clock.now()
-                look()
+                if watcher.look(pump) > patience:
+                    pump.stop()
 
 
 def _number(partition: Partition) -> tuple[int, str]:
