@@ -22,7 +22,7 @@ from assay.ports.store import Store
 from assay_adapters.clock.system import SystemClock
 from assay_adapters.compression.decompress import decompress
 from assay_adapters.console.run import complain, last_line, run
-from assay_adapters.console.signals import on_signal
+from assay_adapters.console.signals import interrupt, on_signal
 from assay_adapters.environment.settings import Settings, load
 from assay_adapters.files.location import located as located_here
 from assay_adapters.files.objects import LocalObjects
@@ -61,7 +61,7 @@ from assay_streaming.outlet import Outlet
 
 _log: Any = structlog.get_logger(__name__)
 
-__all__ = ["complain", "decompress", "last_line", "read_text", "run"]
+__all__ = ["complain", "decompress", "interrupt", "last_line", "on_signal", "read_text", "run"]
 
 
 class KafkaSettings(Settings):

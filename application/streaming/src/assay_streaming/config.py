@@ -36,9 +36,9 @@ class StreamConfig(BaseModel, frozen=True):
             the log tells.
     """
 
-    topic: str = "transactions"
-    dead_letter_topic: str = "failed-transactions"
-    event_topic: str = "errors"
+    topic: str = Field(default="transactions", min_length=1)
+    dead_letter_topic: str = Field(default="failed-transactions", min_length=1)
+    event_topic: str = Field(default="errors", min_length=1)
     partitions: int = Field(default=3, ge=1)
     replication: int | None = Field(default=None, ge=1)
     group: str = Field(default="assay", min_length=1)

@@ -38,6 +38,9 @@ def until_its_end(result: Result) -> Generator[None]:
     """Notes how the block has ended, before what is around it is closed."""
     try:
         yield
+    except KeyboardInterrupt:
+        result.status = "stopped"
+        raise
     except BaseException as error:
         _ended(result, error)
         raise
@@ -52,7 +55,11 @@ def to_the_end(act: Callable[[], None], result: Result) -> int:
         The exit code.
     """
     try:
-        act()
+        # Until a service looks for signals by itself.
+        with bootstrap.on_signal(bootstrap.interrupt):
+            act()
+    except KeyboardInterrupt:
+        result.status = "stopped"
     except AssayError as stopped_by:
         _ended(result, stopped_by)
         bootstrap.complain(str(stopped_by))

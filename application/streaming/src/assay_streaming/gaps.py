@@ -1,6 +1,6 @@
 """What a topic has lost before it was read, and how the books go on after it."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -8,7 +8,7 @@ import polars as pl
 
 from assay.domain.chunk import RECORDS
 from assay.domain.outcome import CLASSIFIED, Outcome
-from assay.domain.position import Partition, Positions, Range
+from assay.domain.position import Partition, Position, Positions, Range
 from assay.domain.reject import no_rejects
 from assay.ports.store import Store
 
@@ -16,8 +16,8 @@ from assay.ports.store import Store
 class Retire(Protocol):
     """Puts partitions aside, whose positions have come to mean other records."""
 
-    def __call__(self, source: str, partitions: Collection[Partition], run_id: str) -> None:
-        """Gives their books another name."""
+    def __call__(self, source: str, begins: Positions, run_id: str) -> None:
+        """Gives their books another name, and begins where it is said."""
         ...
 
 
@@ -29,10 +29,12 @@ class Gaps:
         deleted: offsets that were deleted before they were read, as ranges without records.
         replaced: partitions that are those of another topic of this name, or were cut, and where
             the books of the old ones stand.
+        begins: where reading of these begins anew.
     """
 
     deleted: tuple[Range, ...]
     replaced: Mapping[Partition, int]
+    begins: Positions
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -59,13 +61,15 @@ def find(stand: Positions, bounds: Mapping[Partition, tuple[int, int]], topic: s
     """
     deleted: list[Range] = []
     replaced: dict[Partition, int] = {}
+    begins: dict[Partition, Position] = {}
     for partition, position in stand.items():
         first, after = bounds.get(partition, (0, 0))
         if position.numbering not in {None, topic} or position.next > after:
             replaced[partition] = position.next
+            begins[partition] = Position(first, None, topic)
         elif position.next < first:
             deleted.append(Range(partition, position.next, first, 0, None, topic))
-    return Gaps(tuple(deleted), replaced)
+    return Gaps(tuple(deleted), replaced, begins)
 
 
 def accept(gaps: Gaps, source: str, run_id: str, store: Store, retire: Retire) -> None:
@@ -76,7 +80,7 @@ def accept(gaps: Gaps, source: str, run_id: str, store: Store, retire: Retire) -
         Unavailable: the store is away; what is entered stays.
     """
     if gaps.replaced:
-        retire(source, gaps.replaced, run_id)
+        retire(source, gaps.begins, run_id)
     if gaps.deleted:
         store.commit(
             Outcome(

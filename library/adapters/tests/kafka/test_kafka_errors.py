@@ -44,7 +44,8 @@ def test_what_librdkafka_calls_fatal_is() -> None:
     """Such a client can do nothing any more: a new one is needed."""
     error = error_of(KafkaError(KafkaError._STATE, "lost", fatal=True))
     assert isinstance(error, Fatal)
-    assert "start again" in str(error)
+    assert "gave this client up" in str(error)
+    assert isinstance(error_of(KafkaError(KafkaError._FATAL, "fenced")), Fatal)
 
 
 def test_errors_leave_a_block_translated() -> None:

@@ -2,12 +2,13 @@
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 import pytest
 from confluent_kafka import Producer
 
-from assay.domain.errors import Unavailable
+from assay.domain.chunk import Chunk
+from assay.domain.errors import Fatal, Unavailable
 from assay.domain.position import Partition, Positions
 from assay.ports.source import Source
 from assay.testing.source import MakeSource, SourceSuite
@@ -73,3 +74,54 @@ class TestKafkaSource(SourceSuite):
             return joined(topic), names
 
         return make
+
+
+def test_where_reading_begins_late_is_in_the_books_at_once(
+    kafka: KafkaConfig, topic: str
+) -> None:
+    """A crash before the first record would move the beginning: so an empty range comes first."""
+    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers})
+    for each in range(5):
+        producer.produce(topic, b"old %d" % each, partition=0)
+    assert producer.flush(10) == 0
+    reading = Reading(topic, f"group-{secrets.token_hex(4)}", start="latest", linger=0.01)
+    with closing(KafkaSource(kafka, reading)) as source:
+        events = source.events(lambda _: {})
+        chunk = next(event for event in events if isinstance(event, Chunk))
+        assert [(each.partition, each.first, each.next, each.read) for each in chunk.ranges] == [
+            ("0", 4, 5, 0)
+        ]
+        source.ack({each.partition: each.position for each in chunk.ranges})
+        producer.produce(topic, b"new", partition=0)
+        assert producer.flush(10) == 0
+        chunk = next(event for event in events if isinstance(event, Chunk))
+        assert chunk.records.select("position", "raw").rows() == [(5, b"new")]
+
+
+def test_two_consumers_of_one_instance_id_are_a_fault(kafka: KafkaConfig, topic: str) -> None:
+    """The one that was there first is told so, and does not live on without partitions."""
+    reading = Reading(topic, f"group-{secrets.token_hex(4)}", instance="one")
+    with (
+        closing(KafkaSource(kafka, reading)) as first,
+        closing(KafkaSource(kafka, reading)) as second,
+    ):
+        events, others = first.events(lambda _: {}), second.events(lambda _: {})
+        while not first.assigned:
+            next(events)
+        with pytest.raises(Fatal, match="instance id"):
+            for _ in range(200):
+                next(others)
+                next(events)
+
+
+def test_keys_count_for_the_size_of_a_chunk(kafka: KafkaConfig, topic: str) -> None:
+    """A chunk is cut by the bytes of values and keys together."""
+    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers})
+    for _ in range(6):
+        producer.produce(topic, b"{}", key=b"k" * 100_000, partition=0)
+    assert producer.flush(10) == 0
+    reading = Reading(topic, f"group-{secrets.token_hex(4)}", chunk_bytes=150_000, linger=60)
+    with closing(KafkaSource(kafka, reading)) as source:
+        events = source.events(lambda _: {})
+        chunk = next(event for event in events if isinstance(event, Chunk))
+        assert 2 <= chunk.records.height <= 6

@@ -114,7 +114,7 @@ def test_markers_and_aborted_messages_are_no_gaps(
     stands: dict[Partition, Position] = {}
     chunks = read(source, None, stands)
     assert values(chunks) == [f"{number}-{each}".encode() for number in (0, 2) for each in range(3)]
-    assert stands["0"].next == 16
+    assert stands["0"].next >= 16  # a marker that had to be sent again is there twice
     ranges = [each for chunk in chunks for each in chunk.ranges]
     assert [each.first for each in ranges] == [0, *(each.next for each in ranges[:-1])]
 

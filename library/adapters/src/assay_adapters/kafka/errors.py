@@ -37,8 +37,12 @@ def error_of(error: KafkaError) -> AssayError:
     """What an error of librdkafka means to the caller: everything passes but a few."""
     if advice := _MENDABLE.get(error.code()):
         return Fatal(f"Kafka ({error.name()}): {advice} ({error.str()})")
-    if error.fatal():
-        return Fatal(f"Kafka gave up ({error.name()}): {error.str()}; start again")
+    # A consumer's fatal error comes as a message of this code, which does not count as fatal.
+    if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001 - librdkafka's own name
+        return Fatal(
+            f"Kafka gave this client up ({error.name()}): {error.str()}; if another has its group "
+            "instance id, give each its own"
+        )
     return Unavailable(f"Kafka is away ({error.name()}: {error.str()})")
 
 

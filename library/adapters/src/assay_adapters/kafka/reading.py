@@ -146,7 +146,8 @@ class WholeRecords:
             Unavailable: Kafka is away.
             Fatal: the topic may not be read.
         """
-        if not source.startswith(_STREAMS):
+        # A partition whose topic was made anew since has another name, and its records are gone.
+        if not (source.startswith(_STREAMS) and partition.isdecimal()):
             return None
         at = TopicPartition(source.removeprefix(_STREAMS), int(partition), position)
         with self._lock, translated():

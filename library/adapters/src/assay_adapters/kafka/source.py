@@ -79,6 +79,7 @@ class _Owned:
         seen: where what has come ends, holes included.
         acked: up to where it is committed.
         end: where the partition ended when it was placed.
+        is_at_end: whether nothing that can be read came since its end was reached.
         numbering: the topic's id.
         is_over: whether nothing is to be read of it any more.
     """
@@ -87,6 +88,7 @@ class _Owned:
     seen: int = 0
     acked: int = 0
     end: int = 0
+    is_at_end: bool = False
     numbering: str | None = None
     is_over: bool = False
 
@@ -246,7 +248,9 @@ class KafkaSource:
         lags: dict[Partition, int] = {}
         for number, owned in self._owned.items():
             known: Any = self._consumer.get_watermark_offsets(self._at(number), cached=True)
-            if owned.is_placed:
+            if owned.is_at_end and owned.acked == owned.seen:
+                lags[str(number)] = 0  # what an open transaction holds back cannot be read yet
+            elif owned.is_placed:
                 end = max(owned.end, known[1] if known is not None else 0)
                 lags[str(number)] = max(0, end - owned.acked)
         return lags
@@ -336,12 +340,15 @@ class KafkaSource:
             at = first if start == "earliest" else after
             if position is not None:
                 at = self._checked(each, position, topic, first, after)
-            self._owned[each] = _Owned(at, seen=at, acked=at, end=after, numbering=topic.id)
             with translated():
                 self._consumer.incremental_unassign([self._at(each)])
                 self._consumer.incremental_assign([self._at(each, at)])
                 if not self._is_still:
                     self._consumer.resume([self._at(each)])
+            # Where reading begins late, the books say so at once: the offset before is a range
+            # without records. Else a crash before the first commit would move the beginning.
+            begins = max(0, at - 1) if position is None and start == "latest" else at
+            self._owned[each] = _Owned(begins, seen=at, acked=begins, end=after, numbering=topic.id)
 
     def _checked(
         self, partition: int, position: Position, topic: Topic, first: int, after: int
@@ -468,11 +475,14 @@ class KafkaSource:
             messages = [
                 each for each in messages if each.error() is None and each.partition() in read
             ]
+        for number in {each.partition() for each in messages}:
+            if number is not None and number in self._owned:
+                self._owned[number].is_at_end = False
         held = self._held
         if messages and not held.messages:
             held.since = time.monotonic()
         held.messages += messages
-        held.bytes += sum(map(len, messages))
+        held.bytes += sum(map(_size, messages))
 
     def _heed(self, message: Message, error: KafkaError) -> None:
         number = message.partition()
@@ -480,6 +490,7 @@ class KafkaSource:
         if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own name
             if owned is not None and owned.is_placed:
                 owned.seen = max(owned.seen, message.offset() or 0)
+                owned.is_at_end = True
         elif error.code() in _GONE and number is not None:
             # Placed anew, the topic's bounds say what has become of it.
             self._restart({number})
@@ -515,10 +526,16 @@ class KafkaSource:
     def _forget(self, numbers: Collection[int]) -> None:
         """Drops what is held of these."""
         kept = [each for each in self._held.messages if each.partition() not in numbers]
-        self._held = _Held(kept, sum(map(len, kept)), self._held.since)
+        self._held = _Held(kept, sum(map(_size, kept)), self._held.since)
 
     def _at(self, partition: int, offset: int = OFFSET_INVALID) -> TopicPartition:
         return TopicPartition(self._reading.topic, partition, offset)
+
+
+def _size(message: Message) -> int:
+    """Bytes of value and key, about."""
+    key = message.key()
+    return len(message) + (0 if key is None else len(key))
 
 
 def _records(messages: Sequence[Message]) -> pl.DataFrame:

@@ -8,7 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import (
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec  # the type's own place
 from confluent_kafka.cimpl import NewTopic
@@ -156,7 +162,11 @@ class Topics:
         deadline = time.monotonic() + self._timeout
         with self._translated():
             while True:
-                futures = self._admin.list_offsets(asked, request_timeout=self._timeout)
+                futures = self._admin.list_offsets(
+                    asked,
+                    isolation_level=IsolationLevel.READ_COMMITTED,
+                    request_timeout=self._timeout,
+                )
                 try:
                     answers = {each: self._answer(future) for each, future in futures.items()}
                 except KafkaException as error:

@@ -49,8 +49,10 @@ IS_HELD: Final = exists().where(
     redrives.c.run_id == _c.redrive, redrives.c.leased_until > func.clock_timestamp()
 )
 """Whether a redrive that is at work has claimed a letter."""
-SIZE: Final = func.coalesce(func.octet_length(_c.raw), 0) + func.coalesce(
-    func.octet_length(_c.header), 0
+SIZE: Final = (
+    func.coalesce(func.octet_length(_c.raw), 0)
+    + func.coalesce(func.octet_length(_c.header), 0)
+    + func.coalesce(func.octet_length(_c.key), 0)
 )
 """Bytes of a letter, about."""
 _DOUBLINGS: Final = 32  # more of them overflow before they are cut

@@ -23,10 +23,10 @@ _UNFINISHED: Final = text("""
         source,
         partition,
         next,
-        (
+        coalesce((
             SELECT min(first) FROM ledger
             WHERE ledger.source = positions.source AND ledger.partition = positions.partition
-        ) AS first,
+        ), next) AS first,
         numbering
     FROM positions
     WHERE end_state IS NULL AND source <> 'import' AND (
@@ -70,6 +70,10 @@ _POSITIONS: Final = text("""
     SELECT source, partition, last.next, positions.next
     FROM last FULL JOIN positions USING (source, partition)
     WHERE (last.next, last.end_state) IS DISTINCT FROM (positions.next, positions.end_state)
+        -- where somebody has let the books begin anew, nothing may have been read yet
+        AND NOT (last.next IS NULL AND EXISTS (
+            SELECT FROM runs WHERE runs.run_id = positions.run_id AND kind = 'accept-gap'
+        ))
     ORDER BY source, partition
 """)
 # A redrive's rejects have their letters already; imported letters keep the origin that they had.

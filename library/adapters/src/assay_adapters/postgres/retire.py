@@ -1,27 +1,26 @@
 """Partitions whose positions have come to mean other records, put aside under another name."""
 
-from collections.abc import Collection
+from sqlalchemy import ARRAY, Engine, any_, func, insert, literal, select, update
 
-from sqlalchemy import ARRAY, Engine, any_, func, literal, select, update
-
-from assay.domain.position import Partition
+from assay.domain.position import Positions
 from assay_adapters.postgres.connection import translated
 from assay_adapters.postgres.tables import KEY, dead_letters, ledger, positions
 
 
 @translated()
-def retire(engine: Engine, source: str, partitions: Collection[Partition], run_id: str) -> None:
+def retire(engine: Engine, source: str, begins: Positions, run_id: str) -> None:
     """Gives these partitions' books the name `<partition>#<run_id>`, and ends them as abandoned.
 
-    Position, ledger and dead letters stay what they are, all under the new name. Whoever reads
-    the source next finds no position under the old one. What a consumer of the old partition has
-    still under way is refused.
+    Position, ledger and dead letters stay what they are, all under the new name. Under the old
+    name reading goes on where `begins` says. What a consumer of the old partition has still under
+    way is refused, since the position is of another numbering then.
 
     Raises:
         Unavailable: PostgreSQL is away; nothing has changed.
         Fatal: the tables cannot be used.
     """
-    named = any_(literal(sorted(partitions), ARRAY(KEY)))
+    partitions = sorted(begins)
+    named = any_(literal(partitions, ARRAY(KEY)))
     with engine.begin() as connection:
         # Commits wait here, and find no such position afterwards.
         held = select(positions.c.partition).where(
@@ -46,7 +45,14 @@ def retire(engine: Engine, source: str, partitions: Collection[Partition], run_i
             .where(
                 positions.c.source == source,
                 positions.c.partition
-                == any_(literal([f"{each}#{run_id}" for each in sorted(partitions)], ARRAY(KEY))),
+                == any_(literal([f"{each}#{run_id}" for each in partitions], ARRAY(KEY))),
             )
             .values(end_state="abandoned", updated_at=func.now())
+        )
+        connection.execute(
+            insert(positions).values(source=source, run_id=run_id),
+            [
+                {"partition": name, "next": at.next, "numbering": at.numbering}
+                for name, at in begins.items()
+            ],
         )
