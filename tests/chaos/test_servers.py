@@ -3,9 +3,11 @@
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from chaos.driver import Books, Record, Stream, Topic, codes, load, prove, wait_for
+from confluent_kafka.admin import AdminClient
 from impostor import Answer, Impostor, Reply, answers, impostor
 
 from assay_local import Local, topics
@@ -151,6 +153,17 @@ def test_a_slow_and_a_silent_model(stream: Stream, model: Impostor) -> None:
     assert not codes(stream.system)
 
 
+def is_in_sync(servers: str, *, brokers: int) -> bool:
+    """Whether all partitions are kept on so many brokers, all of which are up to date."""
+    admin: Any = AdminClient({"bootstrap.servers": servers, "log_level": 0})
+    partitions = [
+        partition
+        for topic in admin.list_topics(timeout=10).topics.values()
+        for partition in topic.partitions.values()
+    ]
+    return all(len(each.isrs) == brokers for each in partitions)
+
+
 @pytest.mark.parametrize(
     "rounds", [pytest.param(1, id="one"), pytest.param(6, id="all", marks=pytest.mark.chaos)]
 )
@@ -170,6 +183,8 @@ def test_brokers_killed_one_after_another(
     stream.start()
     stream.wait_read(1)
     for number in range(rounds):
+        # One that comes back has to catch up before it counts as one of the two.
+        wait_for(lambda: is_in_sync(url, brokers=3))
         broker = kafka_cluster.brokers[number % 3]
         before = stream.read()
         broker.kill()
