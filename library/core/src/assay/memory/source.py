@@ -82,9 +82,12 @@ class MemorySource:
 
     def ack(self, positions: Positions) -> None:
         """These are committed."""
-        if not self.owned.issuperset(positions):
+        # Whoever acks may not have been told yet of what has been taken away.
+        if not (self.owned | self._revoked).issuperset(positions):
             raise AssertionError("acked a partition that belongs to another owner")
         for partition, position in positions.items():
+            if partition not in self.owned:
+                continue
             self.acked[partition] = max(position, self.acked.get(partition, position), key=_next)
 
     def _forget(self, partitions: Collection[Partition]) -> None:
