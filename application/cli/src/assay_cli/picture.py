@@ -76,7 +76,7 @@ def _numbers(service: Service) -> list[str]:
     latest = service.latest
     if latest is None or service.is_silent:
         return ["-"] * 5
-    window = f"{latest.window_chunks} ({latest.window_bytes / _MIB:,.0f} MiB)"
+    window = f"{latest.window_chunks} {latest.window_bytes / _MIB:,.0f} MiB"
     return [_rate(service), *(f"{latest.totals[door]:,.0f}" for door in DOORS), window]
 
 
