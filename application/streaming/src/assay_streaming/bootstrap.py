@@ -141,9 +141,7 @@ def consumer(request: Request, settings: ConsumerSettings, result: Result) -> Ge
     """
     stream = settings.stream
     with ExitStack() as stack:
-        engine = engine_for(settings.postgres)
-        stack.callback(engine.dispose)
-        check(engine)
+        engine = _engine(stack, settings.postgres)
         classifier = HttpClassifier(settings.api)
         stack.callback(classifier.close)
         meter, clock = PrometheusMeter(), SystemClock()
@@ -168,7 +166,6 @@ def consumer(request: Request, settings: ConsumerSettings, result: Result) -> Ge
         executor = ThreadPoolExecutor(stream.workers, thread_name_prefix="worker")
         # What is still under way when the stream fails is not waited for before it begins.
         stack.callback(executor.shutdown, wait=True, cancel_futures=True)
-        pool = engine.pool
         yield Services(
             source=source,
             classifier=classifier,
@@ -178,7 +175,7 @@ def consumer(request: Request, settings: ConsumerSettings, result: Result) -> Ge
             meter=meter,
             health=health,
             events=events,
-            connections=pool.checkedout if isinstance(pool, QueuePool) else lambda: 0,
+            connections=_connections(engine),
             on_signal=on_signal,
         )
 
@@ -192,6 +189,20 @@ class Noted(Protocol):
     def summary(self) -> dict[str, Any]:
         """What its last line says."""
         ...
+
+
+def _engine(stack: ExitStack, config: PostgresConfig) -> Engine:
+    """PostgreSQL with tables of this version, until the stack is closed."""
+    engine = engine_for(config)
+    stack.callback(engine.dispose)
+    check(engine)
+    return engine
+
+
+def _connections(engine: Engine) -> Callable[[], int]:
+    """How many connections of a pool are in use."""
+    pool = engine.pool
+    return pool.checkedout if isinstance(pool, QueuePool) else lambda: 0
 
 
 def _served(stack: ExitStack, stream: StreamConfig, health: Health, meter: PrometheusMeter) -> str:
@@ -275,9 +286,7 @@ def dead_letter_service(
     """
     stream = settings.stream
     with ExitStack() as stack:
-        engine = engine_for(settings.postgres)
-        stack.callback(engine.dispose)
-        check(engine)
+        engine = _engine(stack, settings.postgres)
         meter, clock = PrometheusMeter(), SystemClock()
         health = Health(clock, stream.stall)
         if not request.once:
@@ -294,7 +303,6 @@ def dead_letter_service(
             redrives = _redrives(stack, engine, settings, clock)
         # A stranger's claims are taken up when their lease is over.
         relay = stream.instance_id or f"{platform.node()}/{request.run_id}"
-        pool = engine.pool
         yield dead_letters.Services(
             letters=PostgresLetters(engine, f"stream/{relay}"),
             publisher=publisher,
@@ -306,7 +314,7 @@ def dead_letter_service(
             meter=meter,
             health=health,
             events=events,
-            connections=pool.checkedout if isinstance(pool, QueuePool) else lambda: 0,
+            connections=_connections(engine),
             on_signal=on_signal,
         )
 
@@ -374,9 +382,8 @@ def books(settings: BookSettings, source: str) -> Generator[Books]:
         Unavailable: PostgreSQL or Kafka is away.
         Fatal: settings or tables are wrong, or there is no such topic.
     """
-    engine = engine_for(settings.postgres)
-    try:
-        check(engine)
+    with ExitStack() as stack:
+        engine = _engine(stack, settings.postgres)
         topics = Topics(settings.kafka)
         topic = topics.named(settings.stream.topic)
         bounds = {str(number): each for number, each in topics.bounds(topic).items()}
@@ -392,5 +399,3 @@ def books(settings: BookSettings, source: str) -> Generator[Books]:
             retire=partial(retire, engine),
             note=note,
         )
-    finally:
-        engine.dispose()

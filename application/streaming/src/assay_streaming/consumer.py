@@ -25,8 +25,7 @@ def consume(*, overrides: Mapping[str, Any], reject_limit: float, until_idle: fl
     Raises:
         Fatal: the settings are wrong.
     """
-    settings = bootstrap.read(bootstrap.ConsumerSettings)
-    settings = overridden(settings, overrides)
+    settings = overridden(bootstrap.read(bootstrap.ConsumerSettings), overrides)
     stream = settings.stream
     request = Request(
         run_id=str(uuid4()),
@@ -64,10 +63,7 @@ def accept_gap(*, topic: str | None, dry: bool) -> int:
         Fenced: a consumer has gone on meanwhile.
         Fatal: settings or tables are wrong, or there is no such topic.
     """
-    settings = bootstrap.read(bootstrap.BookSettings)
-    if topic is not None:
-        stream = settings.stream.model_copy(update={"topic": topic})
-        settings = settings.model_copy(update={"stream": stream})
+    settings = overridden(bootstrap.read(bootstrap.BookSettings), {"topic": topic})
     source, run_id = f"kafka/{settings.stream.topic}", str(uuid4())
     console = Console(stderr=True, highlight=False)
     with bootstrap.books(settings, source) as books:

@@ -232,9 +232,8 @@ class _Service:
             try:
                 claimed.run()
                 status = "interrupted" if self._stopping.is_set() else "done"
-            except (
-                Fenced
-            ) as error:  # what is left of its letters is somebody else's, or comes again
+            except Fenced as error:
+                # What is left of its letters is somebody else's, or comes again.
                 _log.warning("a redrive has lost its letters", run_id=run_id, error=str(error))
             finally:
                 self._redrive = None

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event
 from typing import Any
 from uuid import uuid4
 
@@ -23,7 +24,6 @@ from assay_streaming.produce import produce as produce_all
 from assay_streaming.publish import Published, exit_code, find
 from assay_streaming.publish import publish as publish_all
 from assay_streaming.shown import shown
-from assay_streaming.signals import stop_asked
 
 
 def produce(
@@ -121,7 +121,8 @@ def _send(
     console = Console(stderr=True)
     began = time.monotonic()
     stopped_by: AssayError | None = None
-    with stop_asked() as asked:
+    asked = Event()
+    with bootstrap.on_signal(asked.set):
         with shown(console) as show:
             sent = Sent(outlet, asked.is_set, show)
             try:

@@ -247,10 +247,10 @@ class KafkaSource:
         """
         lags: dict[Partition, int] = {}
         for number, owned in self._owned.items():
-            known: Any = self._consumer.get_watermark_offsets(self._at(number), cached=True)
             if owned.is_at_end and owned.acked == owned.seen:
                 lags[str(number)] = 0  # what an open transaction holds back cannot be read yet
             elif owned.is_placed:
+                known: Any = self._consumer.get_watermark_offsets(self._at(number), cached=True)
                 end = max(owned.end, known[1] if known is not None else 0)
                 lags[str(number)] = max(0, end - owned.acked)
         return lags
