@@ -65,13 +65,14 @@ def prepare(data: Path) -> None:
     try:
         # A server may run as another account, which must be able to pass.
         data.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
-        if not (data / MARKER).exists():
-            if any(data.iterdir()):
-                raise SetupError(
-                    f"{data} holds other things than local servers. Name an empty or new folder."
-                )
-            (data / ".gitignore").write_text("*\n")
-            (data / MARKER).touch()
+        marker = data / MARKER
+        # Others may be making it at the same time: the mark comes first, and is looked for twice.
+        if not marker.exists() and any(data.iterdir()) and not marker.exists():
+            raise SetupError(
+                f"{data} holds other things than local servers. Name an empty or new folder."
+            )
+        marker.touch()
+        (data / ".gitignore").write_text("*\n")
         (data / "logs").mkdir(exist_ok=True)
     except OSError as error:
         raise SetupError(f"Cannot use {data} for the servers' data: {error}") from error

@@ -40,6 +40,7 @@ class MemorySource:
     def assign(self, partitions: Collection[Partition]) -> None:
         """These are owned from now on, read from where the store stands."""
         self.owned.update(partitions)
+        self._asked_back.difference_update(partitions)
 
     def ask_back(self, partitions: Collection[Partition]) -> None:
         """These are given up at the next event, after what was handed out of them is drained."""
