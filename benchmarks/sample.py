@@ -101,6 +101,7 @@ def send(servers: str, topic: str, rows: int, ids: Ids) -> Sample:
             "compression.type": "lz4",
             "linger.ms": 20,
             "queue.buffering.max.messages": 1_000_000,
+            "log_level": 3,  # errors only
         }
     )
     partitions = len(producer.list_topics(topic, timeout=10).topics[topic].partitions)

@@ -20,12 +20,13 @@ from confluent_kafka import (
 )
 
 from assay.domain.chunk import RECORDS, Chunk, Idle, Revoked
-from assay.domain.errors import Fatal, Renumbered, Unavailable
+from assay.domain.errors import Fatal, Unavailable
 from assay.domain.position import Partition, Position, Positions, Range
 from assay.domain.reject import RAW_LIMIT
 from assay.ports.source import AskPositions, Drain, no_drain
 from assay_adapters.kafka.config import KafkaConfig, client_properties
 from assay_adapters.kafka.errors import error_of, translated
+from assay_adapters.kafka.survey import Standing, Survey
 from assay_adapters.kafka.topics import Topic, Topics
 
 Start: TypeAlias = Literal["earliest", "latest"]
@@ -137,7 +138,7 @@ class KafkaSource:
             Fatal: a property is wrong.
         """
         self._reading = reading
-        self._topics = Topics(config, timeout=_ASK)
+        self._survey = Survey(Topics(config, timeout=_ASK), reading.topic)
         self._topic: Topic | None = None
         self._looked_at = float("-inf")
         self._owned: dict[int, _Owned] = {}
@@ -217,9 +218,7 @@ class KafkaSource:
     def rewind(self, partitions: Collection[Partition]) -> None:
         """Starts these again from where the store stands."""
         again = [each for each in self._owned if str(each) in partitions]
-        for each in again:
-            self._owned[each] = _Owned()
-        self._forget(again)
+        self._await_place(again)
 
     def ack(self, positions: Positions) -> None:
         """These are committed. The group's offsets follow, as soon as Kafka takes them."""
@@ -274,7 +273,7 @@ class KafkaSource:
             [self._at(each.partition, OFFSET_BEGINNING) for each in partitions]
         )
         consumer.pause([self._at(each.partition) for each in partitions])
-        self._owned.update({each.partition: _Owned() for each in partitions})
+        self._await_place([each.partition for each in partitions])
 
     def _on_revoke(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
         try:
@@ -304,7 +303,8 @@ class KafkaSource:
     def _place(self, positions: AskPositions) -> None:
         """Starts the partitions whose beginning is not known yet where the store stands.
 
-        While the store is away, or a partition has no leader, they are left for a later time.
+        While the brokers have not answered, the store is away, or a partition has no leader, they
+        are left for a later time.
 
         Raises:
             Unavailable: Kafka does not tell, and no other partition is read meanwhile.
@@ -315,12 +315,14 @@ class KafkaSource:
         if not waiting:
             return
         try:
-            topic = self._topics.named(self._reading.topic)
-            bounds = self._topics.bounds(topic)
+            standing = self._survey.ask(self._reading.tick)
         except Unavailable:
             if any(each.is_placed for each in self._owned.values()):
                 return
             raise
+        if standing is None:
+            return
+        topic = standing.topic
         try:
             # All of them, since a partition that is new begins at its beginning where the topic
             # was read before.
@@ -333,66 +335,43 @@ class KafkaSource:
             position = stand.get(str(each))
             if position is not None and position.end == "finished":
                 self._owned[each] = _Owned(is_over=True)
-                continue
-            if each not in bounds:
-                continue
-            first, after = bounds[each]
-            at = first if start == "earliest" else after
-            if position is not None:
-                at = self._checked(each, position, topic, first, after)
-            with translated():
-                self._consumer.incremental_unassign([self._at(each)])
-                self._consumer.incremental_assign([self._at(each, at)])
-                if not self._is_still:
-                    self._consumer.resume([self._at(each)])
-            # Where reading begins late, the books say so at once: the offset before is a range
-            # without records. Else a crash before the first commit would move the beginning.
-            begins = max(0, at - 1) if position is None and start == "latest" else at
-            self._owned[each] = _Owned(begins, seen=at, acked=begins, end=after, numbering=topic.id)
+            elif each in standing.bounds:
+                self._begin(each, position, standing, start)
 
-    def _checked(
-        self, partition: int, position: Position, topic: Topic, first: int, after: int
-    ) -> int:
-        """The position, unless the topic has no longer what comes there.
-
-        Raises:
-            Renumbered: it was committed of another topic of this name.
-            Fatal: records that were never read are gone.
-        """
-        name = f"{topic.name}/{partition}"
-        if position.numbering not in {None, topic.id}:
-            raise Renumbered(
-                f"the topic {topic.name} was made anew: the books stand at {position.next:,} of "
-                f"partition {partition} of another one, and whatever that one still had is not "
-                "read. To go on with the new one from its beginning: assay stream accept-gap "
-                f"--topic {topic.name}"
-            )
-        if position.next < first:
-            raise Fatal(
-                f"{first - position.next:,} offsets of {name} were deleted before they were read: "
-                f"the books stand at {position.next:,}, and the topic begins at {first:,} now. To "
-                f"go on from there and keep the gap in the books: assay stream accept-gap --topic "
-                f"{topic.name}"
-            )
-        if position.next > after:
-            raise Renumbered(
-                f"{name} ends at {after:,}, and the books stand at {position.next:,}: the topic "
-                "was made anew or cut. To go on with what it has: assay stream accept-gap --topic "
-                f"{topic.name}"
-            )
-        return position.next
+    def _begin(
+        self, partition: int, position: Position | None, standing: Standing, start: Start
+    ) -> None:
+        """Reads a partition from its position, or where it starts if it has none."""
+        first, after = standing.bounds[partition]
+        at = first if start == "earliest" else after
+        if position is not None:
+            at = standing.checked(partition, position)
+        with translated():
+            self._consumer.incremental_unassign([self._at(partition)])
+            self._consumer.incremental_assign([self._at(partition, at)])
+            if not self._is_still:
+                self._consumer.resume([self._at(partition)])
+        # Where reading begins late, the books say so at once: the offset before is a range
+        # without records. Else a crash before the first commit would move the beginning.
+        begins = max(0, at - 1) if position is None and start == "latest" else at
+        self._owned[partition] = _Owned(
+            begins, seen=at, acked=begins, end=after, numbering=standing.topic.id
+        )
 
     def _look(self) -> None:
-        """Raises `Renumbered` where the topic has been made anew meanwhile."""
+        """Notices, now and then, that the topic has been made anew meanwhile."""
         now = time.monotonic()
         if self._topic is None or now < self._looked_at + _LOOK:
             return
-        self._looked_at = now
         try:
-            found = self._topics.named(self._reading.topic)
+            standing = self._survey.ask(0)
         except Unavailable:
+            self._looked_at = now
             return
-        if found.id != self._topic.id:
+        if standing is None:
+            return
+        self._looked_at = now
+        if standing.topic.id != self._topic.id:
             self._restart(self._owned)
 
     def _restart(self, numbers: Collection[int]) -> None:
@@ -400,6 +379,12 @@ class KafkaSource:
         gone = {str(each) for each in numbers}
         self._revoked |= gone
         self.rewind(gone)
+
+    def _await_place(self, numbers: Collection[int]) -> None:
+        """These are read from where the store stands, as soon as it and the brokers have told."""
+        self._owned.update({each: _Owned() for each in numbers})
+        self._forget(numbers)
+        self._survey.forget()
 
     def _settle_pause(self) -> None:
         """Tells the brokers of a pause that lasts, and of its end."""

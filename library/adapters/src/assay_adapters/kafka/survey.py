@@ -1,0 +1,100 @@
+"""How a topic stands, asked beside the loop that reads it."""
+
+from collections.abc import Mapping
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
+from threading import Thread
+
+from assay.domain.errors import Fatal, Renumbered
+from assay.domain.position import Position
+from assay_adapters.kafka.topics import Topic, Topics
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A topic as it stood when the brokers were asked.
+
+    Attributes:
+        topic: its id and partitions.
+        bounds: of each partition the first offset that it has, and the one after its last.
+    """
+
+    topic: Topic
+    bounds: Mapping[int, tuple[int, int]]
+
+    def checked(self, partition: int, position: Position) -> int:
+        """The offset of a position, unless the topic has no longer what comes there.
+
+        Raises:
+            Renumbered: it was committed of another topic of this name.
+            Fatal: records that were never read are gone.
+        """
+        first, after = self.bounds[partition]
+        topic, name = self.topic.name, f"{self.topic.name}/{partition}"
+        if position.numbering not in {None, self.topic.id}:
+            raise Renumbered(
+                f"the topic {topic} was made anew: the books stand at {position.next:,} of "
+                f"partition {partition} of another one, and whatever that one still had is not "
+                "read. To go on with the new one from its beginning: assay stream accept-gap "
+                f"--topic {topic}"
+            )
+        if position.next < first:
+            raise Fatal(
+                f"{first - position.next:,} offsets of {name} were deleted before they were read: "
+                f"the books stand at {position.next:,}, and the topic begins at {first:,} now. To "
+                f"go on from there and keep the gap in the books: assay stream accept-gap --topic "
+                f"{topic}"
+            )
+        if position.next > after:
+            raise Renumbered(
+                f"{name} ends at {after:,}, and the books stand at {position.next:,}: the topic "
+                "was made anew or cut. To go on with what it has: assay stream accept-gap --topic "
+                f"{topic}"
+            )
+        return position.next
+
+
+class Survey:
+    """Asks the brokers how a topic stands, one question at a time.
+
+    Where brokers are away an answer takes many seconds, in which a consumer must not lose its
+    place in the group, nor seem to hang.
+    """
+
+    def __init__(self, topics: Topics, name: str) -> None:
+        self._topics = topics
+        self._name = name
+        self._asked: Future[Standing] | None = None
+
+    def ask(self, patience: float) -> Standing | None:
+        """The answer to the question that is under way, or else to a new one.
+
+        Args:
+            patience: seconds to wait for it.
+
+        Returns:
+            None where it is not there yet.
+
+        Raises:
+            Unavailable: the brokers do not tell.
+            Fatal: there is no such topic, or settings are wrong.
+        """
+        if self._asked is None:
+            self._asked = Future()
+            # Not of a pool, whose threads the end of the process would wait for.
+            Thread(target=self._answer, args=(self._asked,), name="survey", daemon=True).start()
+        if not wait([self._asked], patience).done:
+            return None
+        answer, self._asked = self._asked, None
+        return answer.result()
+
+    def forget(self) -> None:
+        """What is under way does not count any more, since it may tell of a time before."""
+        self._asked = None
+
+    def _answer(self, asked: Future[Standing]) -> None:
+        try:
+            topic = self._topics.named(self._name)
+            asked.set_result(Standing(topic, self._topics.bounds(topic)))
+        except BaseException as error:  # noqa: BLE001 - raised again where it was asked
+            asked.set_exception(error)
