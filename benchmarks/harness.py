@@ -1,20 +1,28 @@
 """What all benchmarks share: servers of their own, and the check of what came of the work."""
 
+import signal
+import sys
 import tempfile
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import psutil
 import psycopg
+import typer
+from measure import CommandFailed
 from rich.console import Console
 from sample import CHECKSUM, Sample
 
-from assay_local import Local, servers
+from assay_local import Local, LocalError, servers
 
 Way = Literal["assay", "plain"]
+
+ASSAY: Final = str(Path(sys.executable).with_name("assay"))
 
 # Counts per door, and a sum over all predictions, which every way has to agree on.
 _RESULT: Final = """
@@ -26,6 +34,12 @@ _RESULT: Final = """
 _LEDGER: Final = "SELECT sum(read), sum(classified), sum(rejected), sum(duplicate) FROM ledger"
 
 console: Final = Console(stderr=True, highlight=False)
+
+
+def alone(function: Callable[..., Sample], *arguments: Any) -> Sample:
+    """Makes a sample in a process of its own: what is measured starts with the memory of this."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
 
 
 class WrongResult(Exception):
@@ -46,6 +60,20 @@ class Bench:
         """The servers' processes."""
         found = {each: getattr(self.local, each).process for each in self.names}
         return {name: process for name, process in found.items() if process is not None}
+
+
+@contextmanager
+def ended_in_words() -> Generator[None]:
+    """Says why a benchmark ends early; SIGTERM ends all that was started, too."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except (CommandFailed, LocalError, WrongResult) as error:
+        console.print(f"[bold red]error:[/] {error}")
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        console.print("interrupted; the servers are stopped")
+        raise typer.Exit(130) from None
 
 
 @contextmanager

@@ -2,16 +2,13 @@
 
 import json
 import os
-import signal
 import subprocess
-import sys
 import threading
 import time
 import urllib.request
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Annotated, Final
 
 import numpy as np
@@ -19,16 +16,15 @@ import psycopg
 import typer
 from confluent_kafka import KafkaError, Message, Producer
 from figures import about
-from harness import Bench, WrongResult, console, started
+from harness import ASSAY, Bench, WrongResult, console, ended_in_words, started
 from measure import CommandFailed, run
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from stream import SERVERS, make_topic
 
-from assay_local import LocalError, databases
+from assay_local import databases
 
-_ASSAY: Final = str(Path(sys.executable).with_name("assay"))
 _LOOK: Final = 0.005  # seconds between two looks at the positions: how exact a figure is
 _TURN: Final = 0.01  # seconds between two handfuls of records
 _DESCRIPTIONS: Final = 2_000
@@ -57,17 +53,9 @@ def latency(
     Servers of its own, one consumer, a topic of three partitions. The positions in PostgreSQL,
     which move in the same transaction as the rows, are looked at every 5 ms.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends all that was started, too
-    try:
-        with started(*SERVERS, keep=False) as bench:
-            found = _measured(bench, rate, seconds)
-            settings = about(bench.local, "ascending")
-    except (CommandFailed, LocalError, WrongResult) as error:
-        console.print(f"[bold red]error:[/] {error}")
-        raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        console.print("interrupted; the servers are stopped")
-        raise typer.Exit(130) from None
+    with ended_in_words(), started(*SERVERS, keep=False) as bench:
+        found = _measured(bench, rate, seconds)
+        settings = about(bench.local, "ascending")
     if as_json:
         print(json.dumps({"about": settings, **asdict(found)}))
         return
@@ -82,7 +70,7 @@ def latency(
 @contextmanager
 def _consuming(environment: dict[str, str], topic: str) -> Generator[None]:
     process = subprocess.Popen(  # noqa: S603 - our own command
-        [_ASSAY, "stream", "consume", "--topic", topic],
+        [ASSAY, "stream", "consume", "--topic", topic],
         env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -99,7 +87,7 @@ def _measured(bench: Bench, rate: int, seconds: int) -> Latency:
     local = bench.local
     url = databases.create(local.postgres.url, "latency")
     environment = {**os.environ, **local.settings, "ASSAY_POSTGRES__URL": url}
-    run([_ASSAY, "migrate"], environment, {})
+    run([ASSAY, "migrate"], environment, {})
     topic = make_topic(bench)
     with _consuming(environment, topic), psycopg.connect(url, autocommit=True) as connection:
         _wait_until_assigned(connection)

@@ -21,9 +21,9 @@ from assay_local.pytest_plugin import S3Settings
 @pytest.fixture(scope="session")
 def template(local: Local) -> str:
     """The name of a migrated database, to make others from."""
-    url = databases.create(local.postgres.url, "flow_template")
-    migrate(PostgresConfig(url=SecretStr(url)))
-    return "flow_template"
+    name = f"flow_template_{os.urandom(4).hex()}"  # other sessions may share the server
+    migrate(PostgresConfig(url=SecretStr(databases.create(local.postgres.url, name))))
+    return name
 
 
 @contextmanager
