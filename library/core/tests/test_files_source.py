@@ -155,7 +155,7 @@ def _written(text: str, *, quoted: bool) -> bytes:
     return ('"' + text.replace('"', '""') + '"' if quoted else text).encode()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     texts=st.lists(st.text('aA";éß \x1f', min_size=1), min_size=2, max_size=5, unique=True),
     quotes=st.randoms(use_true_random=False),

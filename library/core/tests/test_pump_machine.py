@@ -259,7 +259,7 @@ class TwoOwners(RuleBasedStateMachine):
 
 
 TestTwoOwners = TwoOwners.TestCase
-TestTwoOwners.settings = settings(max_examples=80, stateful_step_count=60, deadline=None)
+TestTwoOwners.settings = settings(max_examples=80, stateful_step_count=60)
 
 
 class LosingSource(MemorySource):
@@ -291,7 +291,6 @@ def test_a_source_that_breaks_its_word_is_noticed(broken: type[MemorySource]) ->
     generate = settings(
         max_examples=60,
         stateful_step_count=40,
-        deadline=None,
         phases=[Phase.generate],
         derandomize=True,  # whether it is seen in so few examples is not left to luck
         database=None,

@@ -236,4 +236,4 @@ class Redrives(RuleBasedStateMachine):
 
 
 TestRedrives = Redrives.TestCase
-TestRedrives.settings = settings(max_examples=40, stateful_step_count=50, deadline=None)
+TestRedrives.settings = settings(max_examples=40, stateful_step_count=50)

@@ -97,7 +97,7 @@ def in_json(row: Row) -> Any:
 
 
 @given(st.lists(ROWS | NEARLY_GOOD, min_size=1, max_size=12))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_frames_and_json_agree(rows: list[Row]) -> None:
     """The same record gets the same verdict, code, field and values from both."""
     assert in_frame(rows) == [in_json(row) for row in rows]

@@ -161,7 +161,7 @@ def damaged(draw: st.DrawFn) -> bytes:
 
 
 @given(st.lists(objects() | damaged(), min_size=1, max_size=4), st.integers(1, 3))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_both_ways_agree_with_the_model(raws: list[bytes], times: int) -> None:
     """By shape or one by one: verdict, code, field, message and values are the model's."""
     expected = [by_the_model(raw) for raw in raws]
@@ -171,7 +171,7 @@ def test_both_ways_agree_with_the_model(raws: list[bytes], times: int) -> None:
 
 
 @given(st.dictionaries(st.sampled_from([*COLUMNS, "note"]), TOKENS, min_size=1), objects())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_usual_shape_takes_no_unusual_value(values: dict[str, str], raw: bytes) -> None:
     """Once a shape is known, any other value in its places leads where the model leads."""
     usual = {name: plain.dumps(value) for name, value in (GOOD | {"note": "n"}).items()}
@@ -185,7 +185,6 @@ def test_a_usual_shape_takes_no_unusual_value(values: dict[str, str], raw: bytes
 
 
 @given(st.lists(transactions(), min_size=2, max_size=5))
-@settings(deadline=None)
 def test_what_we_write_is_read_by_shape(rows: list[dict[str, Any]]) -> None:
     """The objects that producers write come back as they were; one by one only the first."""
     frame = pl.DataFrame([{name: row[name] for name in COLUMNS} for row in rows])
@@ -199,7 +198,6 @@ def test_what_we_write_is_read_by_shape(rows: list[dict[str, Any]]) -> None:
 
 
 @given(texts(20), st.booleans())
-@settings(deadline=None)
 def test_escapes_are_read_by_shape(text: str, ascii_only: bool) -> None:  # noqa: FBT001 - drawn
     """However a serialiser escapes it, a text is what it was."""
     raw = written(GOOD | {"merchant": text}, ensure_ascii=ascii_only)

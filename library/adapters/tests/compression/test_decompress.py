@@ -40,7 +40,7 @@ def readable(name: str, data: bytes) -> bytes:
     parts=st.lists(st.binary(max_size=3_000), min_size=1, max_size=5),
     size=st.integers(1, 5_000),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_members_in_a_row_are_one_content(suffix: str, parts: list[bytes], size: int) -> None:
     """However the file is cut into blocks, empty members included."""
     data = b"".join(map(COMPRESS[suffix], parts))

@@ -44,7 +44,6 @@ def _rounded(confidence: float) -> Decimal:
 
 @settings(
     max_examples=60,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(rows=st.lists(transactions(), min_size=1, unique_by=lambda row: row["transaction_id"]))
