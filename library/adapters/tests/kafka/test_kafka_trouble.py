@@ -119,6 +119,26 @@ def test_markers_and_aborted_messages_are_no_gaps(
     assert [each.first for each in ranges] == [0, *(each.next for each in ranges[:-1])]
 
 
+def test_an_open_transaction_is_no_lag(
+    make_source: Callable[..., KafkaSource], admin: Any, kafka_servers: str
+) -> None:
+    """What it holds back cannot be read yet; the end before it is told once, with the messages."""
+    topic = made(admin)
+    put(kafka_servers, topic, b"1", b"2")
+    producer = Producer({"bootstrap.servers": kafka_servers, "transactional.id": topic})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.produce(topic, b"3", partition=0)
+    assert producer.flush(30) == 0
+    put(kafka_servers, topic, b"4")
+    source = make_source(topic, tick=0.5)
+    stands: dict[Partition, Position] = {}
+    assert values(read(source, None, stands)) == [b"1", b"2"]
+    producer.commit_transaction(30)
+    rest = read(source, lambda: stands["0"].next >= 5 and is_read(source), stands)
+    assert values(rest) == [b"3", b"4"]
+
+
 @pytest.mark.chaos  # the broker compacts when it likes
 def test_compacted_offsets_are_no_gaps(
     make_source: Callable[..., KafkaSource], admin: Any, kafka_servers: str
