@@ -1,6 +1,7 @@
 """Where reading begins: late where that is asked for, and never later because of a restart."""
 
 import json
+import signal
 from typing import Any
 
 import pytest
@@ -39,8 +40,9 @@ def test_partitions_that_are_added_are_read_from_their_beginning(
     """A topic that grows under a consumer: what is new began after the reading did."""
     stream.topic.put(numbered(30))
     properties = {"topic.metadata.refresh.interval.ms": "500", "heartbeat.interval.ms": "300"}
-    stream.start("--from", start, ASSAY_KAFKA__PROPERTIES=json.dumps(properties))
+    runner = stream.start("--from", start, ASSAY_KAFKA__PROPERTIES=json.dumps(properties))
     stream.wait_done()
+    runner.signal(signal.SIGSTOP)  # it sees them when there is something in them
     admin: Any = AdminClient({"bootstrap.servers": stream.topic.servers})  # its stubs are partial
     name = stream.topic.name
     admin.create_partitions([NewPartitions(name, PARTITIONS + 2)])[name].result(30)
@@ -48,6 +50,7 @@ def test_partitions_that_are_added_are_read_from_their_beginning(
     stream.topic.logs |= {"3": [], "4": []}
     records = numbered(60)[30:]
     stream.topic.put([Record(3 + number % 2, *each[1:]) for number, each in enumerate(records)])
+    runner.signal(signal.SIGCONT)
     stream.finish()
     read = 60 if start == "earliest" else 30
     assert stream.system.query("SELECT count(*) FROM transactions") == [(read,)]
