@@ -196,8 +196,10 @@ def test_records_deleted_under_a_reader_stop_it(
     read(source, lambda: bool(stands), stands)
     at = TopicPartition(topic, 0, 2_990)
     admin.delete_records([at])[at].result(30)
+    happened: list[object] = []
     with pytest.raises(Fatal, match="were deleted before they were read"):
-        read(source, lambda: stands["0"].next >= 2_990, stands)
+        happened.extend(source.events(lambda _: stands))
+    assert Revoked(frozenset("0")) in happened  # what is under way of it is void
 
 
 @pytest.mark.parametrize("records", [2, 20], ids=["fewer", "more"])
@@ -524,6 +526,61 @@ def test_two_consumers_begin_late_together(
     stands: dict[Partition, Position] = {}
     chunks = [chunk for each in both for chunk in read(each, None, stands)]
     assert values(chunks) == []
+
+
+def test_what_is_under_way_counts_as_lag(
+    make_source: Callable[..., KafkaSource], admin: Any, kafka_servers: str, watched: list[Any]
+) -> None:
+    """Until it is acked, though the end is reached, and so does what came after the end."""
+    topic = made(admin)
+    put(kafka_servers, topic, *[b"x"] * 3)
+    source = make_source(topic, chunk_records=3)
+    events = source.events(nowhere)
+    chunk = next(event for event in events if isinstance(event, Chunk))
+    until = time.monotonic() + 0.3
+    while time.monotonic() < until:
+        assert next(events) == Idle()
+    assert source.lags() == {"0": 3}
+    source.ack({each.partition: each.position for each in chunk.ranges})
+    assert source.lags() == {"0": 0}
+    source.pause(on=True)
+    put(kafka_servers, topic, *[b"x"] * 5)
+    while Watched.had[0] < 6:
+        next(events)
+    assert source.lags() == {"0": 5}
+    assert len(watched) == 1
+
+
+def test_closing_drains_nothing(
+    make_source: Callable[..., KafkaSource], admin: Any, kafka_servers: str
+) -> None:
+    """Whoever closes has come to an end with what was handed out."""
+    topic = made(admin)
+    put(kafka_servers, topic, b"x")
+    source = make_source(topic)
+    drained: list[Collection[Partition]] = []
+    events = source.events(nowhere, drained.append)
+    while not isinstance(next(events), Chunk):
+        pass
+    source.close()
+    assert drained == []
+
+
+def test_a_chunk_that_is_not_full_lingers(
+    make_source: Callable[..., KafkaSource], admin: Any, kafka_servers: str, watched: list[Any]
+) -> None:
+    """It is cut by its size before its time has come."""
+    topic = made(admin)
+    put(kafka_servers, topic, *[b"x"] * 2)
+    source = make_source(topic, chunk_records=3, linger=60)
+    held(source, 2)
+    source.pause(on=False)
+    events = source.events(nowhere)
+    assert [next(events) for _ in range(5)] == [Idle()] * 5
+    put(kafka_servers, topic, b"x")
+    chunk = next(event for event in events if isinstance(event, Chunk))
+    assert chunk.records.height == Watched.had[0] == 3
+    assert len(watched) == 1
 
 
 def test_a_lower_position_is_no_news(
