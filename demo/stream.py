@@ -59,15 +59,18 @@ def _consume(environment: Mapping[str, str], local: Local, connection: psycopg.C
     console.print("\n2. Two consumers share three partitions. Some records are broken.")
     for each in (_CONSUMER, *_PRODUCERS):
         _say_run("  ", *each)
-    with running(environment, _CONSUMER, _CONSUMER, *_PRODUCERS) as started:
-        consumers, producers = started[:2], started[2:]
-        with console.status("Waiting until both have read something …"):
-            _wait("both consumers have committed", started, lambda: _both_commit(connection))
-        _outage(environment, local, connection, started)
-        with console.status("Waiting until the producers are done and all is read …"):
-            sent = [each.summary(_PATIENCE) for each in producers]
-            produced = sum(each["delivered"] for each in sent)
-            _wait("all is read", started, lambda: _read(connection) >= produced)
+    with running(environment, _CONSUMER, _CONSUMER) as consumers:
+        # Who begins late finds nothing left to read.
+        with console.status("Waiting until both have their share of the partitions …"):
+            _wait("both consumers have partitions", consumers, lambda: _both_share(connection))
+        with running(environment, *_PRODUCERS) as producers:
+            with console.status("Waiting until both have read something …"):
+                _wait("both consumers have committed", consumers, lambda: _both_commit(connection))
+            _outage(environment, local, connection, consumers)
+            with console.status("Waiting until the producers are done and all is read …"):
+                sent = [each.summary(_PATIENCE) for each in producers]
+                produced = sum(each["delivered"] for each in sent)
+                _wait("all is read", consumers, lambda: _read(connection) >= produced)
         console.print("   SIGTERM ends the consumers.")
         done = [each.stop() for each in consumers]
     console.print(f"\n   {produced:,} messages were put on the topic.")
@@ -90,6 +93,12 @@ def _read(connection: psycopg.Connection) -> int:
     return number
 
 
+def _both_share(connection: psycopg.Connection) -> bool:
+    """Whether two consumers say that partitions are theirs."""
+    urls = _status_urls(connection)
+    return len(urls) == 2 and all(_facts(url).get("partitions") for url in urls)  # noqa: PLR2004 - both
+
+
 def _both_commit(connection: psycopg.Connection) -> bool:
     """Whether two consumers have committed something."""
     (number,) = _one(
@@ -103,46 +112,53 @@ def _outage(
     environment: Mapping[str, str],
     local: Local,
     connection: psycopg.Connection,
-    started: list[Started],
+    consumers: list[Started],
 ) -> None:
-    urls = [
-        url
-        for (url,) in connection.execute(
-            "SELECT status_url FROM runs WHERE kind = 'stream' AND ended_at IS NULL"
-        )
-    ]
+    urls = _status_urls(connection)
     console.print(f"\n3. The model API goes away for {OUTAGE} seconds.")
     began = time.monotonic()
     local.api.stop()
-    _wait("both breakers are open", started, lambda: all(_waits(url) for url in urls))
+    _wait("both breakers are open", consumers, lambda: all(_waits(url) for url in urls))
     console.print("   Both consumers hold back and keep their places in the group:\n")
     _say_run("  ", "top", "--once")
     assay(environment, "top", "--once", show=True)
     time.sleep(max(0.0, began + OUTAGE - time.monotonic()))
     local.api.start()
-    _wait("both breakers are closed", started, lambda: not any(_waits(url) for url in urls))
+    _wait("both breakers are closed", consumers, lambda: not any(_waits(url) for url in urls))
     seconds = time.monotonic() - began
     console.print(f"\n   After {seconds:.1f} s it is back, and both go on by themselves.")
 
 
+def _status_urls(connection: psycopg.Connection) -> list[str]:
+    """Where consumers tell how they get on."""
+    found = connection.execute(
+        "SELECT status_url FROM runs WHERE kind = 'stream' AND ended_at IS NULL"
+    )
+    return [url for (url,) in found]
+
+
 def _waits(url: str) -> bool:
     """Whether a consumer says that it waits for the model."""
+    return "classifier" in _facts(url)["away"]
+
+
+def _facts(url: str) -> dict[str, Any]:
+    """What a consumer says of itself."""
     try:
         with urllib.request.urlopen(f"{url}/health/ready", timeout=2) as answer:  # noqa: S310 - ours
-            facts = json.load(answer)
+            return json.load(answer)
     except HTTPError as not_ready:
         with not_ready:
-            facts = json.load(not_ready)
+            return json.load(not_ready)
     except (URLError, TimeoutError) as error:
         raise DemoFailed(f"{url} does not answer: {type(error).__name__}") from None
-    return "classifier" in facts["away"]
 
 
-def _wait(what: str, started: list[Started], holds: Callable[[], bool]) -> None:
-    """Waits until it is so; the consumers, which come first, must not end meanwhile."""
+def _wait(what: str, consumers: list[Started], holds: Callable[[], bool]) -> None:
+    """Waits until it is so; the consumers must not end meanwhile."""
     until = time.monotonic() + _PATIENCE
     while not holds():
-        require(not any(each.has_ended for each in started[:2]), f"a consumer ended before {what}")
+        require(not any(each.has_ended for each in consumers), f"a consumer ended before {what}")
         require(time.monotonic() < until, f"not so after {_PATIENCE} s: {what}")
         time.sleep(0.1)
 

@@ -76,6 +76,15 @@ def load(count: int, *, seed: int = 1, faults: float = 0.06) -> list[Record]:
     return records
 
 
+def numbered(count: int) -> list[Record]:
+    """Sound records whose ids end in their number."""
+    text = (
+        '{{"transaction_id":"t-{0}","description":"COFFEE {0}","amount":"1.00","currency":"EUR",'
+        '"timestamp":"2024-01-02T10:00:00Z","operation_type":"payment","side":"debit"}}'
+    )
+    return [Record(number % 3, None, text.format(number).encode()) for number in range(count)]
+
+
 @dataclass
 class Topic:
     """A topic, and what was put there."""

@@ -7,7 +7,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
-from chaos.driver import Books, Record, Stream, Topic, load, prove, wait_for
+import pytest
+from chaos.driver import (
+    PARTITIONS,
+    Books,
+    Record,
+    Runner,
+    Stream,
+    Topic,
+    codes,
+    load,
+    numbered,
+    prove,
+    wait_for,
+)
+from confluent_kafka import Producer
 
 from assay_local import topics
 
@@ -67,14 +81,82 @@ def test_a_loop_that_hangs_is_not_alive(stream: Stream) -> None:
     stream.finish()
 
 
+def is_alive_for(runner: Runner, seconds: float) -> bool:
+    """Whether it says that it is alive, whenever it is asked meanwhile."""
+    until = time.monotonic() + seconds
+    alive: set[int] = set()
+    while time.monotonic() < until:
+        alive.add(runner.asks("/health/live")[0])
+        time.sleep(0.1)
+    return alive == {200}
+
+
 def test_nothing_to_do_is_alive(stream: Stream) -> None:
     """An empty topic is no halt."""
     runner = stream.start(ASSAY_STREAM__STALL="1.2")
     wait_for(lambda: runner.asks("/health/ready")[0] == 200)
-    until = time.monotonic() + 3
-    while time.monotonic() < until:
-        assert runner.asks("/health/live")[0] == 200
-        time.sleep(0.1)
+    assert is_alive_for(runner, 3)
+
+
+def opened(topic: Topic, records: list[Record]) -> Producer:
+    """A producer whose transaction with these records is open; they are on the topic."""
+    producer = Producer({"bootstrap.servers": topic.servers, "transactional.id": topic.name})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    for each in records:
+        producer.produce(topic.name, each.value, each.key, each.partition)
+    assert producer.flush(30) == 0
+    return producer
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        pytest.param(0, id="from the beginning", marks=pytest.mark.chaos),
+        pytest.param(30, id="after records"),
+    ],
+)
+def test_an_open_transaction_is_no_halt(stream: Stream, before: int) -> None:
+    """Longer open than the stall: nothing can be read, and nothing is late; then it is read."""
+    records = numbered(before + 60)
+    stream.topic.put(records[:before])
+    producer = opened(stream.topic, records[before : before + 30])
+    runner = stream.start(ASSAY_STREAM__STALL="1.2")
+
+    def lag() -> int | None:
+        return json.loads(runner.asks("/health/ready")[1]).get("lag")
+
+    wait_for(lambda: lag() == 0)
+    # Records of others that come after it cannot be read either.
+    stream.topic.put(records[before + 30 :])
+    assert is_alive_for(runner, 2)
+    assert stream.read() == before
+    producer.commit_transaction(30)
+    stream.wait_read(before + 60)
+    wait_for(lambda: lag() == 0)
+
+
+def test_it_ends_by_itself_once_all_is_committed(stream: Stream) -> None:
+    """With 0 and all in the books, whatever is on the topic; what cannot be read yet, later."""
+
+    def read(records: int) -> None:
+        runner = stream.start("--until-idle", "0")
+        assert runner.end(seconds=30) == 0, runner.log
+        assert runner.summary["status"] == "stopped"
+        assert runner.summary["read"] == records
+
+    read(0)
+    stream.topic.put([Record(number % PARTITIONS, b"key", None) for number in range(300)])
+    read(300)
+    assert codes(stream.system) == {"empty_record": 300}
+    records = numbered(2_030)
+    stream.topic.put(records[:2_000])
+    producer = opened(stream.topic, records[2_000:])
+    read(2_000)
+    producer.commit_transaction(30)
+    read(30)
+    assert stream.system.query("SELECT count(*) FROM transactions") == [(2_030,)]
+    assert stream.system.quick("reconcile", "--json").exit_code == 0
 
 
 def test_the_lag_reaches_nothing(stream: Stream) -> None:

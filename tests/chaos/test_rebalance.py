@@ -102,3 +102,20 @@ def test_a_zombie_in_the_middle_of_a_commit_holds_nobody_up(
     zombie.signal(signal.SIGCONT)
     stream.finish()
     prove(stream, undisturbed(records))
+
+
+def test_two_consumers_of_one_instance_id(
+    stream: Stream, undisturbed: Callable[[list[Record]], Books]
+) -> None:
+    """The older one says why and ends with 78; the other goes on, nothing is lost or doubled."""
+    records = load(6_000)
+    stream.topic.put(records)
+    older = stream.start("--instance-id", "one")
+    stream.wait_read(1)
+    stream.start("--instance-id", "one")
+    assert older.end(seconds=30) == 78
+    assert "group instance id" in older.log
+    assert older.summary["status"] == "failed"
+    stream.runners.remove(older)
+    stream.finish()
+    prove(stream, undisturbed(records))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from chaos.driver import Books, Record, Stream, Topic, codes, load, prove, wait_for
+from chaos.driver import Books, Record, Stream, Topic, codes, load, numbered, prove, wait_for
 from confluent_kafka.admin import AdminClient
 from impostor import Answer, Impostor, Reply, answers, impostor
 
@@ -78,15 +78,6 @@ def model(stream: Stream) -> object:
     with impostor() as server:
         stream.system.environment["ASSAY_API__URL"] = server.url
         yield server
-
-
-def numbered(count: int) -> list[Record]:
-    """Sound records whose ids end in their number."""
-    text = (
-        '{{"transaction_id":"t-{0}","description":"COFFEE {0}","amount":"1.00","currency":"EUR",'
-        '"timestamp":"2024-01-02T10:00:00Z","operation_type":"payment","side":"debit"}}'
-    )
-    return [Record(number % 3, None, text.format(number).encode()) for number in range(count)]
 
 
 def test_a_model_that_trips_over_one_record(stream: Stream, model: Impostor) -> None:

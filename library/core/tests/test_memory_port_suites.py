@@ -1,6 +1,6 @@
 """The guarantees of the ports, on the adapters in memory."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from itertools import repeat
@@ -27,7 +27,7 @@ from assay.testing.letters import LettersSuite, MakeLetters
 from assay.testing.meter import MeterSuite
 from assay.testing.objects import ObjectsSuite
 from assay.testing.selection import MakeSelection, SelectionSuite
-from assay.testing.source import MakeSource, SourceSuite
+from assay.testing.source import MakeSource, SharedSourceSuite
 from assay.testing.store import StoreSuite
 
 
@@ -114,7 +114,7 @@ class TestMemoryMeter(MeterSuite):
         return meter.value(metric, **labels)
 
 
-class TestMemorySource(SourceSuite):
+class TestMemorySource(SharedSourceSuite):
     @pytest.fixture
     def make_source(self) -> MakeSource:
         def make(logs: Mapping[str, Sequence[bytes]]) -> tuple[Source, dict[str, Partition]]:
@@ -124,3 +124,15 @@ class TestMemorySource(SourceSuite):
             return MemorySource(copied, owned=set(copied)), {name: name for name in logs}
 
         return make
+
+    def ask_back(self, source: Source) -> None:
+        memory = _memory_source(source)
+        memory.ask_back(sorted(memory.owned)[:1])
+
+    def owned(self, source: Source) -> Collection[Partition]:
+        return _memory_source(source).owned
+
+
+def _memory_source(source: Source) -> MemorySource:
+    assert isinstance(source, MemorySource)
+    return source

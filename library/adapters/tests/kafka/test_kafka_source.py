@@ -2,8 +2,9 @@
 
 import secrets
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 
 import pytest
 from confluent_kafka import Producer
@@ -12,7 +13,7 @@ from assay.domain.chunk import Chunk
 from assay.domain.errors import Fatal, Unavailable
 from assay.domain.position import Partition, Positions
 from assay.ports.source import Source
-from assay.testing.source import MakeSource, SourceSuite
+from assay.testing.source import MakeSource, SharedSourceSuite
 from assay_adapters.kafka.config import KafkaConfig
 from assay_adapters.kafka.source import KafkaSource, Reading
 from assay_adapters.kafka.topics import Topics
@@ -22,46 +23,52 @@ def away(_: Sequence[Partition]) -> Positions:
     raise Unavailable("away")
 
 
+def kafka_source(source: Source) -> KafkaSource:
+    assert isinstance(source, KafkaSource)
+    return source
+
+
 @pytest.fixture
 def kafka(kafka_servers: str) -> KafkaConfig:
-    return KafkaConfig(bootstrap_servers=kafka_servers)
+    return KafkaConfig(bootstrap_servers=kafka_servers, properties={"heartbeat.interval.ms": "200"})
 
 
 @pytest.fixture
-def joined(kafka: KafkaConfig) -> Iterator[Callable[..., KafkaSource]]:
-    """Makes sources that have been given their partitions, of groups of their own."""
+def open_sources() -> Iterator[ExitStack]:
+    """Those that are closed with the test, the last one first."""
     with ExitStack() as stack:
-
-        def make(topic: str, group: str | None = None) -> KafkaSource:
-            source = KafkaSource(
-                kafka,
-                Reading(
-                    topic,
-                    group or f"group-{secrets.token_hex(4)}",
-                    chunk_records=3,
-                    linger=0.01,
-                    tick=0.05,
-                ),
-            )
-            stack.callback(source.close)
-            events = source.events(away)
-            while not source.assigned:
-                next(events)
-            return source
-
-        yield make
+        yield stack
 
 
-class TestKafkaSource(SourceSuite):
+@pytest.fixture
+def opened(kafka: KafkaConfig, open_sources: ExitStack) -> Callable[[Reading], KafkaSource]:
+    """Makes sources."""
+
+    def make(reading: Reading) -> KafkaSource:
+        return open_sources.enter_context(closing(KafkaSource(kafka, reading)))
+
+    return make
+
+
+class TestKafkaSource(SharedSourceSuite):
     patience = 60  # a busy broker lets one wait
+    join: Callable[[], KafkaSource]
 
     def is_drained(self, source: Source) -> bool:
-        assert isinstance(source, KafkaSource)
-        lags = source.lags()
-        return len(lags) == len(source.assigned) and not any(lags.values())
+        lags = kafka_source(source).lags()
+        return len(lags) == len(self.owned(source)) and not any(lags.values())
+
+    def owned(self, source: Source) -> Collection[Partition]:
+        return kafka_source(source).assigned
+
+    def ask_back(self, source: Source) -> None:  # noqa: ARG002 - there is one
+        """Another member joins the group."""
+        next(self.join().events(away))
 
     @pytest.fixture
-    def make_source(self, kafka: KafkaConfig, joined: Callable[..., KafkaSource]) -> MakeSource:
+    def make_source(
+        self, kafka: KafkaConfig, opened: Callable[[Reading], KafkaSource]
+    ) -> MakeSource:
         def make(logs: Mapping[str, Sequence[bytes]]) -> tuple[KafkaSource, dict[str, Partition]]:
             topic = f"test-{secrets.token_hex(8)}"
             Topics(kafka).make(topic, partitions=len(logs), replication=None)
@@ -72,7 +79,14 @@ class TestKafkaSource(SourceSuite):
                 for each in log:
                     producer.produce(topic, each, partition=number)
             assert producer.flush(10) == 0
-            return joined(topic), names
+            group = f"group-{secrets.token_hex(4)}"
+            reading = Reading(topic, group, chunk_records=3, linger=0.01, tick=0.05)
+            self.join = partial(opened, reading)
+            source = self.join()
+            events = source.events(away)
+            while not source.assigned:
+                next(events)
+            return source, names
 
         return make
 

@@ -453,6 +453,12 @@ class KafkaSource:
         told = [(each, error) for each in messages if (error := each.error()) is not None]
         for message, error in told:
             self._heed(message, error)
+        # What came last says whether it is the end: one call may bring messages and the end after
+        # them, which is not told again, or an end and messages that have come since.
+        for number, last in {each.partition(): each for each in messages}.items():
+            owned = None if number is None else self._owned.get(number)
+            if owned is not None and owned.is_placed:
+                owned.is_at_end = _is_end(last)
         # A call may bring messages of a partition that is lost before it returns.
         has_lost, self._has_lost = self._has_lost, False
         if told or has_lost or not all(each.is_placed for each in self._owned.values()):
@@ -460,9 +466,6 @@ class KafkaSource:
             messages = [
                 each for each in messages if each.error() is None and each.partition() in read
             ]
-        for number in {each.partition() for each in messages}:
-            if number is not None and number in self._owned:
-                self._owned[number].is_at_end = False
         held = self._held
         if messages and not held.messages:
             held.since = time.monotonic()
@@ -472,10 +475,9 @@ class KafkaSource:
     def _heed(self, message: Message, error: KafkaError) -> None:
         number = message.partition()
         owned = None if number is None else self._owned.get(number)
-        if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own name
+        if _is_end(message):
             if owned is not None and owned.is_placed:
                 owned.seen = max(owned.seen, message.offset() or 0)
-                owned.is_at_end = True
         elif error.code() in _GONE and number is not None:
             # Placed anew, the topic's bounds say what has become of it.
             self._restart({number})
@@ -515,6 +517,12 @@ class KafkaSource:
 
     def _at(self, partition: int, offset: int = OFFSET_INVALID) -> TopicPartition:
         return TopicPartition(self._reading.topic, partition, offset)
+
+
+def _is_end(message: Message) -> bool:
+    """Whether it says that a partition's end is reached."""
+    error = message.error()
+    return error is not None and error.code() == KafkaError._PARTITION_EOF  # noqa: SLF001 - librdkafka's own name
 
 
 def _size(message: Message) -> int:

@@ -60,8 +60,10 @@ class MemorySource:
             self.faults.at("events")
             if self._asked_back:
                 given, self._asked_back = self._asked_back & self.owned, set()
-                drain(given)
-                self.revoke(given)
+                try:
+                    drain(given)
+                finally:
+                    self.revoke(given)
             if self._revoked:
                 gone, self._revoked = frozenset(self._revoked), set()
                 yield Revoked(gone)

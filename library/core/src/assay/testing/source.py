@@ -1,12 +1,13 @@
 """What every source guarantees, as tests: a subclass says how to make one of given records."""
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import pytest
 
-from assay.domain.chunk import Chunk, Idle
-from assay.domain.errors import Unavailable
+from assay.domain.chunk import Chunk, Idle, Revoked
+from assay.domain.errors import RejectLimitExceeded, Unavailable
 from assay.domain.position import Partition, Position, Positions
 from assay.ports.source import AskPositions, Source
 
@@ -107,11 +108,7 @@ class SourceSuite:
         source, names = make_source({"a": _words("a", 9), "b": _words("b", 9)})
         stand: dict[Partition, Position] = {}
         events = source.events(lambda _: stand)
-        chunks: list[Chunk] = []
-        while {each.partition for chunk in chunks for each in chunk.ranges} != set(names.values()):
-            event = next(events)
-            if isinstance(event, Chunk):
-                chunks.append(event)
+        chunks = _until_all_begun(events, names.values())
         stand[names["a"]] = Position(1)
         source.rewind([names["a"]])
         again = self._drain(source, lambda _: stand)
@@ -141,6 +138,98 @@ class SourceSuite:
         source.rewind(["somebody else's"])
         chunks = self._drain(source, _nowhere)
         assert _records(chunks, names["a"]) == list(enumerate(_words("a", 3)))
+
+
+class SharedSourceSuite(SourceSuite):
+    """The same for sources that may be asked to give partitions up.
+
+    Override `ask_back` and `owned` too.
+    """
+
+    def ask_back(self, source: Source) -> None:
+        """Has others ask for some of its partitions, one at least and not all."""
+        raise NotImplementedError
+
+    def owned(self, source: Source) -> Collection[Partition]:
+        """What it owns just now."""
+        raise NotImplementedError
+
+    def test_drains_what_it_gives_up_while_it_still_owns_it(self, make_source: MakeSource) -> None:
+        """What is committed in there is acked, may be rewound, and comes as revoked after that."""
+        logs = {"a": _words("a", 9), "b": _words("b", 9)}
+        source, names = make_source(logs)
+        stand: dict[Partition, Position] = {}
+        handed: dict[Partition, Position] = {}
+        drained: list[Partition] = []
+
+        def drain(partitions: Collection[Partition]) -> None:
+            drained.extend(partitions)
+            assert set(self.owned(source)) == set(names.values())
+            committed = {each: handed[each] for each in partitions}
+            stand.update(committed)
+            source.ack(committed)
+            source.rewind(partitions)
+            source.ack(committed)
+
+        events = source.events(lambda _: stand, drain)
+        chunks = _until_all_begun(events, names.values())
+        for chunk in chunks:
+            handed |= {each.partition: each.position for each in chunk.ranges}
+        self.ask_back(source)
+        revoked: frozenset[Partition] = frozenset()
+        while not revoked:
+            match next(events):
+                case Revoked(partitions):
+                    revoked = partitions
+                case Chunk() as chunk:
+                    chunks.append(chunk)
+                    handed |= {each.partition: each.position for each in chunk.ranges}
+                case _:
+                    pass
+        assert set(drained) == revoked
+        assert len(drained) == len(revoked)
+        assert set(self.owned(source)) == set(names.values()) - revoked
+        stand |= {each: at for each, at in handed.items() if each not in revoked}
+        source.ack({each: stand[each] for each in self.owned(source)})
+        rest = self._drain(source, lambda _: stand)
+        assert not [each for chunk in rest for each in chunk.ranges if each.partition in revoked]
+        for name, partition in names.items():
+            if partition in revoked:
+                assert stand[partition] == handed[partition]
+            else:
+                assert _records([*chunks, *rest], partition) == list(enumerate(logs[name]))
+
+    def test_what_a_drain_raises_ends_the_events(self, make_source: MakeSource) -> None:
+        """As the error that it is; the partitions are given up all the same."""
+        source, names = make_source({"a": _words("a", 9), "b": _words("b", 9)})
+        drained: list[Partition] = []
+
+        def drain(partitions: Collection[Partition]) -> None:
+            drained.extend(partitions)
+            raise RejectLimitExceeded("too many")
+
+        events = source.events(_nowhere, drain)
+        _until_all_begun(events, names.values())
+        self.ask_back(source)
+        with pytest.raises(RejectLimitExceeded, match="too many"):
+            deque(events, maxlen=0)
+        again = source.events(_nowhere, drain)
+        happened = (next(again) for _ in range(self.patience))
+        (revoked,) = (each.partitions for each in happened if isinstance(each, Revoked))
+        assert set(drained) == revoked
+        assert set(self.owned(source)) == set(names.values()) - revoked
+
+
+def _until_all_begun(
+    events: Iterator[Chunk | Revoked | Idle], partitions: Collection[Partition]
+) -> list[Chunk]:
+    """The first chunks, until something of each partition is among them; none is acked."""
+    chunks: list[Chunk] = []
+    while {each.partition for chunk in chunks for each in chunk.ranges} != set(partitions):
+        event = next(events)
+        if isinstance(event, Chunk):
+            chunks.append(event)
+    return chunks
 
 
 def _nowhere(_: Sequence[Partition]) -> Positions:
