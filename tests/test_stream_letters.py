@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 from urllib.error import HTTPError
@@ -246,7 +247,8 @@ def test_letters_reach_the_topic_and_come_back(
     assert told["__connect.errors.partition"] == "1"
     assert told["__connect.errors.offset"] == "4"
     assert (told["assay.code"], told["assay.field"]) == ("invalid_side", "side")
-    assert told["assay.id"] == f"kafka/{stream.name}-in/1@4"
+    made = told["assay.topic.id"]
+    assert told["assay.id"] == f"kafka/{stream.name}-in/1#{made}@4"
 
     stream.api.behaviour = answers
     done = stream.run(*ONCE)
@@ -277,9 +279,56 @@ def test_letters_reach_the_topic_and_come_back(
     assert other.quick(*take).exit_code == 99
     assert stream.run(*take).exit_code == 99
     assert other.quick("reconcile", "--json").exit_code == 0
-    columns = "source, partition, position, key, raw, length, code, field, attempt, run_id"
-    rows = f"SELECT {columns} FROM dead_letters ORDER BY position"  # noqa: S608 - ours
+    columns = "source, partition, topic_id, position, key, raw, length, code, field, attempt"
+    rows = f"SELECT {columns}, run_id FROM dead_letters ORDER BY position"  # noqa: S608 - ours
     assert other.query(rows) == stream.system.query(rows)
+
+
+def test_letters_keep_their_origin_when_their_topic_is_made_anew(
+    stream: Stream, make_system: Callable[[], System], tmp_path: Path
+) -> None:
+    """No import takes in again what is known of either topic; redrives close letters of both."""
+    name, lines = f"{stream.name}-in", tmp_path / "letters.jsonl"
+    export = ("dead-letters", "export", "--format", "jsonl", "--out", str(lines), "--force")
+    take = ("dead-letters", "import", "--topic", f"{stream.name}-dead")
+    put = (record("t-1"), record("t-2", currency=None), b"no json")
+    stream.make()
+    stream.put(*put)
+    assert stream.consume().summary["rejected"] == 2
+    assert stream.run(*ONCE, "--no-retry").summary["published"] == 2
+    assert stream.run(*export).exit_code == 0
+
+    admin: Any = AdminClient({"bootstrap.servers": stream.servers})  # its stubs are partial
+    admin.delete_topics([name])[name].result(30)
+    until(lambda: name not in admin.list_topics(timeout=10).topics)
+    stream.make()
+    assert stream.run("stream", "accept-gap").exit_code == 0
+    assert stream.run(*take).exit_code == stream.run(*take[:2], str(lines)).exit_code == 99
+    stream.put(*put)
+    assert stream.consume().summary["rejected"] == 2
+    assert stream.run(*ONCE, "--no-retry").summary["published"] == 2
+    assert stream.run(*export).exit_code == 0
+    assert stream.run(*take).exit_code == stream.run(*take[:2], str(lines)).exit_code == 99
+    origins = stream.origins()
+    assert (len(origins), set(origins.values())) == (4, {1})
+    assert stream.balances()
+
+    redrive = ("dead-letters", "redrive", "--edit", "currency=EUR")
+    done = stream.run(*redrive)
+    assert (done.exit_code, done.summary["closed"], done.summary["rejected"]) == (0, 2, 2)
+    assert stream.run(*ONCE, "--no-retry").summary["published"] == 2
+    again = stream.origins()
+    assert again.keys() == origins.keys()
+    assert stream.run(*take).exit_code == 99
+    assert stream.balances()
+
+    other = make_system()
+    other.environment |= stream.system.environment | {
+        "ASSAY_POSTGRES__URL": other.environment["ASSAY_POSTGRES__URL"]
+    }
+    assert other.quick(*take[:2], str(lines)).summary["imported"] == 4
+    assert other.quick(*take).exit_code == 99
+    assert other.quick("reconcile", "--json").exit_code == 0
 
 
 def test_what_fails_again_is_left_to_people_after_a_while(stream: Stream) -> None:

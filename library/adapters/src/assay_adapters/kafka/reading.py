@@ -135,7 +135,7 @@ class WholeRecords:
         self._lock = Lock()
 
     def __call__(self, source: str, partition: Partition, position: int) -> bytes | None:
-        """The bytes of one record; None where they are no longer to be had.
+        """The bytes of the record that stands there now; None where there is none.
 
         Args:
             source: `kafka/` and the topic; others have none here.
@@ -146,7 +146,7 @@ class WholeRecords:
             Unavailable: Kafka is away.
             Fatal: the topic may not be read.
         """
-        # A partition whose topic was made anew since has another name, and its records are gone.
+        # Another record may stand there where the topic was made anew since: its sha256 tells.
         if not (source.startswith(_STREAMS) and partition.isdecimal()):
             return None
         at = TopicPartition(source.removeprefix(_STREAMS), int(partition), position)

@@ -33,6 +33,7 @@ _FACTS: Final = (
     _c.transaction_id,
     _c.source,
     _c.partition,
+    _c.topic_id,
     _c.position,
     _c.run_id,
     _c.retriable,

@@ -11,8 +11,9 @@ from assay_adapters.postgres.tables import KEY, dead_letters, ledger, positions
 def retire(engine: Engine, source: str, begins: Positions, run_id: str) -> None:
     """Gives these partitions' books the name `<partition>#<run_id>`, and ends them as abandoned.
 
-    Position, ledger and dead letters stay what they are, all under the new name. Under the old
-    name reading goes on where `begins` says. What a consumer of the old partition has still under
+    Position and ledger stay what they are, under the new name. Letters keep their origin, by which
+    everybody else knows them, and say that its books have that name. Under the old name reading
+    goes on where `begins` says. What a consumer of the old partition has still under
     way is refused, since the position is of another numbering then.
 
     Raises:
@@ -34,7 +35,18 @@ def retire(engine: Engine, source: str, begins: Positions, run_id: str) -> None:
         )
         ended = update(ledger).where(ledger.c.entry.in_(last)).values(end_state="abandoned")
         connection.execute(ended)
-        for table in (ledger, dead_letters, positions):
+        # Those that were imported are of no books but those of their import.
+        connection.execute(
+            update(dead_letters)
+            .where(
+                dead_letters.c.source == source,
+                dead_letters.c.partition == named,
+                dead_letters.c.import_run.is_(None),
+                dead_letters.c.retired.is_(None),
+            )
+            .values(retired=run_id)
+        )
+        for table in (ledger, positions):
             connection.execute(
                 update(table)
                 .where(table.c.source == source, table.c.partition == named)
