@@ -100,7 +100,7 @@ def test_books_that_are_put_aside_keep_their_letters(books: Engine) -> None:
 
     store.commit(of("A", "x", "y"))
     assert take(of("B", "x"), "run-5") == 1
-    retire(books, "kafka/t", {"0": Position(0, None, "B")}, "run-6")
+    retire(books, "kafka/t", ["0"], {"0": Position(0, None, "B")}, "run-6")
     store.commit(of("B", "x"))
     assert [take(of(topic, "x", "y"), "run-7") for topic in ("A", None, "B", "C")] == [0, 0, 1, 2]
     assert [take(of(topic, "x", "y"), "run-8") for topic in ("A", None, "B", "C")] == [0] * 4
