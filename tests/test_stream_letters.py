@@ -25,6 +25,9 @@ from impostor import Answer, Impostor, Reply, answers, impostor
 from pydantic import SecretStr
 from system import Done, System
 
+from assay.domain.chunk import Chunk
+from assay.domain.errors import Denied, Fatal
+from assay.pipeline.letters import Reading, decode
 from assay.pipeline.pump import Policy
 from assay.testing.frames import outcome
 from assay_adapters.environment.settings import load
@@ -408,6 +411,51 @@ def test_a_model_that_is_away_costs_no_attempt(stream: Stream) -> None:
     assert stream.system.query("SELECT kind, status FROM runs WHERE kind = 'redrive'") == [
         ("redrive", "done")
     ]
+
+
+def breaks(on: str, error: Exception) -> Callable[..., Any]:
+    """Decodes letters, unless one of this record is among them."""
+
+    def broken(chunk: Chunk, reading: Reading) -> Any:
+        if on.encode() in b"".join(chunk.records["raw"].drop_nulls()):
+            raise error
+        return decode(chunk, reading)
+
+    return broken
+
+
+def test_a_letter_that_breaks_its_redrive_off_stops_no_other(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is counted and left alone; what concerns all ends the service."""
+    stream.make()
+    stream.api.behaviour = lambda ids: [
+        {"transaction_id": each, "error": {"code": "busy", "retriable": True}} for each in ids
+    ]
+    stream.put(*(record(f"t-{number}") for number in range(5)))
+    assert stream.consume().summary["rejected"] == 5
+    stream.api.behaviour = answers
+    asked = Request(str(uuid4()), 5, timedelta(0), Policy(), once=True)
+    with patch.dict(os.environ, stream.system.environment, clear=True):
+        settings = load(ConsumerSettings)
+    monkeypatch.setattr("assay.pipeline.redrive.decode", breaks("t-3", Fatal("wrong")))
+    result = Result(asked.run_id)
+    with dead_letter_service(asked, settings, result) as services, pytest.raises(Fatal):
+        dead_letters(asked, services, result)
+    assert (result.retried.read, result.stuck, result.published.total()) == (0, 0, 5)
+
+    monkeypatch.setattr("assay.pipeline.redrive.decode", breaks("t-3", Denied("not yours")))
+    with stream.service() as service:
+        until(lambda: service.result.stuck == 1 and service.result.retried.read == 4)
+        assert 'letters_retried_total{result="stuck"} 1.0' in service.asked("/metrics")[1]
+        stream.put(b"no json")
+        stream.consume()
+        until(lambda: service.result.published.total() == 1)
+    assert service.result.retried.classified == 4
+    left = "SELECT position, attempt FROM dead_letters WHERE state = 'open' AND retriable"
+    assert stream.system.query(left) == [(3, 1)]
+    assert stream.run(*ONCE).summary["closed"] == 1
+    assert stream.balances()
 
 
 def test_a_service_ends_while_something_is_away(stream: Stream) -> None:
