@@ -302,7 +302,11 @@ def test_a_fatal_error_stops_the_run() -> None:
 def test_a_commit_under_way_counts_where_the_run_fails() -> None:
     """What is told of a run that failed is what the ledger has of it."""
     told: list[Tally] = []
-    plant = Plant.of({"a": GOOD}, committed=lambda _, tally: told.append(tally))
+
+    def tell(_: Outcome, tally: Tally) -> None:
+        told.append(tally)
+
+    plant = Plant.of({"a": GOOD}, committed=tell)
     calls = count()
 
     def second(point: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from assay.domain import metrics
 from assay.domain.chunk import Chunk, Idle, Revoked
@@ -35,6 +35,8 @@ from assay.ports.classifier import Classifier
 from assay.ports.clock import Clock
 from assay.ports.source import Source
 from assay.ports.store import Store
+
+_LAST: Final = 60.0  # seconds that a commit may take when the pump has failed
 
 
 @dataclass(frozen=True)
@@ -428,7 +430,10 @@ class Pump:
         """A commit that is under way when the pump fails counts like others: the books have it."""
         if (job := self._commit) is None:
             return
+        until = self._clock.now() + _LAST
         while not job.done():
+            if self._clock.now() >= until:
+                return
             self._clock.wait((job,), self._policy.tick)
         with suppress(AssayError):  # what has failed before is to be told
             self._finish_commit()
