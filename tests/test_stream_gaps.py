@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import psycopg
 import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -97,3 +98,50 @@ def test_what_is_gone_stops_the_consumer_until_somebody_accepts_it(
     books = system.run("reconcile", "--json")
     assert books.exit_code == 0, books.summary
     assert [each["next"] for each in books.summary["topics"]] == [100, None, None]
+
+
+def test_partitions_that_are_gone_are_put_aside(
+    system: System,
+    kafka_servers: str,
+    topic: str,
+    produce: Callable[[str, int, Sequence[int]], None],
+) -> None:
+    """Of a topic made anew with fewer, and of one that is gone; the run is done when that is."""
+    system.environment["ASSAY_KAFKA__BOOTSTRAP_SERVERS"] = kafka_servers
+    admin: Any = AdminClient({"bootstrap.servers": kafka_servers})  # its stubs are partial
+    accept = ("stream", "accept-gap", "--topic", topic)
+
+    def differences() -> list[str]:
+        return [each["what"] for each in system.quick("reconcile", "--json").summary["differences"]]
+
+    def statuses() -> list[Any]:
+        return system.query("SELECT status FROM runs WHERE kind = 'accept-gap' ORDER BY started_at")
+
+    produce(topic, 0, range(3))
+    produce(topic, 2, range(3, 5))
+    done = system.quick("stream", "consume", "--topic", topic, *IDLE)
+    assert (done.exit_code, done.summary["classified"]) == (0, 5), done.errors
+    admin.delete_topics([topic])[topic].result()
+    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result()
+    made_anew = "topics made anew since they were read"
+    assert differences() == [made_anew, "partitions that the topic has not"]
+
+    with psycopg.connect(system.environment["ASSAY_POSTGRES__URL"]) as connection:
+        connection.execute("SELECT FROM positions FOR UPDATE")
+        killed = system.fork(*accept)
+        while not statuses():
+            assert killed.process.is_alive()
+        killed.process.kill()
+        killed.process.join()
+    assert statuses() == [(None,)]
+    done = system.quick(*accept)
+    gone = [{"partition": "0", "next": 3}, {"partition": "2", "next": 2}]
+    assert (done.exit_code, done.summary["replaced"]) == (0, gone), done.errors
+    assert statuses() == [(None,), ("done",)]
+    assert differences() == []
+
+    admin.delete_topics([topic])[topic].result()
+    assert differences() == ["topics that are gone"]
+    assert system.quick(*accept).summary["replaced"] == [{"partition": "0", "next": 0}]
+    assert differences() == []
+    assert system.quick(*accept).exit_code == 78

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 from urllib.error import HTTPError
@@ -24,6 +25,9 @@ from impostor import Answer, Impostor, Reply, answers, impostor
 from pydantic import SecretStr
 from system import Done, System
 
+from assay.domain.chunk import Chunk
+from assay.domain.errors import Denied, Fatal
+from assay.pipeline.letters import Reading, decode
 from assay.pipeline.pump import Policy
 from assay.testing.frames import outcome
 from assay_adapters.environment.settings import load
@@ -246,7 +250,8 @@ def test_letters_reach_the_topic_and_come_back(
     assert told["__connect.errors.partition"] == "1"
     assert told["__connect.errors.offset"] == "4"
     assert (told["assay.code"], told["assay.field"]) == ("invalid_side", "side")
-    assert told["assay.id"] == f"kafka/{stream.name}-in/1@4"
+    made = told["assay.topic.id"]
+    assert told["assay.id"] == f"kafka/{stream.name}-in/1#{made}@4"
 
     stream.api.behaviour = answers
     done = stream.run(*ONCE)
@@ -277,9 +282,56 @@ def test_letters_reach_the_topic_and_come_back(
     assert other.quick(*take).exit_code == 99
     assert stream.run(*take).exit_code == 99
     assert other.quick("reconcile", "--json").exit_code == 0
-    columns = "source, partition, position, key, raw, length, code, field, attempt, run_id"
-    rows = f"SELECT {columns} FROM dead_letters ORDER BY position"  # noqa: S608 - ours
+    columns = "source, partition, topic_id, position, key, raw, length, code, field, attempt"
+    rows = f"SELECT {columns}, run_id FROM dead_letters ORDER BY position"  # noqa: S608 - ours
     assert other.query(rows) == stream.system.query(rows)
+
+
+def test_letters_keep_their_origin_when_their_topic_is_made_anew(
+    stream: Stream, make_system: Callable[[], System], tmp_path: Path
+) -> None:
+    """No import takes in again what is known of either topic; redrives close letters of both."""
+    name, lines = f"{stream.name}-in", tmp_path / "letters.jsonl"
+    export = ("dead-letters", "export", "--format", "jsonl", "--out", str(lines), "--force")
+    take = ("dead-letters", "import", "--topic", f"{stream.name}-dead")
+    put = (record("t-1"), record("t-2", currency=None), b"no json")
+    stream.make()
+    stream.put(*put)
+    assert stream.consume().summary["rejected"] == 2
+    assert stream.run(*ONCE, "--no-retry").summary["published"] == 2
+    assert stream.run(*export).exit_code == 0
+
+    admin: Any = AdminClient({"bootstrap.servers": stream.servers})  # its stubs are partial
+    admin.delete_topics([name])[name].result(30)
+    until(lambda: name not in admin.list_topics(timeout=10).topics)
+    stream.make()
+    assert stream.run("stream", "accept-gap").exit_code == 0
+    assert stream.run(*take).exit_code == stream.run(*take[:2], str(lines)).exit_code == 99
+    stream.put(*put)
+    assert stream.consume().summary["rejected"] == 2
+    assert stream.run(*ONCE, "--no-retry").summary["published"] == 2
+    assert stream.run(*export).exit_code == 0
+    assert stream.run(*take).exit_code == stream.run(*take[:2], str(lines)).exit_code == 99
+    origins = stream.origins()
+    assert (len(origins), set(origins.values())) == (4, {1})
+    assert stream.balances()
+
+    redrive = ("dead-letters", "redrive", "--edit", "currency=EUR")
+    done = stream.run(*redrive)
+    assert (done.exit_code, done.summary["closed"], done.summary["rejected"]) == (0, 2, 2)
+    assert stream.run(*ONCE, "--no-retry").summary["published"] == 2
+    again = stream.origins()
+    assert (again.keys(), again.total()) == (origins.keys(), 6)
+    assert stream.run(*take).exit_code == 99
+    assert stream.balances()
+
+    other = make_system()
+    other.environment |= stream.system.environment | {
+        "ASSAY_POSTGRES__URL": other.environment["ASSAY_POSTGRES__URL"]
+    }
+    assert other.quick(*take[:2], str(lines)).summary["imported"] == 4
+    assert other.quick(*take).exit_code == 99
+    assert other.quick("reconcile", "--json").exit_code == 0
 
 
 def test_what_fails_again_is_left_to_people_after_a_while(stream: Stream) -> None:
@@ -359,6 +411,51 @@ def test_a_model_that_is_away_costs_no_attempt(stream: Stream) -> None:
     assert stream.system.query("SELECT kind, status FROM runs WHERE kind = 'redrive'") == [
         ("redrive", "done")
     ]
+
+
+def breaks(on: str, error: Exception) -> Callable[..., Any]:
+    """Decodes letters, unless one of this record is among them."""
+
+    def broken(chunk: Chunk, reading: Reading) -> Any:
+        if on.encode() in b"".join(chunk.records["raw"].drop_nulls()):
+            raise error
+        return decode(chunk, reading)
+
+    return broken
+
+
+def test_a_letter_that_breaks_its_redrive_off_stops_no_other(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is counted and left alone; what concerns all ends the service."""
+    stream.make()
+    stream.api.behaviour = lambda ids: [
+        {"transaction_id": each, "error": {"code": "busy", "retriable": True}} for each in ids
+    ]
+    stream.put(*(record(f"t-{number}") for number in range(5)))
+    assert stream.consume().summary["rejected"] == 5
+    stream.api.behaviour = answers
+    asked = Request(str(uuid4()), 5, timedelta(0), Policy(), once=True)
+    with patch.dict(os.environ, stream.system.environment, clear=True):
+        settings = load(ConsumerSettings)
+    monkeypatch.setattr("assay.pipeline.redrive.decode", breaks("t-3", Fatal("wrong")))
+    result = Result(asked.run_id)
+    with dead_letter_service(asked, settings, result) as services, pytest.raises(Fatal):
+        dead_letters(asked, services, result)
+    assert (result.retried.read, result.stuck, result.published.total()) == (0, 0, 5)
+
+    monkeypatch.setattr("assay.pipeline.redrive.decode", breaks("t-3", Denied("not yours")))
+    with stream.service() as service:
+        until(lambda: service.result.stuck == 1 and service.result.retried.read == 4)
+        assert 'letters_retried_total{result="stuck"} 1.0' in service.asked("/metrics")[1]
+        stream.put(b"no json")
+        stream.consume()
+        until(lambda: service.result.published.total() == 1)
+    assert service.result.retried.classified == 4
+    left = "SELECT position, attempt FROM dead_letters WHERE state = 'open' AND retriable"
+    assert stream.system.query(left) == [(3, 1)]
+    assert stream.run(*ONCE).summary["closed"] == 1
+    assert stream.balances()
 
 
 def test_a_service_ends_while_something_is_away(stream: Stream) -> None:

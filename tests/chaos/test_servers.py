@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from chaos.driver import Books, Record, Stream, Topic, codes, load, numbered, prove, wait_for
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 from impostor import Answer, Impostor, Reply, answers, impostor
 
 from assay_local import Local, topics
@@ -144,15 +145,15 @@ def test_a_slow_and_a_silent_model(stream: Stream, model: Impostor) -> None:
     assert not codes(stream.system)
 
 
-def is_in_sync(servers: str, *, brokers: int) -> bool:
-    """Whether all partitions are kept on so many brokers, all of which are up to date."""
+def is_in_sync(servers: str, *, brokers: int, topic: str | None = None) -> bool:
+    """Whether all partitions are kept on so many brokers, all up to date, and have a leader."""
     admin: Any = AdminClient({"bootstrap.servers": servers, "log_level": 0})
     partitions = [
         partition
-        for topic in admin.list_topics(timeout=10).topics.values()
-        for partition in topic.partitions.values()
+        for each in admin.list_topics(topic, timeout=10).topics.values()
+        for partition in each.partitions.values()
     ]
-    return all(len(each.isrs) == brokers for each in partitions)
+    return all(len(each.isrs) == brokers and each.leader >= 0 for each in partitions)
 
 
 @pytest.mark.parametrize(
@@ -182,6 +183,42 @@ def test_brokers_killed_one_after_another(
         stream.wait_read(min(before + 500, len(records)), seconds=90)
         broker.start()
     feeding.join()
+    stream.finish(seconds=150)
+    prove(stream, undisturbed(records))
+
+
+@pytest.mark.chaos
+@pytest.mark.xfail(reason="partitions are placed once the bounds of all are known")
+def test_a_partition_without_a_leader_holds_up_no_other(
+    kafka_cluster: Local,
+    make_stream: Callable[[Topic], Stream],
+    undisturbed: Callable[[list[Record]], Books],
+) -> None:
+    """Each is on one broker; while one of these is away, the others' records are classified."""
+    records = load(3_000)
+    url = kafka_cluster.kafka.url
+    admin: Any = AdminClient({"bootstrap.servers": url, "log_level": 0})
+    name, config = f"leader-{time.time_ns()}", {"min.insync.replicas": "1"}
+    alone = [[each] for each in sorted(admin.list_topics(timeout=10).brokers)]
+    made = NewTopic(name, len(alone), replica_assignment=alone, config=config)
+    admin.create_topics([made])[name].result(30)
+    wait_for(lambda: is_in_sync(url, brokers=1, topic=name))
+    stream = make_stream(Topic(url, name))
+    stream.topic.put(records[:1_000])
+    stream.start()
+    stream.wait_done()
+    broker = kafka_cluster.brokers[1]
+    broker.kill()
+    try:
+        wait_for(lambda: not is_in_sync(url, brokers=1, topic=name))
+        found = admin.list_topics(name, timeout=10).topics[name].partitions
+        (without,) = (number for number, each in found.items() if each.leader < 0)
+        rest = [each for each in records[1_000:] if each.partition != without]
+        stream.topic.put(rest)
+        stream.wait_done(seconds=45)
+    finally:
+        broker.start()
+    stream.topic.put([each for each in records[1_000:] if each.partition == without])
     stream.finish(seconds=150)
     prove(stream, undisturbed(records))
 

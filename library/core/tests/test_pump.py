@@ -1,6 +1,7 @@
 """What the pump does with each kind of record and each kind of fault, over memory adapters."""
 
 from collections import Counter
+from itertools import count
 from time import process_time
 
 import pytest
@@ -296,6 +297,29 @@ def test_a_fatal_error_stops_the_run() -> None:
     with pytest.raises(Fatal, match="ASSAY_API__API_KEY"):
         plant.pump.run()
     assert not plant.store.ledger
+
+
+def test_a_commit_under_way_counts_where_the_run_fails() -> None:
+    """What is told of a run that failed is what the ledger has of it."""
+    told: list[Tally] = []
+
+    def tell(_: Outcome, tally: Tally) -> None:
+        told.append(tally)
+
+    plant = Plant.of({"a": GOOD}, committed=tell)
+    calls = count()
+
+    def second(point: str) -> None:
+        if point == "classify" and next(calls) == 1:
+            raise Fatal("wrong key")
+
+    plant.classifier.faults.always = second
+    with pytest.raises(Fatal, match="wrong key"):
+        plant.pump.run()
+    while plant.executor.queue:
+        plant.executor.step()
+    assert [each.tally for each in plant.store.ledger] == told == [Tally(read=3, classified=3)]
+    assert plant.pump.report.tally == told[0]
 
 
 def test_an_empty_file_is_finished() -> None:

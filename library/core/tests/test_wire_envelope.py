@@ -30,6 +30,7 @@ ROWS = st.fixed_dictionaries(
     {
         "source": TEXT | TEXT.map("kafka/{}".format),
         "partition": TEXT,
+        "topic_id": st.none() | TEXT,
         "position": COUNT,
         "key": st.none() | CONTENT,
         "raw": st.none() | CONTENT,
@@ -51,6 +52,7 @@ ROWS = st.fixed_dictionaries(
 ROW = {
     "source": "batch",
     "partition": "s3://bucket/in/a.csv#etag:0f",
+    "topic_id": None,
     "position": 17,
     "key": None,
     "raw": "t-1;Café;12,345".encode(),
@@ -109,13 +111,13 @@ def test_lines_and_messages_say_the_same(row: dict[str, Any]) -> None:
 
 def test_a_message_of_a_topic_names_the_topic() -> None:
     """As Kafka Connect's tools expect it: the topic's own name and the partition's number."""
-    row = ROW | {"source": "kafka/transactions", "partition": "2", "header": None}
+    row = ROW | {"source": "kafka/transactions", "partition": "2", "topic_id": "T", "header": None}
     (message,) = letters_to_messages(letters(row))
     told = dict(message.headers)
     assert told["__connect.errors.topic"] == b"transactions"
     assert told["__connect.errors.partition"] == b"2"
     assert told["assay.source"] == b"kafka/transactions"
-    assert told["assay.id"] == b"kafka/transactions/2@17"
+    assert told["assay.id"] == b"kafka/transactions/2#T@17"
 
 
 @pytest.mark.parametrize(
@@ -179,6 +181,7 @@ def test_a_line_reads_as_described() -> None:
             "__connect.errors.exception.class.name": "assay.too_many_decimals",
             "__connect.errors.exception.message": "more than two decimals",
             "assay.source": "batch",
+            "assay.topic.id": None,
             "assay.code": "too_many_decimals",
             "assay.field": "amount",
             "assay.attempt": 1,

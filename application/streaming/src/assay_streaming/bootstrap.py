@@ -3,7 +3,7 @@
 import platform
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -43,7 +43,7 @@ from assay_adapters.postgres.connection import engine_for
 from assay_adapters.postgres.letters import PostgresLetters
 from assay_adapters.postgres.lookup import DeadLetters
 from assay_adapters.postgres.migrate import check
-from assay_adapters.postgres.retire import retire
+from assay_adapters.postgres.retire import retire, unfinished
 from assay_adapters.postgres.runs import end_run, start_run
 from assay_adapters.postgres.selection import PostgresSelection
 from assay_adapters.postgres.store import PostgresStore
@@ -95,13 +95,13 @@ class Books(NamedTuple):
 
     Attributes:
         gaps: what the topic has lost.
-        note: keeps a run of this kind, with what it did.
+        noted: keeps a run of this kind for as long as a block lasts, with what that does.
     """
 
     gaps: Gaps
     store: Store
     retire: Retire
-    note: Callable[[str, dict[str, Any]], None]
+    noted: Callable[[str, dict[str, Any]], AbstractContextManager[None]]
 
 
 AnySettings = TypeVar("AnySettings", bound=KafkaSettings)
@@ -380,22 +380,31 @@ def books(settings: BookSettings, source: str) -> Generator[Books]:
 
     Raises:
         Unavailable: PostgreSQL or Kafka is away.
-        Fatal: settings or tables are wrong, or there is no such topic.
+        Fatal: settings or tables are wrong, or there are neither topic nor books of this name.
     """
     with ExitStack() as stack:
         engine = _engine(stack, settings.postgres)
         topics = Topics(settings.kafka)
-        topic = topics.named(settings.stream.topic)
-        bounds = {str(number): each for number, each in topics.bounds(topic).items()}
-        store = PostgresStore(engine, processing_type="accept-gap")
+        stand = unfinished(engine, source)
+        name = settings.stream.topic
+        topic = topics.find(name) if stand else topics.named(name)
+        known = {} if topic is None else topics.bounds(topic)
+        bounds = {str(number): each for number, each in known.items()}
 
-        def note(run_id: str, facts: dict[str, Any]) -> None:
+        @contextmanager
+        def noted(run_id: str, facts: dict[str, Any]) -> Generator[None]:
             start_run(engine, run_id, kind="accept-gap", source=source, version=version("assay"))
-            end_run(engine, run_id, status="done", summary=facts)
+            status, summary = "failed", {}
+            try:
+                yield
+                status, summary = "done", facts
+            finally:
+                with suppress(AssayError):  # the books are kept elsewhere; this is a note
+                    end_run(engine, run_id, status=status, summary=summary)
 
         yield Books(
-            gaps=find(store.positions(source, sorted(bounds)), bounds, topic.id),
-            store=store,
+            gaps=find(stand, bounds, None if topic is None else topic.id),
+            store=PostgresStore(engine, processing_type="accept-gap"),
             retire=partial(retire, engine),
-            note=note,
+            noted=noted,
         )

@@ -260,7 +260,9 @@ def accept_gap(
     A consumer that finds such a loss stops and names this command. What
     retention has deleted is entered as a range without records, which `assay
     reconcile` shows. A topic that was made anew is read from its beginning; the
-    books of the old one are kept under another name.
+    books of the old one are kept under another name. So are those of partitions
+    that the topic has no longer, and of a topic that is gone: of these nothing
+    more is read.
 
     Stop the consumers of the topic first. The last line is a summary in JSON.
 

@@ -61,7 +61,7 @@ def accept_gap(*, topic: str | None, dry: bool) -> int:
     Raises:
         Unavailable: PostgreSQL or Kafka is away.
         Fenced: a consumer has gone on meanwhile.
-        Fatal: settings or tables are wrong, or there is no such topic.
+        Fatal: settings or tables are wrong, or there are neither topic nor books of this name.
     """
     settings = overridden(bootstrap.read(bootstrap.BookSettings), {"topic": topic})
     source, run_id = f"kafka/{settings.stream.topic}", str(uuid4())
@@ -74,9 +74,10 @@ def accept_gap(*, topic: str | None, dry: bool) -> int:
                 f"{each.first:,} on were deleted before they were read"
             )
         for partition, stands in gaps.replaced.items():
+            what = "the topic was made anew or cut" if partition in gaps.begins else "it is gone"
             console.print(
-                f"partition {partition}: the topic was made anew or cut; the books of the old one "
-                f"end at {stands:,}, and what it had after that was not read"
+                f"partition {partition}: {what}; the books of the old one end at {stands:,}, and "
+                "what it had after that was not read"
             )
         if not (gaps.deleted or gaps.replaced):
             console.print("no gap: the books can go on by themselves")
@@ -84,8 +85,8 @@ def accept_gap(*, topic: str | None, dry: bool) -> int:
         elif dry:
             status, code = "dry_run", DONE
         else:
-            books.note(run_id, gaps.facts)
-            accept(gaps, source, run_id, books.store, books.retire)
+            with books.noted(run_id, gaps.facts):
+                accept(gaps, source, run_id, books.store, books.retire)
             status, code = "done", DONE
     bootstrap.last_line({"run_id": run_id, "status": status, **gaps.facts})
     return code

@@ -16,7 +16,15 @@ import structlog
 
 from assay.domain import metrics
 from assay.domain.choice import Filter
-from assay.domain.errors import DONE, NOTHING_TO_DO, TEMPORARY, AssayError, Fenced, Unavailable
+from assay.domain.errors import (
+    DONE,
+    NOTHING_TO_DO,
+    TEMPORARY,
+    AssayError,
+    Fatal,
+    Fenced,
+    Unavailable,
+)
 from assay.domain.outcome import Outcome
 from assay.domain.tally import Tally
 from assay.pipeline import redrive
@@ -57,6 +65,10 @@ class Books(Protocol):
 
     def counts(self, chosen: Filter) -> list[dict[str, Any]]:
         """`letters` of each `code`, in some rows."""
+        ...
+
+    def latest(self, chosen: Filter, limit: int) -> list[dict[str, Any]]:
+        """The facts of the latest, `id` among them."""
         ...
 
 
@@ -124,6 +136,7 @@ class Result:
         status: `running`, then `stopped`, `done`, `nothing_to_do` or `failed`.
         published: letters, by destination.
         retried: letters that were tried again, by what became of them.
+        stuck: letters that broke their redrive off, and are left alone since.
     """
 
     run_id: str
@@ -131,6 +144,7 @@ class Result:
     exit_code: int = DONE
     published: Counter[str] = field(default_factory=Counter[str])
     retried: Tally = field(default_factory=Tally)
+    stuck: int = 0
     began: float = field(default_factory=time.monotonic)
 
     def summary(self) -> dict[str, Any]:
@@ -142,6 +156,7 @@ class Result:
             "retried": self.retried.read,
             "closed": self.retried.classified + self.retried.duplicate,
             "failed_again": self.retried.rejected,
+            "stuck": self.stuck,
             "seconds": round(time.monotonic() - self.began, 3),
         }
 
@@ -161,6 +176,8 @@ class _Service:
         self._looked = self._logged = float("-inf")
         self._said = result.summary()
         self._redrive: redrive.Redrive | None = None
+        self._limit = _LIMIT
+        self._stuck: list[int] = []
 
     # ---------------------------------------------------------------- what it does
 
@@ -200,14 +217,15 @@ class _Service:
 
         Raises:
             Unavailable: the database is away, or something for longer than the policy's patience.
+            Fatal: settings, rights or tables are wrong, whichever letters are tried.
         """
         if (make := self._services.redrives) is None:
             return
-        while not self._stopping.is_set() and self._retry(make) == _LIMIT:
+        while not self._stopping.is_set() and self._retry(make):
             pass
 
-    def _retry(self, make: Callable[[str], redrive.Services]) -> int:
-        """One redrive; returns how many letters it has claimed."""
+    def _retry(self, make: Callable[[str], redrive.Services]) -> bool:
+        """One redrive; returns whether more may be due."""
         asked, run_id = self._request, str(uuid4())
         request = redrive.Request(
             run_id=run_id,
@@ -216,14 +234,15 @@ class _Service:
                 "retriable": True,
                 "attempts_below": asked.max_attempts,
                 "due": asked.retry_delay,
+                "but": self._stuck,
             },
             reading=Reading(whole=self._services.whole),
             policy=asked.policy,
-            limit=_LIMIT,
+            limit=self._limit,
         )
         with redrive.redrive(request, make(run_id), self._watch()) as claimed:
             if not claimed.letters:
-                return 0
+                return False
             self._redrive = claimed
             if self._stopping.is_set():
                 claimed.stop()
@@ -232,9 +251,17 @@ class _Service:
             try:
                 claimed.run()
                 status = "interrupted" if self._stopping.is_set() else "done"
+                may_be_more = claimed.letters == self._limit
+                self._limit = min(2 * self._limit, _LIMIT)
             except Fenced as error:
                 # What is left of its letters is somebody else's, or comes again.
                 _log.warning("a redrive has lost its letters", run_id=run_id, error=str(error))
+                may_be_more = False
+            except Exception as error:
+                if _concerns_all(error):
+                    raise
+                self._narrow(run_id, claimed.letters, error)
+                may_be_more = True
             finally:
                 self._redrive = None
                 for each in _DEPENDENCIES:  # its watch is over
@@ -242,7 +269,24 @@ class _Service:
                 tally = claimed.pump.report.tally
                 with suppress(AssayError):  # the books are kept elsewhere
                     runs.end(run_id, status, {"letters": claimed.letters} | vars(tally))
-            return claimed.letters
+            return may_be_more
+
+    def _narrow(self, run_id: str, letters: int, error: Exception) -> None:
+        """A letter has broken a redrive off: fewer are taken, until it is alone and left alone."""
+        self._limit = max(1, letters // 2)
+        if letters > 1:
+            _log.warning("a redrive broke off: fewer letters are tried", run_id=run_id)
+            return
+        for letter in self._services.books.latest({"redrive": run_id, "states": ("open",)}, 1):
+            self._stuck.append(letter["id"])
+            self._result.stuck += 1
+            self._services.meter.add(metrics.LETTERS_RETRIED, 1, result="stuck")
+            _log.error(
+                "a letter cannot be tried again, and is left alone from now on",
+                letter=letter["id"],
+                run_id=run_id,
+                error=str(error) if isinstance(error, AssayError) else type(error).__name__,
+            )
 
     def _watch(self) -> Watch:
         def committed(_: Outcome, tally: Tally) -> None:
@@ -375,6 +419,17 @@ def dead_letters(request: Request, services: Services, result: Result) -> None:
             _for_ever(request, service)
 
 
+def _concerns_all(error: Exception) -> bool:
+    """Whether an error that broke a redrive off would break off that of any other letter.
+
+    What is away is waited for. `Fatal` itself is what model, store or brokers say where settings,
+    rights or tables are wrong: to go on would hide it. What is more special is about one source's
+    records (`Unreadable`, `Denied`, `Refused`, the reject limit), and what is of no such kind is a
+    defect that some record brings out: others need not wait for its mend.
+    """
+    return isinstance(error, Unavailable) or type(error) is Fatal
+
+
 def _once(service: _Service, result: Result) -> None:
     service.look()
     service.publish()
@@ -383,7 +438,7 @@ def _once(service: _Service, result: Result) -> None:
     result.status = "done"
     if service.is_stopping:
         result.status, result.exit_code = "interrupted", TEMPORARY
-    elif not result.published and not result.retried.read:
+    elif not (result.published or result.retried.read or result.stuck):
         result.status, result.exit_code = "nothing_to_do", NOTHING_TO_DO
 
 

@@ -1,6 +1,6 @@
 """What a topic has lost before it was read, and how the books go on after it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,10 +14,12 @@ from assay.ports.store import Store
 
 
 class Retire(Protocol):
-    """Puts partitions aside, whose positions have come to mean other records."""
+    """Puts partitions aside that are gone, or whose positions have come to mean other records."""
 
-    def __call__(self, source: str, begins: Positions, run_id: str) -> None:
-        """Gives their books another name, and begins where it is said."""
+    def __call__(
+        self, source: str, gone: Collection[Partition], begins: Positions, run_id: str
+    ) -> None:
+        """Gives their books another name, and begins anew where it is said."""
         ...
 
 
@@ -27,9 +29,9 @@ class Gaps:
 
     Attributes:
         deleted: offsets that were deleted before they were read, as ranges without records.
-        replaced: partitions that are those of another topic of this name, or were cut, and where
-            the books of the old ones stand.
-        begins: where reading of these begins anew.
+        replaced: partitions that are those of another topic of this name, were cut, or are gone,
+            and where the books of the old ones stand.
+        begins: where reading of these begins anew; those that are gone are absent.
     """
 
     deleted: tuple[Range, ...]
@@ -55,15 +57,19 @@ def find(stand: Positions, bounds: Mapping[Partition, tuple[int, int]], topic: s
     """Holds where the books stand against what the topic has.
 
     Args:
-        stand: the positions of its partitions.
-        bounds: of each partition the first offset that it has, and the one after its last.
+        stand: the positions of all partitions that have books.
+        bounds: of each partition the first offset that it has, and the one after its last; empty
+            where the topic is gone.
         topic: its id.
     """
     deleted: list[Range] = []
     replaced: dict[Partition, int] = {}
     begins: dict[Partition, Position] = {}
     for partition, position in stand.items():
-        first, after = bounds.get(partition, (0, 0))
+        if partition not in bounds:
+            replaced[partition] = position.next
+            continue
+        first, after = bounds[partition]
         if position.numbering not in {None, topic} or position.next > after:
             replaced[partition] = position.next
             begins[partition] = Position(first, None, topic)
@@ -80,7 +86,7 @@ def accept(gaps: Gaps, source: str, run_id: str, store: Store, retire: Retire) -
         Unavailable: the store is away; what is entered stays.
     """
     if gaps.replaced:
-        retire(source, gaps.begins, run_id)
+        retire(source, gaps.replaced.keys(), gaps.begins, run_id)
     if gaps.deleted:
         store.commit(
             Outcome(

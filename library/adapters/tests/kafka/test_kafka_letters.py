@@ -98,6 +98,18 @@ def test_letters_come_back_from_a_topic(
     assert on(kafka, topic).height == 3
 
 
+def test_letters_with_one_id_are_messages_of_their_own(
+    kafka: KafkaConfig, publisher: KafkaLetters, topic: str
+) -> None:
+    """One that was imported and one that was rejected here, also where they say the same."""
+    published = claim(letter(0, topic), letter(0, topic, run_id="import"), letter(0, topic))
+    for _ in range(2):
+        publisher.publish(published)
+        assert sorted(on(kafka, topic)["run_id"]) == ["import", "r", "r"]
+    publisher.publish(Claim(published.name, published.letters[1:]))
+    assert on(kafka, topic).height == 3
+
+
 def test_what_is_no_letter_is_counted(
     kafka: KafkaConfig, publisher: KafkaLetters, topic: str
 ) -> None:

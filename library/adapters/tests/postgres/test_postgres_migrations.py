@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -39,7 +40,7 @@ def test_an_empty_database_is_brought_up_to_date_once(
     config: PostgresConfig, empty: Engine
 ) -> None:
     """The revisions applied are named; the second time there are none."""
-    assert migrate(config) == ["0001"]
+    assert migrate(config) == ["0001", "0002"]
     check(empty)
     assert migrate(config) == []
 
@@ -48,7 +49,7 @@ def test_of_several_at_once_one_migrates(config: PostgresConfig) -> None:
     """The others wait for it and find nothing to do."""
     with ThreadPoolExecutor(4) as pool:
         applied = list(pool.map(migrate, [config] * 4))
-    assert sorted(applied) == [[], [], [], ["0001"]]
+    assert sorted(applied) == [[], [], [], ["0001", "0002"]]
 
 
 def test_the_tables_are_those_that_the_code_sees(engine: Engine) -> None:
@@ -112,6 +113,30 @@ def test_tables_of_another_version_are_refused(engine: Engine, change: str, advi
         check(engine)
 
 
+def test_letters_get_their_origin_back(migrated: PostgresConfig, engine: Engine) -> None:
+    """Those of books that were put aside by another version, and the ids of their topics."""
+    partitions = {"0#aside": "A", "0": "B"}
+    store = PostgresStore(engine, processing_type="stream")
+    for name, topic in partitions.items():
+        given = outcome([], rejected=["x"], source="kafka/t", partition=name)
+        store.commit(replace(given, ranges=(replace(given.ranges[0], numbering=topic),)))
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "DROP INDEX dead_letters_origin, dead_letters_imported;"
+                "ALTER TABLE dead_letters DROP COLUMN topic_id, DROP COLUMN retired;"
+                "CREATE INDEX dead_letters_origin ON dead_letters (position);"
+                "CREATE INDEX dead_letters_imported ON dead_letters (position);"
+                "UPDATE assay_version SET version_num = '0001'"
+            )
+        )
+    assert migrate(migrated) == ["0002"]
+    found = "SELECT partition, topic_id, retired FROM dead_letters ORDER BY id"
+    with engine.connect() as connection:
+        rows = [tuple(row) for row in connection.execute(text(found))]
+    assert rows == [("0", "A", "aside"), ("0", "B", None)]
+
+
 def test_tables_of_a_newer_version_are_not_migrated(
     migrated: PostgresConfig, engine: Engine
 ) -> None:
@@ -172,7 +197,7 @@ def test_the_tables_are_made_in_the_schema_that_the_url_names(
     engine = engine_for(there)
     with pytest.raises(Fatal, match="assay migrate"):
         check(engine)
-    assert migrate(there) == ["0001"]
+    assert migrate(there) == ["0001", "0002"]
     check(engine)
     PostgresStore(engine, processing_type="batch").commit(outcome(["a"]))
     with empty.connect() as connection:

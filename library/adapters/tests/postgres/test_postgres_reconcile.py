@@ -1,17 +1,22 @@
 """The books, proved from the tables alone."""
 
+from dataclasses import replace
+
 import polars as pl
 import pytest
 from sqlalchemy import Engine, text
 
 from assay.domain.books import Unfinished
+from assay.domain.outcome import Outcome
 from assay.domain.outcome import letters as letters_of
+from assay.domain.position import Position
 from assay.domain.reject import faults
 from assay.domain.tally import Tally
 from assay.testing.frames import outcome, together, transaction
 from assay_adapters.postgres.discard import discard
 from assay_adapters.postgres.imports import import_letters
 from assay_adapters.postgres.reconcile import reconcile
+from assay_adapters.postgres.retire import retire
 from assay_adapters.postgres.selection import PostgresSelection
 from assay_adapters.postgres.store import PostgresStore
 
@@ -78,6 +83,28 @@ def test_what_was_imported_may_be_rejected_here_later(books: Engine) -> None:
     both = letters_of(more, faults(pl.DataFrame({"row": [0, 1], "code": "c"}), stage="decode"))
     store.commit(outcome(["g"], first=1, source="elsewhere"))
     assert import_letters(books, both, run_id="run-5", by="somebody", place="there") == 0
+    assert reconcile(books).differences == ()
+
+
+def test_books_that_are_put_aside_keep_their_letters(books: Engine) -> None:
+    """By their topic's id an import tells which are known, of whichever topic of that name."""
+    store = PostgresStore(books, processing_type="stream")
+
+    def of(topic: str | None, *rejected: str, first: int = 0) -> Outcome:
+        given = outcome([], rejected=rejected, source="kafka/t", partition="0", first=first)
+        return replace(given, ranges=(replace(given.ranges[0], numbering=topic),))
+
+    def take(given: Outcome, run_id: str) -> int:
+        found = letters_of(given, given.rejects)
+        return import_letters(books, found, run_id=run_id, by="somebody", place="there")
+
+    store.commit(of("A", "x", "y"))
+    assert take(of("B", "x"), "run-5") == 1
+    retire(books, "kafka/t", ["0"], {"0": Position(0, None, "B")}, "run-6")
+    store.commit(of("B", "x"))
+    assert [take(of(topic, "x", "y"), "run-7") for topic in ("A", None, "B", "C")] == [0, 0, 1, 2]
+    assert [take(of(topic, "x", "y"), "run-8") for topic in ("A", None, "B", "C")] == [0] * 4
+    assert take(of("A", "z", first=2), "run-9") == 1
     assert reconcile(books).differences == ()
 
 

@@ -1,8 +1,10 @@
 """Publishes dead letters on a topic."""
 
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any, Final, TypeAlias
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -24,10 +26,11 @@ LARGEST: Final = 2 << 20
 HEADS: Final = (64 << 10, 1 << 10)
 """Bytes that are tried of a message's parts where brokers take no larger one."""
 
-_Origin: TypeAlias = tuple[str, str, int, int]
+_Key: TypeAlias = tuple[bytes, int]
+"""Which message: its digest, and which one of those that are equal."""
+
 _POLL: Final = 0.05  # seconds
 _KEPT: Final = 8  # claims whose letters are remembered
-_ORIGIN: Final = ("source", "partition", "position", "attempt")
 _PROPERTIES: Final = {
     "enable.idempotence": True,
     "acks": "all",
@@ -52,17 +55,17 @@ class _Sending:
         failed: for which reason others are not.
     """
 
-    waiting: set[_Origin] = field(default_factory=set[_Origin])
-    delivered: set[_Origin] = field(default_factory=set[_Origin])
-    failed: dict[_Origin, KafkaError] = field(default_factory=dict[_Origin, KafkaError])
+    waiting: set[_Key] = field(default_factory=set[_Key])
+    delivered: set[_Key] = field(default_factory=set[_Key])
+    failed: dict[_Key, KafkaError] = field(default_factory=dict[_Key, KafkaError])
 
-    def note(self, origin: _Origin, error: KafkaError | None) -> None:
+    def note(self, key: _Key, error: KafkaError | None) -> None:
         """A letter was delivered, or has failed."""
-        self.waiting.discard(origin)
+        self.waiting.discard(key)
         if error is None:
-            self.delivered.add(origin)
+            self.delivered.add(key)
         else:
-            self.failed[origin] = error
+            self.failed[key] = error
 
 
 class KafkaLetters:
@@ -105,17 +108,16 @@ class KafkaLetters:
         place: str = claim.letters["destination"].unique().item()
         topic = place.removeprefix(PREFIX)
         self._require(topic)
-        origins = claim.letters.select(_ORIGIN).iter_rows()
-        messages = dict(zip(origins, letters_to_messages(claim.letters), strict=True))
+        messages = _keyed(letters_to_messages(claim.letters))
         sending = self._sending.setdefault(claim.name, _Sending())
         until = time.monotonic() + self._patience
         self._send(topic, messages, sending)
         self._wait(sending, until)
-        for origin, error in list(sending.failed.items()):
+        for key, error in list(sending.failed.items()):
             if error.code() != _TOO_LARGE:
                 self._fail(topic, error)
-            elif origin in messages:
-                self._send_head(topic, origin, messages[origin], sending)
+            elif key in messages:
+                self._send_head(topic, key, messages[key], sending)
         # Kept for a while: it comes again where its stamp fails.
         while len(self._sending) > _KEPT:
             del self._sending[next(iter(self._sending))]
@@ -135,36 +137,36 @@ class KafkaLetters:
             raise Unavailable(f"there is no topic {topic}: `assay stream topics` makes it")
         self._known.add(topic)
 
-    def _send(self, topic: str, messages: Mapping[_Origin, Message], sending: _Sending) -> None:
+    def _send(self, topic: str, messages: Mapping[_Key, Message], sending: _Sending) -> None:
         """Hands over what was not yet."""
-        for origin, message in messages.items():
-            if origin not in sending.waiting and origin not in sending.delivered:
-                self._hand_over(topic, origin, message, sending)
+        for key, message in messages.items():
+            if key not in sending.waiting and key not in sending.delivered:
+                self._hand_over(topic, key, message, sending)
 
-    def _send_head(self, topic: str, origin: _Origin, message: Message, sending: _Sending) -> None:
+    def _send_head(self, topic: str, key: _Key, message: Message, sending: _Sending) -> None:
         """Sends a letter that was refused as too large: alone, then less and less of it.
 
         Alone, since brokers refuse a whole batch for one that is too large.
         """
         until = time.monotonic() + self._patience
         for each in (message, *(with_head_only(message, size) for size in HEADS)):
-            self._hand_over(topic, origin, each, sending)
+            self._hand_over(topic, key, each, sending)
             self._wait(sending, until)
-            error = sending.failed.pop(origin, None)
+            error = sending.failed.pop(key, None)
             if error is None:
                 return
             if error.code() != _TOO_LARGE:
                 self._fail(topic, error)
         raise Unavailable(f"the topic {topic} takes no dead letters: raise its max.message.bytes")
 
-    def _hand_over(self, topic: str, origin: _Origin, message: Message, sending: _Sending) -> None:
+    def _hand_over(self, topic: str, key: _Key, message: Message, sending: _Sending) -> None:
         if self._producer is None:
             self._producer = Producer(self._properties)
-        sending.waiting.add(origin)
-        sending.failed.pop(origin, None)
+        sending.waiting.add(key)
+        sending.failed.pop(key, None)
 
         def told(error: KafkaError | None, _: Report) -> None:
-            sending.note(origin, error)
+            sending.note(key, error)
 
         try:
             self._producer.produce(
@@ -175,10 +177,10 @@ class KafkaLetters:
                 on_delivery=told,
             )
         except BufferError:
-            sending.waiting.discard(origin)
+            sending.waiting.discard(key)
             raise Unavailable("Kafka takes no more messages") from None
         except KafkaException as error:
-            sending.note(origin, error.args[0])
+            sending.note(key, error.args[0])
 
     def _wait(self, sending: _Sending, until: float) -> None:
         """Until all is delivered or has failed.
@@ -203,3 +205,27 @@ class KafkaLetters:
         if error.code() in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}:  # noqa: SLF001 - the same
             meant = Unavailable(str(meant))
         raise meant
+
+
+def _keyed(messages: Iterable[Message]) -> dict[_Key, Message]:
+    """Messages by their keys, in the same order.
+
+    An imported letter and one that was rejected here may have one id, even one content, and a claim
+    that comes again may lack letters that were tried meanwhile: neither id nor place would do.
+    """
+    seen = Counter[bytes]()
+    found: dict[_Key, Message] = {}
+    for each in messages:
+        digest = _digest(each)
+        found[digest, seen[digest]] = each
+        seen[digest] += 1
+    return found
+
+
+def _digest(message: Message) -> bytes:
+    found = blake2b(digest_size=16)
+    headers = (part for name, value in message.headers for part in (name.encode(), value))
+    for part in (message.key, message.value, *headers):
+        found.update(b"-" if part is None else b"%d:" % len(part))
+        found.update(part or b"")
+    return found.digest()

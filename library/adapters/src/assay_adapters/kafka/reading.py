@@ -8,7 +8,7 @@ from typing import Any, Final
 import polars as pl
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from assay.domain.errors import Unavailable, Unreadable
+from assay.domain.errors import Denied, Unavailable, Unreadable
 from assay.domain.position import Partition
 from assay.wire.envelope import Message as LetterMessage
 from assay.wire.envelope import letters_from_messages
@@ -135,7 +135,7 @@ class WholeRecords:
         self._lock = Lock()
 
     def __call__(self, source: str, partition: Partition, position: int) -> bytes | None:
-        """The bytes of one record; None where they are no longer to be had.
+        """The bytes of the record that stands there now; None where there is none.
 
         Args:
             source: `kafka/` and the topic; others have none here.
@@ -144,19 +144,24 @@ class WholeRecords:
 
         Raises:
             Unavailable: Kafka is away.
-            Fatal: the topic may not be read.
+            Denied: this topic may not be read.
+            Fatal: no topic can be.
         """
-        # A partition whose topic was made anew since has another name, and its records are gone.
+        # Another record may stand there where the topic was made anew since: its sha256 tells.
         if not (source.startswith(_STREAMS) and partition.isdecimal()):
             return None
         at = TopicPartition(source.removeprefix(_STREAMS), int(partition), position)
         with self._lock, translated():
             self._consumer = self._consumer or _consumer(self._config)
-            if not self._has(at):
-                return None
-            self._consumer.assign([at])
             try:
+                if not self._has(at):
+                    return None
+                self._consumer.assign([at])
                 return self._read(position)
+            except KafkaException as error:
+                if error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                    raise Denied(f"{at.topic} may not be read: give this user the right") from None
+                raise
             finally:
                 self._consumer.unassign()
 
@@ -181,7 +186,7 @@ class WholeRecords:
             if error.code() in _GONE:
                 return None
             if error.code() != KafkaError._TRANSPORT:  # noqa: SLF001 - librdkafka's own name
-                raise error_of(error)
+                raise KafkaException(error)
         raise Unavailable("Kafka is away: a record could not be read again")
 
     def close(self) -> None:

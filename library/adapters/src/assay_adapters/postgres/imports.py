@@ -1,11 +1,13 @@
 """Dead letters that were published elsewhere, taken in."""
 
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 from sqlalchemy import (
     ARRAY,
+    CTE,
     BigInteger,
+    ColumnElement,
     Connection,
     Engine,
     exists,
@@ -17,7 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from assay.domain.reject import IMPORT
+from assay.domain.reject import IMPORT, TOPICS
 from assay_adapters.postgres.connection import translated
 from assay_adapters.postgres.copy import copy_into
 from assay_adapters.postgres.selection import alone
@@ -31,7 +33,7 @@ from assay_adapters.postgres.tables import (
 )
 
 _c: Final = dead_letters.c
-_ORIGIN: Final = ("source", "partition", "position")
+_ORIGIN: Final = ("source", "partition", "topic_id", "position")
 
 
 @translated()
@@ -41,8 +43,9 @@ def import_letters(
     """Takes in letters whose origin is not known here, all at once or none, as a range of a run.
 
     Their origin stays as it is, and they count as published where they come from. Known is the
-    origin of any letter, and each position of a range that was committed here: what came of that
-    record is in these books already.
+    origin of any letter that was imported, and each position of a range that was committed here:
+    what came of that record is in these books already. Topics of one name are told apart by their
+    ids, where both are known; books that were put aside count, too.
 
     Args:
         engine: from `engine_for`.
@@ -61,7 +64,8 @@ def import_letters(
     with engine.begin() as connection:
         alone(connection)
         fresh = letters.unique(_ORIGIN, keep="first", maintain_order=True)
-        fresh = fresh.join(_known(connection, fresh), on=_ORIGIN, how="anti", maintain_order="left")
+        known = _known(connection, fresh)
+        fresh = fresh.join(known, on=_ORIGIN, how="anti", nulls_equal=True, maintain_order="left")
         if fresh.is_empty():
             return 0
         before = connection.scalar(select(func.max(_c.id)).where(_c.import_run == run_id)) or 0
@@ -92,23 +96,32 @@ def import_letters(
 
 def _known(connection: Connection, letters: pl.DataFrame) -> pl.DataFrame:
     """The origins among these that are known, each once."""
+    types = dict.fromkeys(_ORIGIN, KEY) | {"position": BigInteger()}
     asked = select(
-        func.unnest(literal(letters["source"].to_list(), ARRAY(KEY))).label("source"),
-        func.unnest(literal(letters["partition"].to_list(), ARRAY(KEY))).label("partition"),
-        func.unnest(literal(letters["position"].to_list(), ARRAY(BigInteger))).label("position"),
-    ).subquery("asked")
-    origin = asked.c.source, asked.c.partition, asked.c.position
-    has_letter = exists().where(
+        *(
+            func.unnest(literal(letters[name].to_list(), ARRAY(kind))).label(name)
+            for name, kind in types.items()
+        )
+    ).cte("asked")
+    is_imported = exists().where(
         _c.source == asked.c.source,
         _c.partition == asked.c.partition,
         _c.position == asked.c.position,
+        _c.import_run.is_not(None),
+        _may_be(_c.topic_id, asked.c.topic_id),
+    )
+    books = _books(asked)
+    of_it = (
+        (books.c.source == asked.c.source)
+        & (books.c.partition == asked.c.partition)
+        & _may_be(books.c.numbering, asked.c.topic_id)
     )
     # Of the ranges of a partition only the last that begins before can hold it.
     last = (
         select(ledger.c.next)
         .where(
             ledger.c.source == asked.c.source,
-            ledger.c.partition == asked.c.partition,
+            ledger.c.partition == books.c.book,
             ledger.c.first <= asked.c.position,
         )
         .order_by(ledger.c.first.desc())
@@ -116,12 +129,32 @@ def _known(connection: Connection, letters: pl.DataFrame) -> pl.DataFrame:
         .lateral("last")
     )
     rows = connection.execute(
-        select(*origin)
-        .select_from(asked.outerjoin(last, true()))
-        .where(has_letter | (last.c.next > asked.c.position))
+        select(*(asked.c[name] for name in _ORIGIN))
+        .select_from(asked.outerjoin(books, of_it).outerjoin(last, true()))
+        .where(is_imported | (last.c.next > asked.c.position))
+        .distinct()
     )
     schema = {name: letters.schema[name] for name in _ORIGIN}
     return pl.DataFrame(rows.all(), schema=schema, orient="row")
+
+
+def _books(asked: CTE) -> CTE:
+    """The names under which books of these partitions stand: their own, and those put aside."""
+    names = select(asked.c.source, asked.c.partition).distinct().cte("names")
+    book = positions.c.partition
+    columns = names.c.source, names.c.partition, book.label("book"), positions.c.numbering
+    same = positions.c.source == names.c.source
+    own = select(*columns).join_from(names, positions, same & (book == names.c.partition))
+    # Versions of files have such names, too, and are partitions of their own.
+    of_topic = func.starts_with(names.c.source, TOPICS)
+    before = (func.split_part(book, "#", 1) == names.c.partition) & (book != names.c.partition)
+    aside = select(*columns).join_from(names, positions, same & before).where(of_topic)
+    return own.union_all(aside).cte("books")
+
+
+def _may_be(one: ColumnElement[Any], other: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Whether two ids are not known to be different."""
+    return one.is_(None) | other.is_(None) | (one == other)
 
 
 def _enter(connection: Connection, run_id: str, number: int) -> None:

@@ -76,6 +76,7 @@ _POSITIONS: Final = text("""
         ))
     ORDER BY source, partition
 """)
+# Letters whose partition was put aside belong to its books under their other name.
 # A redrive's rejects have their letters already; imported letters keep the origin that they had.
 _LETTERS: Final = text("""
     WITH books AS (
@@ -86,7 +87,7 @@ _LETTERS: Final = text("""
     ), kept AS (
         SELECT
             CASE WHEN import_run IS NULL THEN source ELSE 'import' END AS source,
-            coalesce(import_run, partition) AS partition,
+            coalesce(import_run, concat_ws('#', partition, retired)) AS partition,
             count(*) AS letters
         FROM dead_letters
         GROUP BY 1, 2
@@ -169,7 +170,7 @@ _TWICE: Final = text("""
         SELECT entry
         FROM ledger
         WHERE ledger.source = dead_letters.source
-            AND ledger.partition = dead_letters.partition
+            AND ledger.partition = concat_ws('#', dead_letters.partition, retired)
             AND first <= dead_letters.position
             AND import_run IS NULL
         ORDER BY first DESC

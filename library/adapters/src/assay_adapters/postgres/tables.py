@@ -223,6 +223,8 @@ dead_letters: Final = Table(
     Column("number", BigInteger, nullable=True, comment="and its number among those that it took"),
     _moment("tried_at", "When it was tried last in a redrive"),
     _key("import_run", "The run that imported it; null where it was rejected here", null=True),
+    _key("topic_id", "Of its origin: the topic's id, where it is one that has an id", null=True),
+    _key("retired", "The accept-gap that put its partition's books aside", null=True),
     PrimaryKeyConstraint("id", name="dead_letters_pkey"),
     CheckConstraint("state IN ('open', 'closed', 'discarded')", name="dead_letters_state"),
     # What was imported may be read, and rejected, here later.
@@ -231,7 +233,9 @@ dead_letters: Final = Table(
         "source",
         "partition",
         "position",
+        "retired",
         unique=True,
+        postgresql_nulls_not_distinct=True,
         postgresql_where=text("import_run IS NULL"),
     ),
     Index(
@@ -239,7 +243,9 @@ dead_letters: Final = Table(
         "source",
         "partition",
         "position",
+        "topic_id",
         unique=True,
+        postgresql_nulls_not_distinct=True,
         postgresql_where=text("import_run IS NOT NULL"),
     ),
     Index(

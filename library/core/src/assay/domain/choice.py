@@ -17,6 +17,8 @@ class Filter(TypedDict, total=False):
         stages: their stage is.
         states: what became of them is: open, closed or discarded.
         ids: their short name is.
+        but: their short name is none of these.
+        redrive: the redrive that took them last.
         run_id: the run that rejected them last; None is as if it were not given, here and below.
         source: what they were read from.
         source_prefix: that begins so.
@@ -34,6 +36,8 @@ class Filter(TypedDict, total=False):
     stages: Sequence[str]
     states: Sequence[str]
     ids: Sequence[int]
+    but: Sequence[int]
+    redrive: str | None
     run_id: str | None
     source: str | None
     source_prefix: str | None

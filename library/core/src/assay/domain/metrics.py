@@ -80,7 +80,7 @@ LETTERS_OPEN: Final = Metric(
 LETTERS_RETRIED: Final = Metric(
     "assay_letters_retried_total",
     "counter",
-    "Dead letters that were tried again by themselves, by result: closed or failed.",
+    "Dead letters that were tried again by themselves, by result: closed, failed or stuck.",
     ("result",),
 )
 EVENTS_DROPPED: Final = Metric(

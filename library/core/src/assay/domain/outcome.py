@@ -8,7 +8,7 @@ import polars as pl
 
 from assay.domain.position import Partition, Range
 from assay.domain.prediction import PREDICTIONS
-from assay.domain.reject import LETTERS
+from assay.domain.reject import LETTERS, TOPICS
 from assay.domain.transaction import TRANSACTIONS
 
 CLASSIFIED: Final = pl.Schema(
@@ -86,9 +86,16 @@ def letters(outcome: Outcome, rejects: pl.DataFrame) -> pl.DataFrame:
         {"partition": list(outcome.headers), "header": list(outcome.headers.values())},
         schema={"partition": pl.String, "header": pl.Binary},
     )
+    is_of_topic = outcome.source.startswith(TOPICS)
+    topics = pl.DataFrame(
+        [(each.partition, each.numbering if is_of_topic else None) for each in outcome.ranges],
+        schema={"partition": pl.String, "topic_id": pl.String},
+        orient="row",
+    )
     return (
         pl.concat([origin, rejects.drop("row")], how="horizontal")
         .join(headers, on="partition", how="left", maintain_order="left")
+        .join(topics, on="partition", how="left", maintain_order="left")
         .with_columns(
             source=pl.lit(outcome.source),
             attempt=pl.lit(1, pl.Int16),

@@ -15,6 +15,9 @@ already: what it commits settles the letters that it has claimed and makes none.
 IMPORT: Final = "import"
 """The source of imported letters in the ledger; the partition is the run, and all are rejected."""
 
+TOPICS: Final = "kafka/"
+"""What the source of a topic begins with; its name follows."""
+
 RAW_LIMIT: Final = 1 << 20
 """Bytes of a record that are kept; of a longer one the head, the length and the sha256."""
 
@@ -44,6 +47,7 @@ LETTERS: Final = pl.Schema(
     {
         "source": pl.String,
         "partition": pl.String,
+        "topic_id": pl.String,
         "position": pl.Int64,
         "key": pl.Binary,
         "raw": pl.Binary,
@@ -62,8 +66,10 @@ LETTERS: Final = pl.Schema(
         "destination": pl.String,
     }
 )
-"""A reject as it is kept. Its id is its first origin: source, partition and position.
+"""A reject as it is kept. Its origin, source to position, never changes: see `letter_id`.
 
+- `topic_id`: the id of the topic that it comes from, since another one may get its name, whose
+  offsets begin anew; null elsewhere, and where it is not known.
 - `header`: the raw header record of the file that it comes from, without which its cells have no
   names; null elsewhere.
 - `attempt`: how often it has been tried; 1 the first time.
@@ -72,6 +78,12 @@ LETTERS: Final = pl.Schema(
 
 RENEWED: Final = ("stage", "code", "field", "message", "retriable", "model_version", "run_id")
 """What a letter takes over from the reject when it is rejected again in a redrive."""
+
+
+def letter_id(source: str, partition: str, topic_id: str | None, position: int) -> str:
+    """The id of a letter for everybody else: no other record has it, in whichever database."""
+    made = "" if topic_id is None else f"#{topic_id}"
+    return f"{source}/{partition}{made}@{position}"
 
 
 def faults(

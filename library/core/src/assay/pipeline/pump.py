@@ -9,8 +9,9 @@ pump keeps when to try again.
 
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from assay.domain import metrics
 from assay.domain.chunk import Chunk, Idle, Revoked
@@ -34,6 +35,8 @@ from assay.ports.classifier import Classifier
 from assay.ports.clock import Clock
 from assay.ports.source import Source
 from assay.ports.store import Store
+
+_LAST: Final = 60.0  # seconds that a commit may take when the pump has failed
 
 
 @dataclass(frozen=True)
@@ -155,6 +158,13 @@ class Pump:
 
     def steps(self) -> Iterator[None]:
         """The same as `run`, one event of the source at a time."""
+        try:
+            yield from self._steps()
+        except Exception:
+            self._end_commit()
+            raise
+
+    def _steps(self) -> Iterator[None]:
         events: Iterator[Chunk | Revoked | Idle] | None = None
         exhausted = False
         while True:
@@ -415,6 +425,18 @@ class Pump:
         still_owned = [each for each in outcome.ranges if each in head.ranges]
         self._source.ack({each.partition: each.position for each in still_owned})
         self._watch.committed(outcome, tally)
+
+    def _end_commit(self) -> None:
+        """A commit that is under way when the pump fails counts like others: the books have it."""
+        if (job := self._commit) is None:
+            return
+        until = self._clock.now() + _LAST
+        while not job.done():
+            if self._clock.now() >= until:
+                return
+            self._clock.wait((job,), self._policy.tick)
+        with suppress(AssayError):  # what has failed before is to be told
+            self._finish_commit()
 
     def _keep_books(self, flight: Flight, tally: Tally) -> None:
         self.report = replace(self.report, tally=self.report.tally + tally)

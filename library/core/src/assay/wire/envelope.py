@@ -2,7 +2,8 @@
 
 Both hold the same. A line is a JSON object:
 
-- `id`: the letter's origin, `<source>/<partition>@<position>`.
+- `id`: the letter's origin, `<source>/<partition>@<position>`; of a topic that has an id
+  `<source>/<partition>#<topic id>@<position>`.
 - `key`, `value`: the record's own key and bytes; `header`: the raw header record of its file, which
   gives its cells their names. Each is text where it is valid UTF-8, else it is in `key_base64`,
   `value_base64` or `header_base64` in its place; null where there is none.
@@ -17,6 +18,7 @@ Both hold the same. A line is a JSON object:
 | `__connect.errors.exception.class.name` | `assay.` and the code |
 | `__connect.errors.exception.message` | for people; null where there is none |
 | `assay.source` | the source: `kafka/` and the topic, `files/` and the contract's id |
+| `assay.topic.id` | the id of that topic, or null: another one may get its name |
 | `assay.code`, `assay.field` | what is wrong, and the column at fault or null |
 | `assay.attempt` | how often the record has been tried |
 | `assay.retriable` | whether the same bytes may succeed later |
@@ -41,11 +43,10 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from assay.domain.errors import Unreadable
-from assay.domain.reject import LETTERS, Stage
+from assay.domain.reject import LETTERS, TOPICS, Stage, letter_id
 
 _Count = Annotated[int, Field(ge=0, lt=1 << 63)]
 _CONTENTS: Final = {"key": "key", "value": "raw", "header": "header"}
-_STREAMS: Final = "kafka/"
 _ID: Final = "assay.id"
 _HEADER: Final = "assay.header"
 
@@ -67,6 +68,7 @@ class _Headers(BaseModel):
     exception: str = Field(alias="__connect.errors.exception.class.name")
     message: str | None = Field(alias="__connect.errors.exception.message")
     source: str = Field(alias="assay.source")
+    topic_id: str | None = Field(default=None, alias="assay.topic.id")
     code: str = Field(alias="assay.code")
     field: str | None = Field(alias="assay.field")
     attempt: Annotated[int, Field(ge=1, lt=1 << 15)] = Field(alias="assay.attempt")
@@ -182,7 +184,7 @@ def _headers(letter: dict[str, Any]) -> _Headers:
     return _Headers.model_validate(
         {name: letter[name] for name in _Headers.model_fields if name in letter}
         | {
-            "topic": source.removeprefix(_STREAMS),
+            "topic": source.removeprefix(TOPICS),
             "sha256": digest and digest.hex(),
             "exception": f"assay.{letter['code']}",
         }
@@ -223,7 +225,7 @@ def _columns(id_: str, headers: _Headers) -> dict[str, Any]:
     """All columns but the contents."""
     if id_ != _origin(headers):
         raise ValueError("id and headers name different origins")
-    if headers.topic != headers.source.removeprefix(_STREAMS):
+    if headers.topic != headers.source.removeprefix(TOPICS):
         raise ValueError("assay.source and __connect.errors.topic name different sources")
     digest = headers.sha256
     return headers.model_dump() | {"sha256": None if digest is None else bytes.fromhex(digest)}
@@ -276,7 +278,7 @@ def _first_fault(error: ValidationError) -> str:
 
 
 def _origin(headers: _Headers) -> str:
-    return f"{headers.source}/{headers.partition}@{headers.position}"
+    return letter_id(headers.source, headers.partition, headers.topic_id, headers.position)
 
 
 def _encoded(name: str, content: bytes | None) -> dict[str, str | None]:

@@ -8,7 +8,7 @@
 | `service` | | `stream` or `dead-letters` |
 | `dependency` | | what is away or back |
 | `message` | | for people, where there is something to say |
-| `id`, `source`, `partition`, `position` | the record's origin | |
+| `id`, `source`, `partition`, `topic_id`, `position` | the record's origin | |
 | `stage`, `code`, `field`, `attempt`, `retriable` | as the dead letter has them | |
 
 What does not apply is left out. None holds anything of a record's content.
@@ -21,9 +21,11 @@ from typing import Any, Final, Literal, TypeAlias
 
 import polars as pl
 
+from assay.domain.reject import letter_id
+
 State: TypeAlias = Literal["started", "away", "back", "reject_limit", "stopped", "failed"]
 
-_ORIGIN: Final = ("source", "partition", "position")
+_ORIGIN: Final = ("source", "partition", "topic_id", "position")
 _TOLD: Final = ("stage", "code", "field", "attempt", "retriable")
 
 
@@ -36,9 +38,9 @@ def of_letters(letters: pl.DataFrame, at: datetime) -> Iterator[bytes]:
     """
     columns = (*_ORIGIN, *_TOLD, "run_id")
     for letter in letters.select(columns).iter_rows(named=True):
-        origin = f"{letter['source']}/{letter['partition']}@{letter['position']}"
         run_id = letter.pop("run_id")
-        yield _event("rejected", at, run=run_id, id=origin, **letter)
+        name = letter_id(*(letter[each] for each in _ORIGIN))
+        yield _event("rejected", at, run=run_id, id=name, **letter)
 
 
 def of_state(
