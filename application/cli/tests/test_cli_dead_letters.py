@@ -48,11 +48,11 @@ def _words(ended: subprocess.CompletedProcess[str]) -> str:
 
 def test_what_fails_again_is_said(assay: Assay, letters: Engine) -> None:
     """A dry run and a run find the same; no model is asked about what cannot be decoded."""
-    dry = assay("dead-letters", "redrive", "--contract", str(CONTRACT), "--dry-run")
+    dry = assay("dead-letters", "redrive", "--all", "--contract", str(CONTRACT), "--dry-run")
     assert dry.returncode == 0
     assert "Would be rejected again" in dry.stderr
     assert _summary(dry)["rejected"] == 3
-    ended = assay("dead-letters", "redrive", "--contract", str(CONTRACT), "--limit", "2")
+    ended = assay("dead-letters", "redrive", "--all", "--contract", str(CONTRACT), "--limit", "2")
     assert ended.returncode == 0
     assert "2 tried = 0 classified + 0 duplicate + 2 rejected again" in ended.stderr
     assert all(len(line) <= 80 for line in (ended.stderr + dry.stderr).splitlines())
@@ -88,10 +88,24 @@ def test_what_cannot_be_done_is_refused(
     Path("binary.yaml").write_bytes(b"\xff")
     draft = CONTRACT.read_text("utf-8").replace("status: active", "status: draft")
     Path("draft.yaml").write_text(draft, "utf-8")
-    ended = assay("dead-letters", "redrive", *words)
+    ended = assay("dead-letters", "redrive", "--all", *words)
     assert ended.returncode == 78
     assert said.replace(" ", "") in _words(ended).replace(" ", "").replace("│", "")
     assert _rows(letters, "SELECT redrive FROM dead_letters WHERE redrive IS NOT NULL") == []
+
+
+@pytest.mark.parametrize("command", [["redrive"], ["discard", "--reason", "x"]], ids=" ".join)
+def test_letters_that_nobody_chose_are_left_alone(
+    assay: Assay, letters: Engine, command: list[str]
+) -> None:
+    """Without a choice it is refused, as is `--all` beside one; the message names the ways."""
+    for words in ([], ["--all", "--id", "1"]):
+        ended = assay("dead-letters", *command, *words)
+        assert ended.returncode == 78
+        assert "by --code, --id, --run, --until, …, or else --all" in _words(ended)
+    assert _rows(letters, "SELECT DISTINCT state, redrive, attempt FROM dead_letters") == [
+        ("open", None, 1)
+    ]
 
 
 def test_where_the_model_is_away_the_letters_are_freed(assay: Assay, letters: Engine) -> None:
@@ -111,10 +125,8 @@ def test_where_the_model_is_away_the_letters_are_freed(assay: Assay, letters: En
 
 
 def test_a_discard_says_what_it_does(assay: Assay, letters: Engine) -> None:
-    """Who, when and why is kept; a dry run changes nothing, and no choice is no choice."""
+    """Who, when and why is kept; a dry run changes nothing."""
     because = "--reason", "test data", "--by", "ann"
-    ended = assay("dead-letters", "discard", *because)
-    assert ended.returncode == 78
     dry = assay("dead-letters", "discard", *because, "--run", "run-1", "--dry-run")
     assert dry.returncode == 0
     assert "2 dead letters are to be discarded." in dry.stdout

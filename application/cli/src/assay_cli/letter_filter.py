@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, cast
 import typer
 
 from assay.domain.choice import Filter
+from assay.domain.errors import Fatal
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _PANEL: Final = "Which letters"
@@ -112,24 +113,37 @@ _OPTIONS: Final[dict[str, Any]] = {
         _option("--until", metavar="TIME", parser=_moment, text="Committed before it."),
     ],
 }
+_EVERY: Final[Any] = Annotated[
+    bool | None, _option("--all", text="Every open letter, in place of a choice.")
+]
 
 
-def filtered(*without: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def filtered(
+    *without: str, must_choose: bool = False
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Gives a command the options of a filter, and its parameter `chosen` what they choose.
 
     Args:
         without: parts of the filter for which there is no option.
+        must_choose: whether it takes no letters that nobody has asked for: there is an option
+            `--all` then, and the command is refused without it and without any other.
     """
     options = {name: hint for name, hint in _OPTIONS.items() if name not in without}
+    if must_choose:
+        options["every"] = _EVERY
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @wraps(command)
         def run(**given: Any) -> None:
             parts = {name: given.pop(name) for name in options}
-            command(
-                chosen=cast(Filter, {k: v for k, v in parts.items() if v not in (None, [])}),
-                **given,
-            )
+            every = parts.pop("every", None)
+            chosen = {k: v for k, v in parts.items() if v not in (None, [])}
+            if must_choose and bool(every) == bool(chosen):
+                raise Fatal(
+                    "say which letters are meant, by --code, --id, --run, --until, …, or else"
+                    " --all: every open one"
+                )
+            command(chosen=cast(Filter, chosen), **given)
 
         own = inspect.signature(command)
         shared = [
