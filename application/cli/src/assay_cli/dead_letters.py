@@ -12,7 +12,7 @@ from assay.domain.errors import DATA, Fatal
 from assay_cli import bootstrap, review
 from assay_cli.discard import discard
 from assay_cli.import_letters import import_
-from assay_cli.letter_filter import filtered
+from assay_cli.letter_filter import filtered, require_codes
 from assay_cli.output import Json, add, decoded, plain, print_json, say, show, table
 from assay_cli.redrive import redrive
 
@@ -41,9 +41,9 @@ def list_(
     settings are wrong or `assay migrate` is due.
     """
     with bootstrap.dead_letters() as letters:
+        require_codes(chosen, letters)
         counts = letters.counts(chosen)
         latest = letters.latest(chosen, limit)
-        # A code that was mistyped finds nothing, too.
         others = (
             {each["code"] for each in letters.counts({})}
             if chosen.get("codes") and not counts
@@ -141,6 +141,7 @@ def export(
     wrong or `assay migrate` is due.
     """
     with bootstrap.dead_letters() as letters:
+        require_codes(chosen, letters)
         if form == "jsonl":
             from assay.wire.envelope import letters_to_jsonl  # noqa: PLC0415 - help waits for no polars
 

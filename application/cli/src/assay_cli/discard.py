@@ -7,7 +7,7 @@ import typer
 from assay.domain.choice import Filter
 from assay.domain.errors import NOTHING_TO_DO
 from assay_cli import bootstrap
-from assay_cli.letter_filter import filtered
+from assay_cli.letter_filter import filtered, require_codes
 from assay_cli.output import Json, add, print_json, say, show, table
 
 
@@ -37,6 +37,7 @@ def discard(
     """
     meant: Filter = {**chosen, "states": ("open",)}
     with bootstrap.dead_letters() as letters:
+        require_codes(chosen, letters)
         counts = letters.counts({**meant, "held": False})
         held = sum(each["letters"] for each in letters.counts({**meant, "held": True}))
     number = sum(each["letters"] for each in counts)

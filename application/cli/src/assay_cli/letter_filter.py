@@ -4,14 +4,19 @@ import inspect
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from enum import StrEnum
 from functools import wraps
-from typing import Annotated, Any, Final, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
 
 from assay.domain.choice import Filter
+from assay.domain.codes import CODES
 from assay.domain.errors import Fatal
+
+if TYPE_CHECKING:
+    from assay_cli.bootstrap import DeadLetters
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _PANEL: Final = "Which letters"
@@ -158,3 +163,24 @@ def filtered(
         return run
 
     return decorate
+
+
+def require_codes(chosen: Filter, letters: "DeadLetters") -> None:
+    """Refuses codes that neither Assay nor any letter knows: a slip finds nothing, in silence.
+
+    Raises:
+        Fatal: names one, and what it may have been meant for.
+        Unavailable: PostgreSQL is away.
+    """
+    strange = set(chosen.get("codes", ())) - CODES
+    if not strange:
+        return
+    found = {each["code"] for each in letters.counts({})}
+    for code in sorted(strange - found):
+        if near := get_close_matches(code, CODES | found, n=1):
+            hint = f"did you mean {near[0]}?"
+        elif found:
+            hint = f"the letters here have {', '.join(sorted(found))}"
+        else:
+            hint = "there are no letters here"
+        raise Fatal(f"--code: nothing is rejected as {code}; {hint}")

@@ -35,6 +35,7 @@ from assay.pipeline.redrive import Redrive, Request
 from assay.pipeline.redrive import redrive as claimed
 from assay_cli import bootstrap
 from assay_cli.ending import to_the_end
+from assay_cli.letter_filter import require_codes
 from assay_cli.output import add, plain, table
 
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ class Result:
 
 def _redrive(request: Request, by: str, result: Result, console: Console) -> None:
     with bootstrap.redriving(request.run_id, by=by, edits=request.reading.edits) as tools:
+        require_codes(request.chosen, tools.letters)
         result.left_out = _left_out(tools.letters, request)
         with _shown(console) as progress:
             watch = tools.watch(committed=partial(_committed, result, progress), away=progress.away)
@@ -175,6 +177,7 @@ def _foresee(request: Request, result: Result, console: Console) -> None:
     """Reads and validates what a redrive would claim; the model and the tables decide the rest."""
     chosen: Filter = {**request.chosen, "held": False}
     with bootstrap.dead_letters() as letters:
+        require_codes(request.chosen, letters)
         result.left_out = _left_out(letters, request)
         for page in letters.pages(chosen, request.limit):
             sources = page["source"].value_counts()
