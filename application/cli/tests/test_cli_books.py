@@ -192,6 +192,19 @@ def test_a_letter_is_shown_with_its_content(assay: Assay, books: Engine) -> None
     assert document["raw_base64"]
 
 
+def test_what_was_done_with_a_letter_is_shown(assay: Assay, books: Engine) -> None:
+    """Who, what and why, in order; nothing where nothing was done."""
+    del books
+    letter = str(_list(assay, "--run", "run-2")["letters"][0]["id"])
+    assert json.loads(assay("dead-letters", "show", letter, "--json").stdout)["actions"] == []
+    assay("dead-letters", "discard", "--id", letter, "--by", "ann", "--reason", "[b]test[/] data")
+    shown = assay("dead-letters", "show", letter).stdout
+    assert "discarded by ann" in shown
+    assert "[b]test[/] data" in shown
+    (action,) = json.loads(assay("dead-letters", "show", letter, "--json").stdout)["actions"]
+    assert (action["action"], action["reason"]) == ("discarded", "[b]test[/] data")
+
+
 def test_a_letter_that_was_cut_says_so(assay: Assay, books: Engine) -> None:
     """Beyond 1 MiB only the head of a record is kept."""
     _update(books, "length = 2000000, sha256 = '\\xabcd' WHERE transaction_id = 'd'")

@@ -79,7 +79,7 @@ def show_(
     *,
     as_json: Json = False,
 ) -> None:
-    r"""Show one dead letter with the record's own bytes.
+    r"""Show one dead letter: the record's own bytes, and what was done with it.
 
     Control characters are escaped, and bytes that are no UTF-8 stand as \xff.
     In JSON the latter are in `raw_base64` in place of `raw`.
@@ -89,6 +89,7 @@ def show_(
     """
     with bootstrap.dead_letters() as letters:
         found = letters.one(letter)
+        actions = [_facts(each) for each in letters.actions(letter)]
     if found is None:
         raise NoSuchLetter(f"there is no dead letter {letter}")
     contents = {name: found.pop(name) for name in ("key", "header", "raw")}
@@ -96,12 +97,17 @@ def show_(
     if as_json:
         for name, content in contents.items():
             facts |= _in_json(name, content)
-        print_json(facts)
+        print_json(facts | {"actions": actions})
         return
     width = max(map(len, facts))
     for name, value in facts.items():
         if value is not None:
             say(f"[bold]{name:<{width}}[/]  {plain(value)}")
+    for each in actions:
+        say(f"\n[bold]{plain(each.pop('action'))}[/] by {plain(each.pop('by'))}")
+        for name, value in each.items():
+            if value is not None:
+                say(f"[bold]{name:<{width}}[/]  {plain(value)}")
     for name, content in contents.items():
         if content is not None:
             cut = name == "raw" and found["length"] > len(content)

@@ -20,7 +20,7 @@ from sqlalchemy import (
 from assay.domain.choice import ENOUGH, Filter
 from assay.domain.reject import LETTERS
 from assay_adapters.postgres.connection import translated
-from assay_adapters.postgres.tables import dead_letters, redrives
+from assay_adapters.postgres.tables import dead_letter_actions, dead_letters, redrives
 
 _c: Final = dead_letters.c
 _FACTS: Final = (
@@ -166,6 +166,18 @@ class DeadLetters:
         with self._engine.connect() as connection:
             row = connection.execute(query).mappings().one_or_none()
             return None if row is None else dict(row)
+
+    @translated()
+    def actions(self, letter: int) -> list[dict[str, Any]]:
+        """What was done with a letter since it was rejected, in order."""
+        done = dead_letter_actions.c
+        query = (
+            select(done.at, done.action, done.by, done.code, done.reason, done.edits, done.run_id)
+            .where(done.letter == letter)
+            .order_by(done.id)
+        )
+        with self._engine.connect() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
 
     def every(self, chosen: Filter) -> Iterator[dict[str, Any]]:
         """Facts and content of these letters in the order of their ids, in bounded memory."""
