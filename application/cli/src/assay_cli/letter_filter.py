@@ -99,9 +99,14 @@ _OPTIONS: Final[dict[str, Any]] = {
             text="Whether the same bytes may succeed later, with another model.",
         ),
     ],
-    "attempts_below": Annotated[
+    "max_attempts": Annotated[
         int | None,
-        _option("--attempts-below", metavar="N", min=1, text="Tried less often than that."),
+        _option(
+            "--max-attempts",
+            metavar="N",
+            min=1,
+            text="Leave out what has been tried so often already.",
+        ),
     ],
     "since": Annotated[
         datetime | None,

@@ -12,7 +12,7 @@ from assay_cli import bootstrap
 from assay_cli.letter_filter import duration, filtered
 
 
-@filtered("states", "attempts_below", must_choose=True)
+@filtered("states", "max_attempts", must_choose=True)
 def redrive(
     *,
     contract: Annotated[

@@ -64,7 +64,7 @@ def run(
     """
     request = Request(
         run_id=str(uuid4()),
-        chosen={**chosen, "states": ("open",), "attempts_below": max_attempts},
+        chosen={**chosen, "states": ("open",), "max_attempts": max_attempts},
         reading=Reading(_contracts(contracts, dry=dry), _edits(edits), bootstrap.whole_record),
         policy=Policy(patience=patience),
         limit=limit,
@@ -202,7 +202,7 @@ def _number(letters: "DeadLetters", chosen: Filter) -> int:
 
 def _left_out(letters: "DeadLetters", request: Request) -> int:
     """How many letters are meant that have been tried too often."""
-    every: Filter = {**request.chosen, "attempts_below": None}
+    every: Filter = {**request.chosen, "max_attempts": None}
     return _number(letters, every) - _number(letters, request.chosen)
 
 

@@ -214,7 +214,7 @@ class _Service:
             chosen={
                 "source_prefix": _STREAMS,
                 "retriable": True,
-                "attempts_below": asked.max_attempts,
+                "max_attempts": asked.max_attempts,
                 "due": asked.retry_delay,
             },
             reading=Reading(whole=self._services.whole),

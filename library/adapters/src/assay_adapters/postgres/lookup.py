@@ -73,7 +73,7 @@ def conditions(chosen: Filter) -> Iterator[ColumnElement[bool]]:
         "source_prefix": lambda prefix: func.starts_with(_c.source, prefix),
         "model_version": lambda version: _c.model_version == version,
         "retriable": lambda retriable: _c.retriable == retriable,
-        "attempts_below": lambda attempts: _c.attempt < attempts,
+        "max_attempts": lambda attempts: _c.attempt < attempts,
         "since": lambda since: _c.created_at >= since,
         "until": lambda until: _c.created_at < until,
         "due": _is_due,
