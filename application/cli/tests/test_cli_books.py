@@ -121,6 +121,20 @@ def test_filters_choose_letters(
     assert json.loads(ended.stdout) == {"file": "x.csv", "letters": len(ids)}
 
 
+def test_positions_are_explained_by_their_kind(assay: Assay, books: Engine) -> None:
+    """Those of files and of topics, as far as they are shown."""
+    shown = assay("dead-letters", "list").stdout
+    assert "A file's positions" in shown
+    assert "A topic's positions" not in shown
+    _update(books, "source = 'kafka/transactions', partition = '2' WHERE transaction_id = 'd'")
+    shown = assay("dead-letters", "list").stdout
+    assert "A file's positions" in shown
+    assert "A topic's positions" in shown
+    shown = assay("dead-letters", "list", "--source", "kafka/transactions").stdout
+    assert "A file's positions" not in shown
+    assert "2 @ 0" in shown
+
+
 def test_no_letters_are_no_fault(assay: Assay, engine: Engine) -> None:
     """Empty tables: exit 0, and it is said."""
     del engine

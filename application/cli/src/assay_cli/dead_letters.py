@@ -68,9 +68,14 @@ def list_(
         for row in latest:
             add(rows, str(row["id"]), _minute(row["created_at"]), row["code"], _place(row))
         show(rows)
-        say("\nA file's positions count its records from 0, the header not among them.")
+        say()
+        of_topics = {row["source"].startswith("kafka/") for row in latest}
+        if False in of_topics:
+            say("A file's positions count its records from 0, the header not among them.")
+        if True in of_topics:
+            say("A topic's positions are partition @ offset.")
         say("assay dead-letters show ID prints one with its content.")
-        say("assay dead-letters redrive tries them again.")
+        say("assay dead-letters redrive tries them again: --code CODE, --id ID, --all, …")
 
 
 @app.command("show")
