@@ -105,14 +105,10 @@ def show_(
         print_json(facts | {"actions": actions})
         return
     width = max(map(len, facts))
-    for name, value in facts.items():
-        if value is not None:
-            say(f"[bold]{name:<{width}}[/]  {plain(value)}")
+    _say_facts(facts, width)
     for each in actions:
         say(f"\n[bold]{plain(each.pop('action'))}[/] by {plain(each.pop('by'))}")
-        for name, value in each.items():
-            if value is not None:
-                say(f"[bold]{name:<{width}}[/]  {plain(value)}")
+        _say_facts(each, width)
     for name, content in contents.items():
         if content is not None:
             cut = name == "raw" and found["length"] > len(content)
@@ -175,6 +171,12 @@ class NoSuchLetter(Fatal):
     """No dead letter has the id that was given."""
 
     exit_code = DATA
+
+
+def _say_facts(facts: dict[str, Any], width: int) -> None:
+    for name, value in facts.items():
+        if value is not None:
+            say(f"[bold]{name:<{width}}[/]  {plain(value)}")
 
 
 def _facts(row: dict[str, Any]) -> dict[str, Any]:

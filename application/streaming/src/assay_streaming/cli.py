@@ -134,9 +134,11 @@ def publish(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Keep records that make no message there, as a batch run does under errors/.",
+            help="Keep records that make no message there, as a batch run does under errors/:"
+            " `assay dead-letters import` takes them in.",
         ),
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file of --rejects.")] = False,
     topic: _Topic = None,
 ) -> None:
     """Put the records of files on the topic, with the ids of a batch run.
@@ -151,16 +153,17 @@ def publish(
     Example:
       assay stream publish cards-2024-05.csv.gz --contract cards.odcs.yaml
 
-    The last line on standard output is a summary in JSON.
+    The last line on standard output is a summary in JSON; its status is done,
+    some_rejected where all else is on the topic, or incomplete.
 
     Exit codes: 0 all were delivered; 65 a file is missing or cannot be read, or
     some records make no message, the rest being published; 75 some were not
-    delivered, or Kafka or S3 is away: publish again; 78 settings or the
-    contract are wrong, or there is no such topic.
+    delivered, or Kafka or S3 is away, or it was stopped: publish again; 78
+    settings or the contract are wrong, or there is no such topic.
     """
     from assay_streaming import producers
 
-    raise typer.Exit(producers.publish(uris, contract, topic=topic, rejects=rejects))
+    raise typer.Exit(producers.publish(uris, contract, topic=topic, rejects=rejects, replace=force))
 
 
 @app.command()
