@@ -43,6 +43,14 @@ _STREAMS: Final = "kafka/"
 _EVERY: Final = 1.0  # seconds between two looks for letters that wait
 _SELDOM: Final = 10.0  # and between two looks at how many there are
 _DEPENDENCIES: Final = ("source", "classifier", "store")
+_SAID: Final = {
+    "source": ("waiting for PostgreSQL", "PostgreSQL is back"),
+    "classifier": ("waiting for the model API", "the model API is back"),
+    "store": ("waiting for PostgreSQL", "PostgreSQL is back"),
+    "relay": ("publishing waits", "publishing goes on"),
+    "retry": ("trying again waits", "trying again goes on"),
+}
+"""What people are told while something is away, and when it is back."""
 _LIMIT: Final = 10_000  # letters that are tried again together
 _CODES: Final = 50  # that have a gauge of their own
 _log: Any = structlog.get_logger(__name__)
@@ -301,11 +309,12 @@ class _Service:
                 self._away.pop(dependency, None)
             else:
                 self._away[dependency] = error
+        waits, goes_on = _SAID[dependency]
         if error is not None and not was_away:
-            _log.warning("waiting for a dependency", dependency=dependency, error=str(error))
+            _log.warning(waits, dependency=dependency, error=str(error))
             self._told.away(dependency, error)
         elif error is None and was_away:
-            _log.info("a dependency is back", dependency=dependency)
+            _log.info(goes_on, dependency=dependency)
             self._told.away(dependency, None)
 
     # ---------------------------------------------------------------- for those who watch
