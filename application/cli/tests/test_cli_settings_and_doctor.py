@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
+from assay_adapters.kafka.topics import Copies, Topics
 from assay_local.pytest_plugin import S3Settings
 
 Assay = Callable[..., subprocess.CompletedProcess[str]]
@@ -134,6 +135,34 @@ def test_the_doctor_finds_all_well(assay: Assay, s3: S3Settings, bucket: str) ->
     assert ended.returncode == 0
     assert "All is well." in ended.stdout
     assert all(len(line) <= 80 for line in ended.stdout.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("copies", "state", "detail"),
+    [
+        (Copies("transactions", 3, (), (), (0, 2)), "warn", "should be: transactions 0, 2"),
+        (Copies("transactions", 3, (), (2,), (0, 2)), "warn", "nothing comes in: transactions 2"),
+        (Copies("transactions", 3, (1,), (2,), (0, 2)), "fail", "comes or goes: transactions 1"),
+    ],
+)
+def test_the_doctor_misses_brokers(
+    assay: Assay, monkeypatch: pytest.MonkeyPatch, copies: Copies, state: str, detail: str
+) -> None:
+    """Partitions without a leader are a failure, copies that are not in sync a warning."""
+    monkeypatch.setenv("ASSAY_KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
+
+    def brokers(_: Topics) -> int:
+        return 2
+
+    def told(_: Topics, __: object) -> list[Copies]:
+        return [copies]
+
+    monkeypatch.setattr(Topics, "brokers", brokers)
+    monkeypatch.setattr(Topics, "copies", told)
+    found = {each["check"]: each for each in json.loads(assay("doctor", "--json").stdout)["checks"]}
+    assert found["topics"]["state"] == state
+    assert detail in found["topics"]["detail"]
+    assert found["topics"]["advice"].startswith("start the brokers")
 
 
 @pytest.mark.usefixtures("model", "engine", "kafka")
