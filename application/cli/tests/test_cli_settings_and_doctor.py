@@ -240,8 +240,8 @@ def test_the_doctor_checks_the_settings_of_all_services(
     monkeypatch.setenv("ASSAY_SERVER__PORT", "http")
     ended = assay("doctor")
     assert ended.returncode == 78
-    assert "ASSAY_BATCH__WORKERS: Input should be" in ended.stdout
-    assert "ASSAY_SERVER__PORT: Input should be" in ended.stdout
+    assert "ASSAY_BATCH__WORKERS: must be a whole number" in ended.stdout
+    assert "ASSAY_SERVER__PORT: must be a whole number" in ended.stdout
     assert ended.stdout.count("→ mend it") == 1
 
 

@@ -188,7 +188,9 @@ def consume(
     ] = None,
     start: Annotated[
         Literal["earliest", "latest"] | None,
-        typer.Option("--from", help="Where a topic begins that was never read."),
+        typer.Option(
+            "--from", metavar="earliest|latest", help="Where a topic begins that was never read."
+        ),
     ] = None,
     reject_limit: Annotated[
         float,
@@ -278,9 +280,9 @@ def accept_gap(
 @app.command("dead-letters")
 def dead_letters(
     *,
-    retry: Annotated[
-        bool, typer.Option("--retry/--no-retry", help="Try retriable letters again, too.")
-    ] = True,
+    no_retry: Annotated[
+        bool, typer.Option("--no-retry", help="Publish only; try no letters again.")
+    ] = False,
     max_attempts: Annotated[
         int | None,
         typer.Option(
@@ -345,7 +347,7 @@ def dead_letters(
             "instance_id": instance_id,
             "status_port": status_port,
         },
-        retry=retry,
+        retry=not no_retry,
         once=once,
     )
     raise typer.Exit(code)
