@@ -4,13 +4,17 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import polars as pl
 import pytest
 from sqlalchemy import Engine, text
+
+from assay.domain.reject import LETTERS
+from assay_cli import bootstrap
 
 Assay = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -167,3 +171,29 @@ def test_what_was_exported_is_imported(
     ]
     assert assay("reconcile").returncode == 0
     assert assay("dead-letters", "import", "gone.jsonl").returncode == 65
+
+
+def test_a_file_of_something_else_is_refused(assay: Assay, engine: Engine) -> None:
+    """It is said what is taken in; nothing is."""
+    Path("cards.csv").write_text("Reference;Date\nA-1;02/05/2024\n")
+    ended = assay("dead-letters", "import", "cards.csv")
+    assert ended.returncode == 65
+    said = "cards.csv: line 1 is no dead letter: the line: must be JSON; what is taken in are"
+    assert said in _words(ended)
+    assert _rows(engine, "SELECT id FROM dead_letters") == []
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_topic_of_something_else_is_refused(
+    assay: Assay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that holds messages, but no letter; one that holds nothing is none of that."""
+
+    def on(topic: str) -> Iterator[tuple[pl.DataFrame, int]]:
+        yield pl.DataFrame(schema=LETTERS), 3 if topic == "transactions" else 0
+
+    monkeypatch.setattr(bootstrap, "letters_on", on)
+    ended = assay("dead-letters", "import", "--topic", "transactions")
+    assert ended.returncode == 65
+    assert "transactions holds 3 messages and no dead letters: name one" in _words(ended)
+    assert assay("dead-letters", "import", "--topic", "empty").returncode == 99
