@@ -169,6 +169,8 @@ class _Service:
         self._looked = self._logged = float("-inf")
         self._said = result.summary()
         self._redrive: redrive.Redrive | None = None
+        for each in ("closed", "failed"):
+            services.meter.add(metrics.LETTERS_RETRIED, 0, result=each)
 
     # ---------------------------------------------------------------- what it does
 
