@@ -68,7 +68,10 @@ def test_what_fails_again_is_said(assay: Assay, letters: Engine) -> None:
         ("wrong_field_count", 2),
         ("missing_side", 1),
     ]
-    assert assay("reconcile").returncode == 0
+    proved = assay("reconcile")
+    assert proved.returncode == 0
+    assert "2 of those read are dead letters that were tried again." in proved.stdout
+    assert "taken in" not in proved.stdout
 
 
 @pytest.mark.parametrize(
