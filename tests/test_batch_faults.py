@@ -59,12 +59,12 @@ def test_postgres_away_at_the_start(local: Local, filled: System) -> None:
         "batch", "run", filled.uri("in/"), "--contract", str(filled.contract("transactions"))
     )
     assert process.stderr is not None
-    assert "waiting for a dependency" in process.stderr.readline()
+    assert "waiting for PostgreSQL" in process.stderr.readline()
     local.postgres.start()
     done = filled.end(process)
     assert done.exit_code == 0
-    assert "waiting for a dependency" not in done.errors
-    assert done.errors.count("a dependency is back") == 1
+    assert "waiting for PostgreSQL" not in done.errors
+    assert done.errors.count("PostgreSQL is back") == 1
     assert is_whole(filled)
 
 
@@ -153,7 +153,7 @@ def test_a_signal_while_postgres_is_away(local: Local, filled: System) -> None:
             "batch", "run", filled.uri("in/"), "--contract", str(filled.contract("transactions"))
         )
         assert process.stderr is not None
-        assert any("waiting for a dependency" in line for line in process.stderr)
+        assert any("waiting for PostgreSQL" in line for line in process.stderr)
         process.send_signal(signal.SIGTERM)
         done = filled.end(process, timeout=10)
     finally:

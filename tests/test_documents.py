@@ -21,6 +21,7 @@ from assay.contract.document import parse
 from assay.contract.settings import PropertySettings, ServerSettings
 from assay.domain import errors
 from assay.domain.chunk import RECORDS, Chunk
+from assay.domain.codes import CODES
 from assay.domain.metrics import METRICS
 from assay.domain.position import Range
 from assay.domain.reject import RAW_LIMIT
@@ -364,6 +365,7 @@ def test_the_reject_codes_are_those_of_the_code() -> None:
         for row in in_files
     } == set(rejects.select("code", "stage", "field").rows())
     assert {row[4] for row in in_files} == {"no"}
+    assert {in_code(row[0])[0] for row in rows} == CODES
 
 
 def test_the_codes_of_classifier_and_store_are_in_the_code() -> None:

@@ -87,13 +87,14 @@ def test_letters_come_back(system: System, tmp_path: Path) -> None:
     assert batch(system).summary["rejected"] == 6
     redrive = partial(system.quick, "dead-letters", "redrive", "--by", "ann")
 
-    lacking = redrive()
+    assert redrive().exit_code == 78
+    lacking = redrive("--all")
     assert lacking.exit_code == 78
     assert "files/transactions (6 letters)" in " ".join(lacking.errors.split())
     assert system.query("SELECT redrive FROM dead_letters WHERE redrive IS NOT NULL") == []
 
     contract = "--contract", mended(system, tmp_path, DOTS)
-    dry = redrive("--dry-run", *contract)
+    dry = redrive("--all", "--dry-run", *contract)
     assert (dry.exit_code, dry.summary["status"]) == (0, "dry_run")
     assert doors(dry.summary) == (6, 3, 0, 3)
     assert system.query("SELECT redrive FROM dead_letters WHERE redrive IS NOT NULL") == []
@@ -103,7 +104,7 @@ def test_letters_come_back(system: System, tmp_path: Path) -> None:
     assert done.summary["closed"] == 3
     assert done.summary["model_version"]
     kept = "--contract", str(system.contract("transactions"))
-    done = redrive(*kept, "--edit", "side=debit")
+    done = redrive("--all", *kept, "--edit", "side=debit")
     assert (done.exit_code, doors(done.summary)) == (0, (3, 2, 0, 1))
     assert states(system) == {
         "D0": ("closed", 1),
@@ -136,13 +137,13 @@ def test_letters_come_back(system: System, tmp_path: Path) -> None:
     assert attempts[-2:] == [("wrong_field_count", 1), ("wrong_field_count", 2)]
     assert len(attempts) == 7
 
-    left_out = redrive(*kept, "--max-attempts", "2")
+    left_out = redrive("--all", *kept, "--max-attempts", "2")
     assert (left_out.exit_code, left_out.summary["left_out"]) == (99, 1)
     discard = partial(system.quick, "dead-letters", "discard", "--reason", "cut short")
     assert discard().exit_code == 78
     assert discard("--code", "wrong_field_count").exit_code == 0
     assert discard("--code", "wrong_field_count").exit_code == 99
-    assert redrive(*kept).exit_code == 99
+    assert redrive("--all", *kept).exit_code == 99
     assert states(system)[""] == ("discarded", 2)
     assert balances(system)
 
@@ -157,7 +158,7 @@ def test_derived_ids_stay(system: System, tmp_path: Path) -> None:
         == 8
     )
     after = mended(system, tmp_path, DERIVED, DOTS)
-    done = system.quick("dead-letters", "redrive", "--contract", after)
+    done = system.quick("dead-letters", "redrive", "--all", "--contract", after)
     assert doors(done.summary) == (8, 6, 0, 2)
     system.put("again/a.csv", written(*DOTTED, *DOTTED))
     again = system.quick("batch", "run", system.uri("again/"), "--contract", after)
@@ -185,10 +186,10 @@ def letters_of_a_topic(system: System, count: int, **columns: str) -> None:
 def test_messages_come_back_without_a_contract(system: System) -> None:
     """They are read as messages, edits included; those that are known are duplicates."""
     letters_of_a_topic(system, 3)
-    done = system.quick("dead-letters", "redrive", "--edit", "side=debit", "--limit", "2")
+    done = system.quick("dead-letters", "redrive", "--all", "--edit", "side=debit", "--limit", "2")
     assert (done.exit_code, doors(done.summary)) == (0, (2, 2, 0, 0))
     done = system.quick(
-        "dead-letters", "redrive", "--edit", "transaction_id=M0", "--edit", "side=debit"
+        "dead-letters", "redrive", "--all", "--edit", "transaction_id=M0", "--edit", "side=debit"
     )
     assert (done.exit_code, doors(done.summary)) == (0, (1, 0, 1, 0))
     assert balances(system)
@@ -197,7 +198,7 @@ def test_messages_come_back_without_a_contract(system: System) -> None:
 def _slow(system: System) -> Forked:
     """A redrive of a hundred letters that tries one a second, and has tried one."""
     letters_of_a_topic(system, 100)
-    process = system.fork("dead-letters", "redrive", "--edit", "side=debit", "--rate", "1")
+    process = system.fork("dead-letters", "redrive", "--all", "--edit", "side=debit", "--rate", "1")
     closed = "SELECT count(*) FROM dead_letters WHERE state = 'closed'"
     while system.query(closed) == [(0,)]:
         assert process.process.is_alive(), process.end()
@@ -208,7 +209,7 @@ def _slow(system: System) -> Forked:
 def test_a_signal_ends_a_redrive_and_frees_its_letters(system: System) -> None:
     """What was read is committed; the rest can be taken at once. Meanwhile nobody else can."""
     process = _slow(system)
-    other = system.quick("dead-letters", "redrive", "--edit", "side=debit")
+    other = system.quick("dead-letters", "redrive", "--all", "--edit", "side=debit")
     assert (other.exit_code, other.summary["status"]) == (75, "held")
     refused = system.quick("dead-letters", "discard", "--code", "missing_side", "--reason", "x")
     assert refused.exit_code == 99
@@ -217,7 +218,7 @@ def test_a_signal_ends_a_redrive_and_frees_its_letters(system: System) -> None:
     assert (done.exit_code, done.summary["status"]) == (75, "interrupted")
     assert 0 < done.summary["closed"] < 100
     assert system.query("TABLE redrives") == []
-    rest = system.quick("dead-letters", "redrive", "--edit", "side=debit")
+    rest = system.quick("dead-letters", "redrive", "--all", "--edit", "side=debit")
     assert rest.summary["closed"] == 100 - done.summary["closed"]
     assert balances(system)
 
@@ -247,6 +248,7 @@ def test_letters_are_taken_in_from_another_database(make_system: Callable[[], Sy
     done = here.quick(
         "dead-letters",
         "redrive",
+        "--all",
         "--contract",
         contract,
         "--edit",
@@ -289,7 +291,7 @@ def test_a_redrive_killed_at_random_instants(make_system: Callable[[], System]) 
     def start(system: System) -> BaseProcess:
         contract = str(system.contract("transactions"))
         # What fails again has two attempts, and is not tried a third time.
-        arguments = ["--contract", contract, "--edit", "side=debit", "--max-attempts", "2"]
+        arguments = ["--all", "--contract", contract, "--edit", "side=debit", "--max-attempts", "2"]
         process = forked.FORKS.Process(target=_redrive, args=(system.environment, arguments))
         process.start()
         return process

@@ -94,8 +94,8 @@ def test_letters_are_counted_and_listed(assay: Assay, books: Engine) -> None:
     [
         (["--run", "run-2"], {"d"}),
         (["--source", "files", "--code", "missing_side"], {"c", None, "d"}),
-        (["--code", "missing_side", "--code", "other"], {"c", None, "d"}),
-        (["--code", "other"], _NONE),
+        (["--code", "missing_side", "--code", "invalid_side"], {"c", None, "d"}),
+        (["--code", "invalid_side"], _NONE),
         (["--stage", "validate"], {"c", None, "d"}),
         (["--stage", "classify", "--stage", "commit"], _NONE),
         (["--state", "closed"], {"c"}),
@@ -121,6 +121,20 @@ def test_filters_choose_letters(
     assert json.loads(ended.stdout) == {"file": "x.csv", "letters": len(ids)}
 
 
+def test_positions_are_explained_by_their_kind(assay: Assay, books: Engine) -> None:
+    """Those of files and of topics, as far as they are shown."""
+    shown = assay("dead-letters", "list").stdout
+    assert "A file's positions" in shown
+    assert "A topic's positions" not in shown
+    _update(books, "source = 'kafka/transactions', partition = '2' WHERE transaction_id = 'd'")
+    shown = assay("dead-letters", "list").stdout
+    assert "A file's positions" in shown
+    assert "A topic's positions" in shown
+    shown = assay("dead-letters", "list", "--source", "kafka/transactions").stdout
+    assert "A file's positions" not in shown
+    assert "2 @ 0" in shown
+
+
 def test_no_letters_are_no_fault(assay: Assay, engine: Engine) -> None:
     """Empty tables: exit 0, and it is said."""
     del engine
@@ -132,10 +146,38 @@ def test_no_letters_are_no_fault(assay: Assay, engine: Engine) -> None:
 def test_no_letters_like_these(assay: Assay, books: Engine) -> None:
     """Where there are others it is not said that there are none, and their codes are named."""
     del books
-    ended = assay("dead-letters", "list", "--code", "other")
+    ended = assay("dead-letters", "list", "--code", "invalid_side")
     assert ended.returncode == 0
     assert "No dead letters match." in ended.stdout
     assert "other codes: missing_side." in ended.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["list"],
+        ["export", "--out", "x.csv"],
+        ["redrive", "--dry-run"],
+        ["discard", "--reason", "x"],
+    ],
+    ids=" ".join,
+)
+def test_a_code_that_nothing_has_is_refused(
+    assay: Assay, books: Engine, command: list[str]
+) -> None:
+    """The message names what it was meant for; codes that an API alone gives pass."""
+    _update(books, "code = 'odd_weekday' WHERE transaction_id = 'c'")
+    for code, hint in (
+        ("mising_side", "did you mean missing_side?"),
+        ("odd_weekdays", "did you mean odd_weekday?"),
+        ("xyz", "the letters here have missing_side, odd_weekday"),
+    ):
+        ended = assay("dead-letters", *command, "--code", code)
+        assert ended.returncode == 78
+        assert f"nothing is rejected as {code}; {hint}" in ended.stderr
+    assert (
+        "nothing is rejected" not in assay("dead-letters", *command, "--code", "odd_weekday").stderr
+    )
 
 
 def test_a_time_that_is_none_is_a_usage_error(assay: Assay, engine: Engine) -> None:
@@ -162,6 +204,19 @@ def test_a_letter_is_shown_with_its_content(assay: Assay, books: Engine) -> None
     assert document["header"] == "id;side"
     assert "raw" not in document
     assert document["raw_base64"]
+
+
+def test_what_was_done_with_a_letter_is_shown(assay: Assay, books: Engine) -> None:
+    """Who, what and why, in order; nothing where nothing was done."""
+    del books
+    letter = str(_list(assay, "--run", "run-2")["letters"][0]["id"])
+    assert json.loads(assay("dead-letters", "show", letter, "--json").stdout)["actions"] == []
+    assay("dead-letters", "discard", "--id", letter, "--by", "ann", "--reason", "[b]test[/] data")
+    shown = assay("dead-letters", "show", letter).stdout
+    assert "discarded by ann" in shown
+    assert "[b]test[/] data" in shown
+    (action,) = json.loads(assay("dead-letters", "show", letter, "--json").stdout)["actions"]
+    assert (action["action"], action["reason"]) == ("discarded", "[b]test[/] data")
 
 
 def test_a_letter_that_was_cut_says_so(assay: Assay, books: Engine) -> None:

@@ -191,3 +191,40 @@ def test_colours_are_for_terminals_that_want_them(assay: Assay) -> None:
     colour = re.compile(r"\x1b\[(?:\d+;)*3\d")
     assert colour.search(_on_a_terminal("doctor"))
     assert not colour.search(_on_a_terminal("doctor", NO_COLOR="1"))
+
+
+_GROUPS = ("batch", "contract", "dead-letters", "model", "stream")
+
+
+def test_help_is_whole_and_speaks_of_no_types(assay: Assay) -> None:
+    """Nothing is cut at 80 columns, and Python's types are not named, whichever command it is."""
+    commands = [[each.name] for each in registry.installed() if each.name not in _GROUPS]
+    for group in _GROUPS:
+        lines = assay(group, "--help").stdout.partition("─ Commands")[2].splitlines()
+        commands += [
+            [group, line.split()[1]] for line in lines if line.startswith("│ ") and line[2] != " "
+        ]
+    assert len(commands) > 25
+    for words in commands:
+        shown = assay(*words, "--help").stdout
+        assert "Usage" in shown
+        assert not re.search(r"<\w+|…|int range", shown), words
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["dead-letters", "list", "--limit", "x"], "'--limit': must be a whole number"),
+        (["dead-letters", "list", "--limit", "-1"], "'--limit': must be 0 or more"),
+        (["dead-letters", "show", "x"], "'ID': must be a whole number"),
+        (["dead-letters", "list", "--stage", "x"], "'--stage': 'x' is not one of 'decode'"),
+        (["stream", "consume", "--reject-limit", "2"], "'--reject-limit': must be 1 or less"),
+    ],
+)
+def test_wrong_values_are_explained_in_plain_words(
+    assay: Assay, words: list[str], said: str
+) -> None:
+    """Exit 78; pydantic is not quoted."""
+    ended = assay(*words)
+    assert ended.returncode == 78
+    assert said in " ".join(ended.stderr.split())

@@ -4,13 +4,17 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import polars as pl
 import pytest
 from sqlalchemy import Engine, text
+
+from assay.domain.reject import LETTERS
+from assay_cli import bootstrap
 
 Assay = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -48,11 +52,11 @@ def _words(ended: subprocess.CompletedProcess[str]) -> str:
 
 def test_what_fails_again_is_said(assay: Assay, letters: Engine) -> None:
     """A dry run and a run find the same; no model is asked about what cannot be decoded."""
-    dry = assay("dead-letters", "redrive", "--contract", str(CONTRACT), "--dry-run")
+    dry = assay("dead-letters", "redrive", "--all", "--contract", str(CONTRACT), "--dry-run")
     assert dry.returncode == 0
     assert "Would be rejected again" in dry.stderr
     assert _summary(dry)["rejected"] == 3
-    ended = assay("dead-letters", "redrive", "--contract", str(CONTRACT), "--limit", "2")
+    ended = assay("dead-letters", "redrive", "--all", "--contract", str(CONTRACT), "--limit", "2")
     assert ended.returncode == 0
     assert "2 tried = 0 classified + 0 duplicate + 2 rejected again" in ended.stderr
     assert all(len(line) <= 80 for line in (ended.stderr + dry.stderr).splitlines())
@@ -64,7 +68,10 @@ def test_what_fails_again_is_said(assay: Assay, letters: Engine) -> None:
         ("wrong_field_count", 2),
         ("missing_side", 1),
     ]
-    assert assay("reconcile").returncode == 0
+    proved = assay("reconcile")
+    assert proved.returncode == 0
+    assert "2 of those read are dead letters that were tried again." in proved.stdout
+    assert "taken in" not in proved.stdout
 
 
 @pytest.mark.parametrize(
@@ -88,10 +95,24 @@ def test_what_cannot_be_done_is_refused(
     Path("binary.yaml").write_bytes(b"\xff")
     draft = CONTRACT.read_text("utf-8").replace("status: active", "status: draft")
     Path("draft.yaml").write_text(draft, "utf-8")
-    ended = assay("dead-letters", "redrive", *words)
+    ended = assay("dead-letters", "redrive", "--all", *words)
     assert ended.returncode == 78
     assert said.replace(" ", "") in _words(ended).replace(" ", "").replace("│", "")
     assert _rows(letters, "SELECT redrive FROM dead_letters WHERE redrive IS NOT NULL") == []
+
+
+@pytest.mark.parametrize("command", [["redrive"], ["discard", "--reason", "x"]], ids=" ".join)
+def test_letters_that_nobody_chose_are_left_alone(
+    assay: Assay, letters: Engine, command: list[str]
+) -> None:
+    """Without a choice it is refused, as is `--all` beside one; the message names the ways."""
+    for words in ([], ["--all", "--id", "1"]):
+        ended = assay("dead-letters", *command, *words)
+        assert ended.returncode == 78
+        assert "by --code, --id, --run, --until, …, or else --all" in _words(ended)
+    assert _rows(letters, "SELECT DISTINCT state, redrive, attempt FROM dead_letters") == [
+        ("open", None, 1)
+    ]
 
 
 def test_where_the_model_is_away_the_letters_are_freed(assay: Assay, letters: Engine) -> None:
@@ -111,10 +132,8 @@ def test_where_the_model_is_away_the_letters_are_freed(assay: Assay, letters: En
 
 
 def test_a_discard_says_what_it_does(assay: Assay, letters: Engine) -> None:
-    """Who, when and why is kept; a dry run changes nothing, and no choice is no choice."""
+    """Who, when and why is kept; a dry run changes nothing."""
     because = "--reason", "test data", "--by", "ann"
-    ended = assay("dead-letters", "discard", *because)
-    assert ended.returncode == 78
     dry = assay("dead-letters", "discard", *because, "--run", "run-1", "--dry-run")
     assert dry.returncode == 0
     assert "2 dead letters are to be discarded." in dry.stdout
@@ -155,3 +174,29 @@ def test_what_was_exported_is_imported(
     ]
     assert assay("reconcile").returncode == 0
     assert assay("dead-letters", "import", "gone.jsonl").returncode == 65
+
+
+def test_a_file_of_something_else_is_refused(assay: Assay, engine: Engine) -> None:
+    """It is said what is taken in; nothing is."""
+    Path("cards.csv").write_text("Reference;Date\nA-1;02/05/2024\n")
+    ended = assay("dead-letters", "import", "cards.csv")
+    assert ended.returncode == 65
+    said = "cards.csv: line 1 is no dead letter: the line: must be JSON; what is taken in are"
+    assert said in _words(ended)
+    assert _rows(engine, "SELECT id FROM dead_letters") == []
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_topic_of_something_else_is_refused(
+    assay: Assay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that holds messages, but no letter; one that holds nothing is none of that."""
+
+    def on(topic: str) -> Iterator[tuple[pl.DataFrame, int]]:
+        yield pl.DataFrame(schema=LETTERS), 3 if topic == "transactions" else 0
+
+    monkeypatch.setattr(bootstrap, "letters_on", on)
+    ended = assay("dead-letters", "import", "--topic", "transactions")
+    assert ended.returncode == 65
+    assert "transactions holds 3 messages and no dead letters: name one" in _words(ended)
+    assert assay("dead-letters", "import", "--topic", "empty").returncode == 99

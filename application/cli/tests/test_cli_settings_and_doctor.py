@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
+from assay_adapters.kafka.topics import Copies, Topics
 from assay_local.pytest_plugin import S3Settings
 
 Assay = Callable[..., subprocess.CompletedProcess[str]]
@@ -136,6 +137,34 @@ def test_the_doctor_finds_all_well(assay: Assay, s3: S3Settings, bucket: str) ->
     assert all(len(line) <= 80 for line in ended.stdout.splitlines())
 
 
+@pytest.mark.parametrize(
+    ("copies", "state", "detail"),
+    [
+        (Copies("transactions", 3, (), (), (0, 2)), "warn", "should be: transactions 0, 2"),
+        (Copies("transactions", 3, (), (2,), (0, 2)), "warn", "nothing comes in: transactions 2"),
+        (Copies("transactions", 3, (1,), (2,), (0, 2)), "fail", "comes or goes: transactions 1"),
+    ],
+)
+def test_the_doctor_misses_brokers(
+    assay: Assay, monkeypatch: pytest.MonkeyPatch, copies: Copies, state: str, detail: str
+) -> None:
+    """Partitions without a leader are a failure, copies that are not in sync a warning."""
+    monkeypatch.setenv("ASSAY_KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
+
+    def brokers(_: Topics) -> int:
+        return 2
+
+    def told(_: Topics, __: object) -> list[Copies]:
+        return [copies]
+
+    monkeypatch.setattr(Topics, "brokers", brokers)
+    monkeypatch.setattr(Topics, "copies", told)
+    found = {each["check"]: each for each in json.loads(assay("doctor", "--json").stdout)["checks"]}
+    assert found["topics"]["state"] == state
+    assert detail in found["topics"]["detail"]
+    assert found["topics"]["advice"].startswith("start the brokers")
+
+
 @pytest.mark.usefixtures("model", "engine", "kafka")
 def test_the_doctor_asks_for_a_bucket(assay: Assay, s3: S3Settings, bucket: str) -> None:
     """Without one S3 is reached and a warning says how to go on; a missing one is 78."""
@@ -211,8 +240,8 @@ def test_the_doctor_checks_the_settings_of_all_services(
     monkeypatch.setenv("ASSAY_SERVER__PORT", "http")
     ended = assay("doctor")
     assert ended.returncode == 78
-    assert "ASSAY_BATCH__WORKERS: Input should be" in ended.stdout
-    assert "ASSAY_SERVER__PORT: Input should be" in ended.stdout
+    assert "ASSAY_BATCH__WORKERS: must be a whole number" in ended.stdout
+    assert "ASSAY_SERVER__PORT: must be a whole number" in ended.stdout
     assert ended.stdout.count("→ mend it") == 1
 
 

@@ -113,7 +113,7 @@ def test_patience_ends() -> None:
     """A run that may not wait for ever ends as temporary, with nothing lost and nothing written."""
     plant = Plant.of({"a": GOOD}, policy=Policy(patience=30))
     plant.classifier.faults.plan("classify", *[Unavailable("connection refused")] * 1000)
-    with pytest.raises(Unavailable, match=r"classifier has been away.*connection refused") as error:
+    with pytest.raises(Unavailable, match=r"connection refused, and has been for") as error:
         plant.pump.run()
     assert error.value.exit_code == 75
     assert not plant.store.ledger
@@ -499,3 +499,12 @@ def test_who_loses_a_race_while_draining_gives_way() -> None:
         other.step()
     assert plant.store.stands == dict.fromkeys([("logs", "a"), ("logs", "b")], Position(10))
     assert (plant.pump.report.tally.read, other.pump.report.tally.read) == (10, 10)
+
+
+def test_counters_are_there_from_the_beginning() -> None:
+    """At 0: what watches them sees the first reject and the first failure as an increase."""
+    plant = Plant.of({})
+    counted = Counter(name for name, _ in plant.meter.values)
+    assert counted[metrics.RECORDS.name] == 3
+    assert counted[metrics.ATTEMPTS.name] == 6
+    assert set(plant.meter.values.values()) == {0}

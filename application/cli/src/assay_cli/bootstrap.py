@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 __all__ = ["DeadLetters", "complain", "interrupt", "last_line", "on_signal", "run"]
 
+LOST_BROKER: Final = "start the brokers that are lost; `assay up kafka` does where they are local"
+"""What to do where copies of topics are missing."""
+
 _CONNECT: Final = 3  # seconds that a probe waits for a connection
 _ANSWER: Final = 5  # and for an answer
 _NAMED: Final = 5  # buckets, at most
@@ -444,7 +447,7 @@ def probes(bucket: str | None) -> Mapping[str, list[tuple[str, Callable[[], Answ
         "postgres": [("postgres", _ask_postgres), ("migrations", _ask_tables)],
         "s3": [("s3", lambda: _ask_s3(bucket))],
         "api": [("model", _ask_model)],
-        "kafka": [("kafka", _ask_kafka)],
+        "kafka": [("kafka", _ask_kafka), ("topics", _ask_copies)],
     }
     return {name: asked for name, asked in all_there_are.items() if name in installed()}
 
@@ -522,3 +525,31 @@ def _ask_kafka() -> Answer:
 
     count = Topics(_kafka(strict=False), timeout=_CONNECT).brokers()
     return Answer(f"Kafka answers; {count} {'broker' if count == 1 else 'brokers'}")
+
+
+def _ask_copies() -> Answer:
+    """How the topics are kept that the streaming services read and write."""
+    from assay_adapters.environment.sections import installed
+    from assay_adapters.environment.settings import load_section
+    from assay_adapters.kafka.topics import Topics
+
+    if (config := installed().get("stream")) is None:
+        return Answer("no streaming service is installed")
+    stream: Any = load_section("stream", config, strict=False)
+    names = (stream.topic, stream.dead_letter_topic, stream.event_topic)
+    found = Topics(_kafka(strict=False), timeout=_CONNECT).copies(names)
+    if lost := _partitions((each.topic, each.leaderless) for each in found):
+        raise Unavailable(f"without a leader, so that nothing comes or goes: {lost}")
+    if held := _partitions((each.topic, each.unwritable) for each in found):
+        text = f"fewer copies in sync than min.insync.replicas, so that nothing comes in: {held}"
+        return Answer(text, LOST_BROKER)
+    if thin := _partitions((each.topic, each.lacking) for each in found):
+        return Answer(f"fewer copies in sync than there should be: {thin}", LOST_BROKER)
+    there = ", ".join(f"{each.topic} ({each.partitions})" for each in found)
+    return Answer(f"all copies are in sync: {there}" if there else "none is made yet")
+
+
+def _partitions(found: Iterable[tuple[str, Sequence[int]]]) -> str:
+    return ", ".join(
+        f"{topic} {', '.join(map(str, numbers))}" for topic, numbers in found if numbers
+    )

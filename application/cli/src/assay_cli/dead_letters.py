@@ -12,7 +12,7 @@ from assay.domain.errors import DATA, Fatal
 from assay_cli import bootstrap, review
 from assay_cli.discard import discard
 from assay_cli.import_letters import import_
-from assay_cli.letter_filter import filtered
+from assay_cli.letter_filter import filtered, require_codes
 from assay_cli.output import Json, add, decoded, plain, print_json, say, show, table
 from assay_cli.redrive import redrive
 
@@ -41,9 +41,9 @@ def list_(
     settings are wrong or `assay migrate` is due.
     """
     with bootstrap.dead_letters() as letters:
+        require_codes(chosen, letters)
         counts = letters.counts(chosen)
         latest = letters.latest(chosen, limit)
-        # A code that was mistyped finds nothing, too.
         others = (
             {each["code"] for each in letters.counts({})}
             if chosen.get("codes") and not counts
@@ -68,9 +68,14 @@ def list_(
         for row in latest:
             add(rows, str(row["id"]), _minute(row["created_at"]), row["code"], _place(row))
         show(rows)
-        say("\nA file's positions count its records from 0, the header not among them.")
+        say()
+        of_topics = {row["source"].startswith("kafka/") for row in latest}
+        if False in of_topics:
+            say("A file's positions count its records from 0, the header not among them.")
+        if True in of_topics:
+            say("A topic's positions are partition @ offset.")
         say("assay dead-letters show ID prints one with its content.")
-        say("assay dead-letters redrive tries them again.")
+        say("assay dead-letters redrive tries them again: --code CODE, --id ID, --all, …")
 
 
 @app.command("show")
@@ -79,7 +84,7 @@ def show_(
     *,
     as_json: Json = False,
 ) -> None:
-    r"""Show one dead letter with the record's own bytes.
+    r"""Show one dead letter: the record's own bytes, and what was done with it.
 
     Control characters are escaped, and bytes that are no UTF-8 stand as \xff.
     In JSON the latter are in `raw_base64` in place of `raw`.
@@ -89,6 +94,7 @@ def show_(
     """
     with bootstrap.dead_letters() as letters:
         found = letters.one(letter)
+        actions = [_facts(each) for each in letters.actions(letter)]
     if found is None:
         raise NoSuchLetter(f"there is no dead letter {letter}")
     contents = {name: found.pop(name) for name in ("key", "header", "raw")}
@@ -96,12 +102,13 @@ def show_(
     if as_json:
         for name, content in contents.items():
             facts |= _in_json(name, content)
-        print_json(facts)
+        print_json(facts | {"actions": actions})
         return
     width = max(map(len, facts))
-    for name, value in facts.items():
-        if value is not None:
-            say(f"[bold]{name:<{width}}[/]  {plain(value)}")
+    _say_facts(facts, width)
+    for each in actions:
+        say(f"\n[bold]{plain(each.pop('action'))}[/] by {plain(each.pop('by'))}")
+        _say_facts(each, width)
     for name, content in contents.items():
         if content is not None:
             cut = name == "raw" and found["length"] > len(content)
@@ -141,6 +148,7 @@ def export(
     wrong or `assay migrate` is due.
     """
     with bootstrap.dead_letters() as letters:
+        require_codes(chosen, letters)
         if form == "jsonl":
             from assay.wire.envelope import letters_to_jsonl  # noqa: PLC0415 - help waits for no polars
 
@@ -163,6 +171,12 @@ class NoSuchLetter(Fatal):
     """No dead letter has the id that was given."""
 
     exit_code = DATA
+
+
+def _say_facts(facts: dict[str, Any], width: int) -> None:
+    for name, value in facts.items():
+        if value is not None:
+            say(f"[bold]{name:<{width}}[/]  {plain(value)}")
 
 
 def _facts(row: dict[str, Any]) -> dict[str, Any]:

@@ -5,13 +5,13 @@ from typing import Annotated
 import typer
 
 from assay.domain.choice import Filter
-from assay.domain.errors import NOTHING_TO_DO, Fatal
+from assay.domain.errors import NOTHING_TO_DO
 from assay_cli import bootstrap
-from assay_cli.letter_filter import filtered
+from assay_cli.letter_filter import filtered, require_codes
 from assay_cli.output import Json, add, print_json, say, show, table
 
 
-@filtered("states")
+@filtered("states", must_choose=True)
 def discard(
     *,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; it is kept with each letter.")],
@@ -35,10 +35,9 @@ def discard(
     Exit codes: 0 done, 75 PostgreSQL is away, 78 nothing says which letters,
     or settings are wrong; 99 there are none.
     """
-    if not chosen:
-        raise Fatal("say which letters are to be discarded: --id, --code, --run, --until, …")
     meant: Filter = {**chosen, "states": ("open",)}
     with bootstrap.dead_letters() as letters:
+        require_codes(chosen, letters)
         counts = letters.counts({**meant, "held": False})
         held = sum(each["letters"] for each in letters.counts({**meant, "held": True}))
     number = sum(each["letters"] for each in counts)

@@ -12,7 +12,7 @@ import typer
 
 from assay.domain.errors import CONFIGURATION, DONE, TEMPORARY, AssayError
 from assay_cli import bootstrap
-from assay_cli.bootstrap import Answer
+from assay_cli.bootstrap import LOST_BROKER, Answer
 from assay_cli.output import Json, add, plain, print_json, say, show, table
 from assay_cli.version import PACKAGES
 
@@ -23,6 +23,7 @@ _IF_AWAY: Final = {
     "postgres": "`assay up postgres` starts a local one; or correct ASSAY_POSTGRES__URL",
     "s3": "`assay up s3` starts a local one; or correct ASSAY_S3__ENDPOINT_URL",
     "kafka": "`assay up kafka` starts a local one; or correct ASSAY_KAFKA__BOOTSTRAP_SERVERS",
+    "topics": LOST_BROKER,
     "model": "`assay up api` starts a local one; or correct ASSAY_API__URL",
 }
 

@@ -17,6 +17,10 @@ from assay_cli.ending import to_the_end
 from assay_cli.output import say
 
 _BLOCK: Final = 4 << 20
+_EXPECTED: Final = (
+    "what is taken in are the JSON lines that a run leaves under errors/, or that"
+    " `assay dead-letters export --format jsonl` writes"
+)
 
 
 def run(files: Sequence[str], topics: Sequence[str], *, by: str) -> int:
@@ -76,7 +80,7 @@ def frames(files: Iterable[str], result: Taken) -> Iterator[tuple[str, pl.DataFr
             try:
                 yield name, letters_from_jsonl(lines, first_line=first)
             except Unreadable as error:
-                raise Unreadable(f"{name}: {error}") from None
+                raise Unreadable(f"{name}: {error}; {_EXPECTED}") from None
             first += lines.count(b"\n")
         result.files += 1
 
@@ -84,9 +88,17 @@ def frames(files: Iterable[str], result: Taken) -> Iterator[tuple[str, pl.DataFr
 def on_topics(topics: Iterable[str], result: Taken) -> Iterator[tuple[str, pl.DataFrame]]:
     """The same of topics."""
     for topic in topics:
+        found = foreign = 0
         for letters, others in bootstrap.letters_on(topic):
-            result.foreign += others
+            foreign += others
+            found += letters.height
             yield f"kafka:{topic}", letters
+        if foreign and not found:
+            raise Unreadable(
+                f"the topic {topic} holds {foreign:,} messages and no dead letters: name one that"
+                " `assay stream dead-letters` writes, ASSAY_STREAM__DEAD_LETTER_TOPIC"
+            )
+        result.foreign += foreign
         result.files += 1
 
 

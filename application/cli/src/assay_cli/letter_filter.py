@@ -4,13 +4,19 @@ import inspect
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from enum import StrEnum
 from functools import wraps
-from typing import Annotated, Any, Final, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
 
 from assay.domain.choice import Filter
+from assay.domain.codes import CODES
+from assay.domain.errors import Fatal
+
+if TYPE_CHECKING:
+    from assay_cli.bootstrap import DeadLetters
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _PANEL: Final = "Which letters"
@@ -93,9 +99,14 @@ _OPTIONS: Final[dict[str, Any]] = {
             text="Whether the same bytes may succeed later, with another model.",
         ),
     ],
-    "attempts_below": Annotated[
+    "max_attempts": Annotated[
         int | None,
-        _option("--attempts-below", metavar="N", min=1, text="Tried less often than that."),
+        _option(
+            "--max-attempts",
+            metavar="N",
+            min=1,
+            text="Leave out what has been tried so often already.",
+        ),
     ],
     "since": Annotated[
         datetime | None,
@@ -112,24 +123,37 @@ _OPTIONS: Final[dict[str, Any]] = {
         _option("--until", metavar="TIME", parser=_moment, text="Committed before it."),
     ],
 }
+_EVERY: Final[Any] = Annotated[
+    bool | None, _option("--all", text="Every open letter, in place of a choice.")
+]
 
 
-def filtered(*without: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def filtered(
+    *without: str, must_choose: bool = False
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Gives a command the options of a filter, and its parameter `chosen` what they choose.
 
     Args:
         without: parts of the filter for which there is no option.
+        must_choose: whether it takes no letters that nobody has asked for: there is an option
+            `--all` then, and the command is refused without it and without any other.
     """
     options = {name: hint for name, hint in _OPTIONS.items() if name not in without}
+    if must_choose:
+        options["every"] = _EVERY
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @wraps(command)
         def run(**given: Any) -> None:
             parts = {name: given.pop(name) for name in options}
-            command(
-                chosen=cast(Filter, {k: v for k, v in parts.items() if v not in (None, [])}),
-                **given,
-            )
+            every = parts.pop("every", None)
+            chosen = {k: v for k, v in parts.items() if v not in (None, [])}
+            if must_choose and bool(every) == bool(chosen):
+                raise Fatal(
+                    "say which letters are meant, by --code, --id, --run, --until, …, or else"
+                    " --all: every open one"
+                )
+            command(chosen=cast(Filter, chosen), **given)
 
         own = inspect.signature(command)
         shared = [
@@ -144,3 +168,24 @@ def filtered(*without: str) -> Callable[[Callable[..., None]], Callable[..., Non
         return run
 
     return decorate
+
+
+def require_codes(chosen: Filter, letters: "DeadLetters") -> None:
+    """Refuses codes that neither Assay nor any letter knows: a slip finds nothing, in silence.
+
+    Raises:
+        Fatal: names one, and what it may have been meant for.
+        Unavailable: PostgreSQL is away.
+    """
+    strange = set(chosen.get("codes", ())) - CODES
+    if not strange:
+        return
+    found = {each["code"] for each in letters.counts({})}
+    for code in sorted(strange - found):
+        if near := get_close_matches(code, CODES | found, n=1):
+            hint = f"did you mean {near[0]}?"
+        elif found:
+            hint = f"the letters here have {', '.join(sorted(found))}"
+        else:
+            hint = "there are no letters here"
+        raise Fatal(f"--code: nothing is rejected as {code}; {hint}")

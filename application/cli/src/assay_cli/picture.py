@@ -15,6 +15,13 @@ from assay_cli.output import printable
 from assay_cli.services import DOORS, Lag, Service, lags
 
 _STATES: Final = {"ready": "green", "waiting": "yellow", "silent": "red"}
+_WAITS: Final = {
+    "source": "Kafka is away",
+    "classifier": "the model API is away",
+    "store": "PostgreSQL is away",
+    "relay": "publishing waits",
+    "retry": "trying again waits",
+}
 _IN_ONE_COLUMN: Final = 4  # partitions; more of them stand in two
 _MIB: Final = 1 << 20
 
@@ -110,7 +117,8 @@ def _trouble(service: Service) -> Iterator[Text]:
         return
     for each in sorted({*latest.away, *latest.open}):
         breaker = "breaker open" if each in latest.open else "asked again"
-        yield Text(f"{_name(service)}: the {printable(each)} is away, {breaker}", "yellow")
+        waits = _WAITS.get(each, f"{printable(each)} is away")
+        yield Text(f"{_name(service)}: {waits}, {breaker}", "yellow")
 
 
 def _mail(service: Service) -> Iterator[Text]:

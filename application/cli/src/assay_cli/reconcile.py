@@ -47,6 +47,8 @@ def _document(report: Report, standings: Sequence[Standing]) -> dict[str, Any]:
         "balanced": not report.differences,
         "entries": report.entries,
         **asdict(report.tally),
+        "redriven": report.redriven,
+        "imported": report.imported,
         "differences": [asdict(each) for each in report.differences],
         "unfinished": [asdict(each) for each in report.unfinished],
         "gaps": [asdict(each) for each in report.gaps],
@@ -63,6 +65,10 @@ def _show(report: Report, standings: Sequence[Standing], *, were_asked: bool) ->
     add(proof, "together", left)
     add(proof, "read", tally.read)
     show(proof)
+    if report.redriven:
+        say(f"{report.redriven:,} of those read are dead letters that were tried again.")
+    if report.imported:
+        say(f"{report.imported:,} of those read are dead letters that were taken in.")
     say()
     opened = [
         each for each in report.unfinished if not (were_asked and each.source.startswith(PREFIX))

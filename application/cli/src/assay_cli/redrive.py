@@ -12,7 +12,7 @@ from assay_cli import bootstrap
 from assay_cli.letter_filter import duration, filtered
 
 
-@filtered("states", "attempts_below")
+@filtered("states", "max_attempts", must_choose=True)
 def redrive(
     *,
     contract: Annotated[
@@ -71,8 +71,8 @@ def redrive(
     The last line on standard output is a summary in JSON.
 
     Exit codes: 0 done, also where some failed again; 75 something is away or
-    another redrive holds these letters: run again; 78 a contract is missing,
-    or settings are wrong; 99 there are none.
+    another redrive holds these letters: run again; 78 nothing says which
+    letters, a contract is missing, or settings are wrong; 99 there are none.
     """
     from assay_cli import redrive_run
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from rich.console import Console
@@ -35,7 +35,10 @@ from assay.pipeline.redrive import Redrive, Request
 from assay.pipeline.redrive import redrive as claimed
 from assay_cli import bootstrap
 from assay_cli.ending import to_the_end
+from assay_cli.letter_filter import require_codes
 from assay_cli.output import add, plain, table
+
+_NAMES: Final = {"source": "PostgreSQL", "classifier": "the model API", "store": "PostgreSQL"}
 
 if TYPE_CHECKING:
     from assay_cli.bootstrap import DeadLetters
@@ -63,7 +66,7 @@ def run(
     """
     request = Request(
         run_id=str(uuid4()),
-        chosen={**chosen, "states": ("open",), "attempts_below": max_attempts},
+        chosen={**chosen, "states": ("open",), "max_attempts": max_attempts},
         reading=Reading(_contracts(contracts, dry=dry), _edits(edits), bootstrap.whole_record),
         policy=Policy(patience=patience),
         limit=limit,
@@ -125,6 +128,7 @@ class Result:
 
 def _redrive(request: Request, by: str, result: Result, console: Console) -> None:
     with bootstrap.redriving(request.run_id, by=by, edits=request.reading.edits) as tools:
+        require_codes(request.chosen, tools.letters)
         result.left_out = _left_out(tools.letters, request)
         with _shown(console) as progress:
             watch = tools.watch(committed=partial(_committed, result, progress), away=progress.away)
@@ -175,6 +179,7 @@ def _foresee(request: Request, result: Result, console: Console) -> None:
     """Reads and validates what a redrive would claim; the model and the tables decide the rest."""
     chosen: Filter = {**request.chosen, "held": False}
     with bootstrap.dead_letters() as letters:
+        require_codes(request.chosen, letters)
         result.left_out = _left_out(letters, request)
         for page in letters.pages(chosen, request.limit):
             sources = page["source"].value_counts()
@@ -199,7 +204,7 @@ def _number(letters: "DeadLetters", chosen: Filter) -> int:
 
 def _left_out(letters: "DeadLetters", request: Request) -> int:
     """How many letters are meant that have been tried too often."""
-    every: Filter = {**request.chosen, "attempts_below": None}
+    every: Filter = {**request.chosen, "max_attempts": None}
     return _number(letters, every) - _number(letters, request.chosen)
 
 
@@ -224,10 +229,10 @@ class _Bar:
     def away(self, dependency: str, error: Unavailable | None) -> None:
         """A dependency is away and is waited for; with None: it is back."""
         if error is None:
-            self._progress.console.print(f"the {dependency} is back")
+            self._progress.console.print(f"{_NAMES[dependency]} is back")
         else:
             self._progress.console.print(
-                f"[yellow]waiting for the {dependency}[/] as long as --patience says, or until"
+                f"[yellow]waiting for {_NAMES[dependency]}[/] as long as --patience says, or until"
                 f" Ctrl-C: {plain(error)}",
                 soft_wrap=not self._progress.console.is_terminal,
             )

@@ -144,7 +144,8 @@ def consumer(request: Request, settings: ConsumerSettings, result: Result) -> Ge
         engine = _engine(stack, settings.postgres)
         classifier = HttpClassifier(settings.api)
         stack.callback(classifier.close)
-        meter, clock = PrometheusMeter(), SystemClock()
+        own = (each for each in metrics.METRICS if each not in metrics.OF_LETTERS)
+        meter, clock = PrometheusMeter(own), SystemClock()
         health = Health(clock, stream.stall)
         url = _served(stack, stream, health, meter)
         _noted(stack, engine, result, kind="stream", source=request.source, url=url)
@@ -207,16 +208,21 @@ def _connections(engine: Engine) -> Callable[[], int]:
 
 def _served(stack: ExitStack, stream: StreamConfig, health: Health, meter: PrometheusMeter) -> str:
     """Answers for health and metrics until the stack is closed; returns where."""
-    url = stack.enter_context(
-        served(
-            stream.status_host,
-            stream.status_port,
-            alive=health.alive,
-            ready=health.ready,
-            metrics=meter.exposition,
-            metrics_type=CONTENT_TYPE,
-        )
+    answering = served(
+        stream.status_host,
+        stream.status_port,
+        alive=health.alive,
+        ready=health.ready,
+        metrics=meter.exposition,
+        metrics_type=CONTENT_TYPE,
     )
+    try:
+        url = stack.enter_context(answering)
+    except Fatal as error:
+        raise Fatal(
+            f"{error}; set ASSAY_STREAM__STATUS_PORT (0 takes a free one) or"
+            " ASSAY_STREAM__STATUS_HOST"
+        ) from None
     _log.info("health and metrics are told", url=url)
     return url
 
@@ -249,6 +255,7 @@ def _events(
     def dropped(number: int) -> None:
         meter.add(metrics.EVENTS_DROPPED, number, pipeline=pipeline)
 
+    dropped(0)
     events = KafkaEvents(settings.kafka, settings.stream.event_topic, dropped)
     stack.callback(events.close)
     return events

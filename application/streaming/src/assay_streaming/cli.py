@@ -134,9 +134,11 @@ def publish(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Keep records that make no message there, as a batch run does under errors/.",
+            help="Keep records that make no message there, as a batch run does under errors/:"
+            " `assay dead-letters import` takes them in.",
         ),
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file of --rejects.")] = False,
     topic: _Topic = None,
 ) -> None:
     """Put the records of files on the topic, with the ids of a batch run.
@@ -151,16 +153,17 @@ def publish(
     Example:
       assay stream publish cards-2024-05.csv.gz --contract cards.odcs.yaml
 
-    The last line on standard output is a summary in JSON.
+    The last line on standard output is a summary in JSON; its status is done,
+    some_rejected where all else is on the topic, or incomplete.
 
     Exit codes: 0 all were delivered; 65 a file is missing or cannot be read, or
     some records make no message, the rest being published; 75 some were not
-    delivered, or Kafka or S3 is away: publish again; 78 settings or the
-    contract are wrong, or there is no such topic.
+    delivered, or Kafka or S3 is away, or it was stopped: publish again; 78
+    settings or the contract are wrong, or there is no such topic.
     """
     from assay_streaming import producers
 
-    raise typer.Exit(producers.publish(uris, contract, topic=topic, rejects=rejects))
+    raise typer.Exit(producers.publish(uris, contract, topic=topic, rejects=rejects, replace=force))
 
 
 @app.command()
@@ -185,7 +188,9 @@ def consume(
     ] = None,
     start: Annotated[
         Literal["earliest", "latest"] | None,
-        typer.Option("--from", help="Where a topic begins that was never read."),
+        typer.Option(
+            "--from", metavar="earliest|latest", help="Where a topic begins that was never read."
+        ),
     ] = None,
     reject_limit: Annotated[
         float,
@@ -277,9 +282,9 @@ def accept_gap(
 @app.command("dead-letters")
 def dead_letters(
     *,
-    retry: Annotated[
-        bool, typer.Option("--retry/--no-retry", help="Try retriable letters again, too.")
-    ] = True,
+    no_retry: Annotated[
+        bool, typer.Option("--no-retry", help="Publish only; try no letters again.")
+    ] = False,
     max_attempts: Annotated[
         int | None,
         typer.Option(
@@ -344,7 +349,7 @@ def dead_letters(
             "instance_id": instance_id,
             "status_port": status_port,
         },
-        retry=retry,
+        retry=not no_retry,
         once=once,
     )
     raise typer.Exit(code)

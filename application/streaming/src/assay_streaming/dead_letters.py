@@ -51,6 +51,14 @@ _STREAMS: Final = "kafka/"
 _EVERY: Final = 1.0  # seconds between two looks for letters that wait
 _SELDOM: Final = 10.0  # and between two looks at how many there are
 _DEPENDENCIES: Final = ("source", "classifier", "store")
+_SAID: Final = {
+    "source": ("waiting for PostgreSQL", "PostgreSQL is back"),
+    "classifier": ("waiting for the model API", "the model API is back"),
+    "store": ("waiting for PostgreSQL", "PostgreSQL is back"),
+    "relay": ("publishing waits", "publishing goes on"),
+    "retry": ("trying again waits", "trying again goes on"),
+}
+"""What people are told while something is away, and when it is back."""
 _LIMIT: Final = 10_000  # letters that are tried again together
 _CODES: Final = 50  # that have a gauge of their own
 _log: Any = structlog.get_logger(__name__)
@@ -178,6 +186,8 @@ class _Service:
         self._redrive: redrive.Redrive | None = None
         self._limit = _LIMIT
         self._stuck: list[int] = []
+        for each in ("closed", "failed", "stuck"):
+            services.meter.add(metrics.LETTERS_RETRIED, 0, result=each)
 
     # ---------------------------------------------------------------- what it does
 
@@ -232,7 +242,7 @@ class _Service:
             chosen={
                 "source_prefix": _STREAMS,
                 "retriable": True,
-                "attempts_below": asked.max_attempts,
+                "max_attempts": asked.max_attempts,
                 "due": asked.retry_delay,
                 "but": self._stuck,
             },
@@ -345,11 +355,12 @@ class _Service:
                 self._away.pop(dependency, None)
             else:
                 self._away[dependency] = error
+        waits, goes_on = _SAID[dependency]
         if error is not None and not was_away:
-            _log.warning("waiting for a dependency", dependency=dependency, error=str(error))
+            _log.warning(waits, dependency=dependency, error=str(error))
             self._told.away(dependency, error)
         elif error is None and was_away:
-            _log.info("a dependency is back", dependency=dependency)
+            _log.info(goes_on, dependency=dependency)
             self._told.away(dependency, None)
 
     # ---------------------------------------------------------------- for those who watch

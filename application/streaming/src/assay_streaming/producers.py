@@ -21,7 +21,7 @@ from assay_streaming.generator import Generator as Transactions
 from assay_streaming.outlet import Outlet, Sent
 from assay_streaming.pace import schedule
 from assay_streaming.produce import produce as produce_all
-from assay_streaming.publish import Published, exit_code, find
+from assay_streaming.publish import Published, ending, find
 from assay_streaming.publish import publish as publish_all
 from assay_streaming.shown import shown
 
@@ -58,7 +58,9 @@ def produce(
     return _send(bootstrap.outlet_for(settings, topic), go, summary)
 
 
-def publish(uris: Sequence[str], contract: Path, *, topic: str | None, rejects: Path | None) -> int:
+def publish(
+    uris: Sequence[str], contract: Path, *, topic: str | None, rejects: Path | None, replace: bool
+) -> int:
     """Publishes files as the options of `assay_streaming.cli` say; returns the exit code.
 
     Raises:
@@ -72,7 +74,8 @@ def publish(uris: Sequence[str], contract: Path, *, topic: str | None, rejects: 
     objects = bootstrap.objects_for(located, settings)
     items = find(objects, located)
     run_id, published = str(uuid4()), Published()
-    with _kept(rejects) as keep:
+    outlet = bootstrap.outlet_for(settings, topic)
+    with _kept(rejects, replace=replace) as keep:
 
         def go(sent: Sent, asked: Any) -> None:
             publish_all(
@@ -91,6 +94,8 @@ def publish(uris: Sequence[str], contract: Path, *, topic: str | None, rejects: 
         def summary(sent: Sent) -> dict[str, Any]:
             for partition, error in published.problems.items():
                 bootstrap.complain(f"{partition.rpartition('#')[0]}: {error}")
+            if count := published.rejected.total():
+                _say_rejected(count, published.read, rejects)
             codes = {
                 f"{code} {name}".strip(): count
                 for (code, name), count in published.rejected.most_common()
@@ -103,20 +108,19 @@ def publish(uris: Sequence[str], contract: Path, *, topic: str | None, rejects: 
                 "rejected": codes,
             }
 
-        outlet = bootstrap.outlet_for(settings, topic)
-        return _send(outlet, go, summary, code=lambda: exit_code(published))
+        return _send(outlet, go, summary, lambda: ending(published))
 
 
 def _send(
     outlet: Outlet,
     go: Callable[[Sent, Any], None],
     summary: Callable[[Sent], dict[str, Any]],
-    code: Callable[[], int] = lambda: DONE,
+    ending: Callable[[], tuple[str, int]] = lambda: ("done", DONE),
 ) -> int:
     """Lets `go` send, until it ends or a signal comes; then writes the summary.
 
     Returns:
-        The exit code; `code` gives it where all messages were delivered.
+        The exit code; `ending` gives it, and the status, where all messages were delivered.
     """
     console = Console(stderr=True)
     began = time.monotonic()
@@ -133,7 +137,9 @@ def _send(
             sent.end()
         except AssayError as error:
             stopped_by = stopped_by or error
-    ends_with = (sent.exit_code or code()) if stopped_by is None else stopped_by.exit_code
+    status, ends_with = ending()
+    if trouble := sent.exit_code if stopped_by is None else stopped_by.exit_code:
+        status, ends_with = "incomplete", trouble
     counts = summary(sent) | sent.counts(time.monotonic() - began)
     if stopped_by is not None:
         bootstrap.complain(str(stopped_by))
@@ -142,8 +148,18 @@ def _send(
     if failed := outlet.failed:
         names = ", ".join(f"{name} {count:,}" for name, count in failed.most_common())
         bootstrap.complain(f"messages were not delivered: {names}")
-    bootstrap.last_line({"status": "done" if ends_with == DONE else "incomplete"} | counts)
+    bootstrap.last_line({"status": status} | counts)
     return ends_with
+
+
+def _say_rejected(count: int, read: int, kept: Path | None) -> None:
+    """Says how many records make no message, and where they are."""
+    where = (
+        "nor kept anywhere; --rejects FILE keeps them for `assay dead-letters import`"
+        if kept is None
+        else f"but in {kept}: `assay dead-letters import {kept}` takes them in"
+    )
+    bootstrap.complain(f"{count:,} of {read:,} records make no message: not on the topic, {where}")
 
 
 def _in_force(file: Path) -> Contract:
@@ -155,15 +171,15 @@ def _in_force(file: Path) -> Contract:
 
 
 @contextmanager
-def _kept(file: Path | None) -> Generator[Callable[[bytes], object]]:
-    """Keeps rejects in a new file, or nowhere."""
+def _kept(file: Path | None, *, replace: bool) -> Generator[Callable[[bytes], object]]:
+    """Keeps rejects in a file, which is new unless it may be replaced, or nowhere."""
     if file is None:
         yield len
         return
     try:
-        opened = file.open("xb")
+        opened = file.open("wb" if replace else "xb")
     except FileExistsError:
-        raise Fatal(f"{file} exists, and rejects are put in no other's place") from None
+        raise Fatal(f"{file} exists; --force replaces it") from None
     except OSError as error:
         raise Fatal(f"{file} cannot be written: {error.strerror}") from None
     with opened:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from rich.console import Console
@@ -15,6 +15,7 @@ from assay.domain.tally import Tally
 
 _EVERY = 10.0  # seconds
 _SELDOM = 60.0
+_NAMES: Final = {"source": "Kafka", "classifier": "the model API", "store": "PostgreSQL"}
 _log: Any = structlog.get_logger(__name__)
 
 
@@ -39,9 +40,10 @@ class Line:
 
     def away(self, dependency: str, error: Unavailable | None) -> None:
         """Says above the line what is waited for."""
-        waiting = f"[yellow]waiting for the {dependency}[/]: {escape(str(error))}"
+        name = _NAMES[dependency]
+        waiting = f"[yellow]waiting for {name}[/]: {escape(str(error))}"
         self._status.console.print(
-            waiting if error is not None else f"the {dependency} is back", highlight=False
+            waiting if error is not None else f"{name} is back", highlight=False
         )
 
 
@@ -59,7 +61,7 @@ class Lines:
         for dependency, said in self._away.items():
             if now >= said + _SELDOM:
                 self._away[dependency] = now
-                _log.warning("still waiting for a dependency", dependency=dependency)
+                _log.warning(f"still waiting for {_NAMES[dependency]}", dependency=dependency)
         if now >= self._next and tally.read > self._read:
             self._next = time.monotonic() + _EVERY
             self._read = tally.read
@@ -69,10 +71,12 @@ class Lines:
         """Says what is waited for."""
         if error is None:
             self._away.pop(dependency, None)
-            _log.info("a dependency is back", dependency=dependency)
+            _log.info(f"{_NAMES[dependency]} is back", dependency=dependency)
         else:
             self._away[dependency] = time.monotonic()
-            _log.warning("waiting for a dependency", dependency=dependency, error=str(error))
+            _log.warning(
+                f"waiting for {_NAMES[dependency]}", dependency=dependency, error=str(error)
+            )
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import polars as pl
 
 from assay.contract.contract import Contract
 from assay.domain.chunk import Chunk
-from assay.domain.errors import DATA, DONE, AssayError, Fatal
+from assay.domain.errors import DATA, DONE, TEMPORARY, AssayError, Fatal
 from assay.domain.outcome import CLASSIFIED, Outcome, letters
 from assay.domain.pattern import is_pattern
 from assay.domain.position import Partition, Positions
@@ -36,12 +36,14 @@ class Published:
         read: records.
         rejected: records that make no message, by code and field.
         problems: files that could not be read to their end.
+        is_stopped: whether somebody has ended it before all was read.
     """
 
     files: int = 0
     read: int = 0
     rejected: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     problems: dict[Partition, AssayError] = field(default_factory=dict[Partition, AssayError])
+    is_stopped: bool = False
 
 
 def find(objects: Objects, uris: Sequence[str]) -> list[Object]:
@@ -96,6 +98,7 @@ def publish(
         candidates, rejects = decode(chunk, contract)
         sent.put(messages(candidates))
         if asked.is_set():
+            published.is_stopped = True
             break
         published.read += chunk.records.height
         published.rejected.update(by_code(rejects))
@@ -107,13 +110,17 @@ def publish(
     published.problems |= source.failed
 
 
-def exit_code(published: Published) -> int:
-    """What files that were not read whole, or records that make no message, end with.
+def ending(published: Published) -> tuple[str, int]:
+    """The status and exit code of what was published, provided that all messages were delivered.
 
     What may succeed later goes before what fails again.
     """
     errors = [each.exit_code for each in published.problems.values()]
-    return max(errors, default=DATA if published.rejected else DONE)
+    if published.is_stopped:
+        errors.append(TEMPORARY)
+    if errors:
+        return "incomplete", max(errors)
+    return ("some_rejected", DATA) if published.rejected else ("done", DONE)
 
 
 def messages(candidates: pl.DataFrame) -> list[Message]:

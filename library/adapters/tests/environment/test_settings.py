@@ -109,9 +109,9 @@ def test_ill_typed_variables_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASSAY_API__FORMAT", "xml")
     monkeypatch.setenv("ASSAY_API__URL", "hush")
     said = problem()
-    assert "ASSAY_API__TIMEOUT: Input should be a valid number" in said
-    assert "ASSAY_API__FORMAT: Input should be 'arrow' or 'json'" in said
-    assert "ASSAY_API__URL: Input should be a valid URL" in said
+    assert "ASSAY_API__TIMEOUT: must be a number" in said
+    assert "ASSAY_API__FORMAT: must be 'arrow' or 'json'" in said
+    assert "ASSAY_API__URL: must be a URL" in said
 
 
 @pytest.mark.parametrize(

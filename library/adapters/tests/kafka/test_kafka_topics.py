@@ -10,12 +10,13 @@ from confluent_kafka.admin import AdminClient
 
 from assay.domain.errors import Fatal, Unavailable
 from assay_adapters.kafka.config import KafkaConfig
-from assay_adapters.kafka.topics import Topic, Topics
+from assay_adapters.kafka.topics import Copies, Topic, Topics
 from assay_local import Local
 
 ASK: list[Callable[[Topics], object]] = [
     lambda topics: topics.brokers(),
     lambda topics: topics.find("any"),
+    lambda topics: topics.copies(["any"]),
     lambda topics: topics.make("any", partitions=1, replication=None),
     lambda topics: topics.bounds(Topic("any", None, (0,))),
 ]
@@ -43,6 +44,7 @@ def test_a_topic_is_made_once(topics: Topics, topic: str) -> None:
     assert topics.make(name, partitions=2, replication=1)
     made = topics.named(name)
     assert made.partitions == (0, 1)
+    assert topics.copies([name, f"{topic}-none"]) == [Copies(name, 2, (), (), ())]
     assert made.id
     assert not topics.make(name, partitions=5, replication=None)
     assert topics.find(name) == made

@@ -19,7 +19,7 @@ from assay.domain.position import Partition, Position, Positions
 from assay.domain.reject import RAW_LIMIT
 from assay_adapters.kafka.config import KafkaConfig
 from assay_adapters.kafka.source import KafkaSource, Reading
-from assay_adapters.kafka.topics import Topics
+from assay_adapters.kafka.topics import Copies, Topics
 from assay_local import Local
 
 
@@ -678,3 +678,28 @@ def test_topics_are_told_while_any_broker_is_away(kafka_cluster: Local) -> None:
                         break
         finally:
             broker.start()
+
+
+@pytest.mark.chaos  # a cluster
+def test_copies_that_a_lost_broker_had_are_missed(kafka_cluster: Local) -> None:
+    """A topic that is kept once has partitions without a leader; one that is kept thrice lacks."""
+    servers = kafka_cluster.kafka.url
+    topics = Topics(KafkaConfig(bootstrap_servers=servers))
+    once, thrice = f"once-{secrets.token_hex(4)}", f"thrice-{secrets.token_hex(4)}"
+    topics.make(once, partitions=3, replication=1)
+    topics.make(thrice, partitions=3, replication=3, config={"min.insync.replicas": "3"})
+    well = [Copies(once, 3, (), (), ()), Copies(thrice, 3, (), (), ())]
+
+    def until(found: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 30
+        while not found():
+            assert time.monotonic() < deadline
+
+    until(lambda: topics.copies([once, thrice, "misspelt"]) == well)
+    kafka_cluster.brokers[0].kill()
+    try:
+        every = (0, 1, 2)
+        until(lambda: topics.copies([thrice]) == [Copies(thrice, 3, (), every, every)])
+        until(lambda: len(topics.copies([once])[0].leaderless) == 1)
+    finally:
+        kafka_cluster.brokers[0].start()

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from assay.domain.errors import CONFIGURATION, DONE, AssayError, Unavailable
+from assay_adapters.console.plain import PlainGroup, plain_help
 
 _STDERR: Final = 2
 _USAGE: Final = 2  # what Typer ends with when the command line is wrong
@@ -30,6 +31,8 @@ def run(app: typer.Typer) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    plain_help()
+    app.info.cls = PlainGroup
     try:
         app()
     except AssayError as error:

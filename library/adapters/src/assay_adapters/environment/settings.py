@@ -21,6 +21,7 @@ from pydantic_settings import (
 )
 
 from assay.domain.errors import Fatal
+from assay.domain.wording import worded
 from assay_adapters.environment.sections import OTHERS, SECTIONS
 
 PREFIX: Final = "ASSAY_"
@@ -190,13 +191,13 @@ def _unknown(settings_class: type[Settings]) -> Iterator[str]:
 
 
 def _invalid(settings_class: type[Settings], error: ValidationError) -> Iterator[str]:
-    for each in error.errors(include_url=False, include_context=False, include_input=False):
+    for each in error.errors(include_url=False, include_input=False):
         path = [str(part) for part in each["loc"]]
         if each["type"] == "missing":
             for name in _required(settings_class, path):
                 yield name.upper() + _MISSING
         else:
-            yield f"{_name(path).upper()}: {each['msg']}"
+            yield f"{_name(path).upper()}: {worded(each)}"
 
 
 def _required(model: type[BaseModel], path: list[str]) -> Iterator[str]:

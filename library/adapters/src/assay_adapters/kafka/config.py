@@ -37,7 +37,12 @@ _OURS: Final = frozenset(
 
 def _object(value: object) -> object:
     """An object out of JSON, as a variable holds it."""
-    return json.loads(value) if isinstance(value, str) else value  # its error is a ValueError
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        raise ValueError(
+            'must be an object in JSON such as {"socket.timeout.ms": "9000"}'
+        ) from None
 
 
 Properties = Annotated[dict[str, str], BeforeValidator(_object), Field(repr=False)]

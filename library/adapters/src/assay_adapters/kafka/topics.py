@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import ConfigResource  # the type's own place
 from confluent_kafka.admin._listoffsets import OffsetSpec  # the type's own place
 from confluent_kafka.cimpl import NewTopic
 
@@ -55,6 +56,24 @@ class Topic:
     partitions: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Copies:
+    """How the copies of a topic's partitions stand.
+
+    Attributes:
+        partitions: how many there are.
+        leaderless: those that can neither be read nor written.
+        unwritable: those with fewer copies in sync than the topic's `min.insync.replicas`.
+        lacking: those with fewer copies in sync than they should have.
+    """
+
+    topic: str
+    partitions: int
+    leaderless: tuple[int, ...]
+    unwritable: tuple[int, ...]
+    lacking: tuple[int, ...]
+
+
 class Topics:
     """The topics of a cluster.
 
@@ -79,6 +98,21 @@ class Topics:
         future = self._admin.describe_cluster(request_timeout=self._timeout)
         with self._translated():
             return len(self._answer(future).nodes)
+
+    def copies(self, names: Iterable[str]) -> list[Copies]:
+        """How the copies of these topics stand; those that are not there are left out."""
+        with self._translated():
+            known = self._admin.list_topics(timeout=self._timeout).topics
+            there = {name: known[name].partitions for name in names if name in known}
+            if not there:
+                return []
+            asked: Any = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in there]
+            configs = self._admin.describe_configs(asked, request_timeout=self._timeout)
+            least = {
+                resource.name: int(self._answer(future)["min.insync.replicas"].value)
+                for resource, future in configs.items()
+            }
+        return [_copies(name, parts, least[name]) for name, parts in there.items()]
 
     def find(self, name: str) -> Topic | None:
         """A topic by its name; None where there is none."""
@@ -200,6 +234,20 @@ class Topics:
                     raise
                 self._admin.poll(0)
                 raise (KafkaException(*self._complaints) if self._complaints else error) from None
+
+
+def _copies(topic: str, partitions: Mapping[int, Any], least: int) -> Copies:
+    def those(is_one: Callable[[Any], bool]) -> tuple[int, ...]:
+        return tuple(number for number, each in sorted(partitions.items()) if is_one(each))
+
+    return Copies(
+        topic,
+        len(partitions),
+        leaderless=those(lambda each: each.leader < 0),
+        # Brokers take no more than all copies for the least.
+        unwritable=those(lambda each: len(each.isrs) < min(least, len(each.replicas))),
+        lacking=those(lambda each: len(each.isrs) < len(each.replicas)),
+    )
 
 
 def _noted_in(complaints: deque[KafkaError]) -> Callable[[KafkaError], None]:

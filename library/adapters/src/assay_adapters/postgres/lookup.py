@@ -21,7 +21,7 @@ from sqlalchemy import (
 from assay.domain.choice import ENOUGH, Filter
 from assay.domain.reject import LETTERS
 from assay_adapters.postgres.connection import translated
-from assay_adapters.postgres.tables import dead_letters, redrives
+from assay_adapters.postgres.tables import dead_letter_actions, dead_letters, redrives
 
 _c: Final = dead_letters.c
 _FACTS: Final = (
@@ -77,7 +77,7 @@ def conditions(chosen: Filter) -> Iterator[ColumnElement[bool]]:
         "source_prefix": lambda prefix: func.starts_with(_c.source, prefix),
         "model_version": lambda version: _c.model_version == version,
         "retriable": lambda retriable: _c.retriable == retriable,
-        "attempts_below": lambda attempts: _c.attempt < attempts,
+        "max_attempts": lambda attempts: _c.attempt < attempts,
         "since": lambda since: _c.created_at >= since,
         "until": lambda until: _c.created_at < until,
         "due": _is_due,
@@ -170,6 +170,18 @@ class DeadLetters:
         with self._engine.connect() as connection:
             row = connection.execute(query).mappings().one_or_none()
             return None if row is None else dict(row)
+
+    @translated()
+    def actions(self, letter: int) -> list[dict[str, Any]]:
+        """What was done with a letter since it was rejected, in order."""
+        done = dead_letter_actions.c
+        query = (
+            select(done.at, done.action, done.by, done.code, done.reason, done.edits, done.run_id)
+            .where(done.letter == letter)
+            .order_by(done.id)
+        )
+        with self._engine.connect() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
 
     def every(self, chosen: Filter) -> Iterator[dict[str, Any]]:
         """Facts and content of these letters in the order of their ids, in bounded memory."""

@@ -15,7 +15,9 @@ _TOTAL: Final = text("""
         coalesce(sum(classified), 0)::bigint,
         coalesce(sum(rejected), 0)::bigint,
         coalesce(sum(duplicate), 0)::bigint,
-        coalesce(sum(needs_review), 0)::bigint
+        coalesce(sum(needs_review), 0)::bigint,
+        coalesce(sum(read) FILTER (WHERE source = 'redrive'), 0)::bigint,
+        coalesce(sum(read) FILTER (WHERE source = 'import'), 0)::bigint
     FROM ledger
 """)
 _UNFINISHED: Final = text("""
@@ -204,7 +206,7 @@ def reconcile(engine: Engine) -> Report:
     with engine.execution_options(isolation_level="REPEATABLE READ").begin() as connection:
         connection.execute(text("SET TRANSACTION READ ONLY"))
         connection.execute(text("SET LOCAL statement_timeout = 0"))
-        entries, *sums = connection.execute(_TOTAL).one()
+        entries, *sums, redriven, imported = connection.execute(_TOTAL).one()
         differences = (
             *_rows(connection),
             *_orphans(connection),
@@ -214,7 +216,7 @@ def reconcile(engine: Engine) -> Report:
         )
         unfinished = tuple(Unfinished(*row) for row in connection.execute(_UNFINISHED))
         gaps = tuple(Gap(*row) for row in connection.execute(_GAPS))
-        return Report(entries, Tally(*sums), differences, unfinished, gaps)
+        return Report(entries, Tally(*sums), redriven, imported, differences, unfinished, gaps)
 
 
 def _rows(connection: Connection) -> list[Difference]:

@@ -60,6 +60,8 @@ class Report:
     Attributes:
         entries: the ledger's entries.
         tally: their sum.
+        redriven: of what was read, dead letters that were tried again.
+        imported: of what was read, dead letters that were taken in.
         differences: none where the books balance.
         unfinished: for information.
         gaps: the same.
@@ -67,6 +69,8 @@ class Report:
 
     entries: int
     tally: Tally
+    redriven: int
+    imported: int
     differences: tuple[Difference, ...]
     unfinished: tuple[Unfinished, ...]
     gaps: tuple[Gap, ...]

@@ -24,7 +24,7 @@ class Filter(TypedDict, total=False):
         source_prefix: that begins so.
         model_version: of the model that rejected them.
         retriable: whether the same bytes may succeed later.
-        attempts_below: they have been tried less often than that.
+        max_attempts: they have been tried less often than that.
         since: committed at this time or later.
         until: committed before this time.
         due: they were tried last at least that long ago, doubled for each attempt after the first;
@@ -43,7 +43,7 @@ class Filter(TypedDict, total=False):
     source_prefix: str | None
     model_version: str | None
     retriable: bool | None
-    attempts_below: int | None
+    max_attempts: int | None
     since: datetime | None
     until: datetime | None
     due: timedelta | None

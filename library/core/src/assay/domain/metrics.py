@@ -90,6 +90,9 @@ EVENTS_DROPPED: Final = Metric(
     ("pipeline",),
 )
 
+OF_LETTERS: Final = (LETTERS_PUBLISHED, LETTERS_WAITING, LETTERS_OPEN, LETTERS_RETRIED)
+"""What the dead-letter service alone tells."""
+
 METRICS: Final = (
     RECORDS,
     COMMIT_SECONDS,
@@ -100,9 +103,6 @@ METRICS: Final = (
     ATTEMPTS,
     LAG,
     DATABASE_CONNECTIONS,
-    LETTERS_PUBLISHED,
-    LETTERS_WAITING,
-    LETTERS_OPEN,
-    LETTERS_RETRIED,
+    *OF_LETTERS,
     EVENTS_DROPPED,
 )

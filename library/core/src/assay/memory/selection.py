@@ -89,7 +89,7 @@ class MemorySelection:
         return claim
 
     def _is_chosen(self, letter: Mapping[str, object], chosen: Filter) -> bool:
-        below, due = chosen.get("attempts_below"), chosen.get("due")
+        limit, due = chosen.get("max_attempts"), chosen.get("due")
         attempt = cast(int, letter["attempt"])
         tried = cast(float, letter.get("tried_at", 0.0))
         longest = max(due, ENOUGH) if due is not None else ENOUGH
@@ -98,6 +98,6 @@ class MemorySelection:
         return (
             letter["code"] in (chosen.get("codes") or {letter["code"]})
             and letter["id"] in (chosen.get("ids") or {letter["id"]})
-            and (below is None or attempt < below)
+            and (limit is None or attempt < limit)
             and (due is None or tried + wait <= self._now())
         )

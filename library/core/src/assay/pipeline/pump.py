@@ -225,7 +225,8 @@ class Pump:
 
     def _ask_store(self, partitions: Sequence[Partition]) -> Positions:
         if not self._to_store.allows(self._clock.now()):
-            raise Unavailable("the store is away") from self._to_store.last_error
+            why = self._to_store.last_error
+            raise Unavailable(str(why or "the store is away")) from why
         self._to_store.began()
         try:
             found = self._store.positions(self._name, partitions)
@@ -453,7 +454,7 @@ class Pump:
             away = breaker.failing_for(self._clock.now())
             if patience is not None and away > patience and breaker.last_error is not None:
                 raise Unavailable(
-                    f"the {breaker.name} has been away for {away:.0f} s: {breaker.last_error}. "
+                    f"{breaker.last_error}, and has been for {away:.0f} s. "
                     "Run again when it is back: what is committed stays, the rest is resumed"
                 ) from breaker.last_error
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from typing import Final
 
 from assay.domain import metrics
 from assay.domain.errors import Unavailable
@@ -12,6 +13,12 @@ from assay.pipeline.breaker import Breaker
 from assay.pipeline.inflight import Window
 from assay.ports.clock import Clock
 from assay.ports.meter import Meter
+
+_DOORS: Final = ("classified", "rejected", "duplicate")
+_RESULTS: Final = {
+    "classifier": ("ok", "unavailable", "refused"),
+    "store": ("ok", "unavailable", "fenced"),
+}
 
 
 def _nobody(*_: object) -> None:
@@ -45,6 +52,14 @@ class Watch:
         self._meter, self._clock, self._pipeline = meter, clock, pipeline
         self._tell_committed, self._tell_away, self._tell_answered = committed, away, answered
         self._away: set[str] = set()
+        # A counter that is there from the beginning shows its first increase, too.
+        for door in _DOORS:
+            meter.add(metrics.RECORDS, 0, pipeline=pipeline, door=door)
+        for dependency, results in _RESULTS.items():
+            for result in results:
+                meter.add(
+                    metrics.ATTEMPTS, 0, pipeline=pipeline, dependency=dependency, result=result
+                )
 
     def attempt(self, dependency: str, result: str) -> None:
         """A call to a dependency has ended like this."""
@@ -63,7 +78,7 @@ class Watch:
 
     def committed(self, outcome: Outcome, tally: Tally) -> None:
         """An outcome is committed."""
-        for door in ("classified", "rejected", "duplicate"):
+        for door in _DOORS:
             self._meter.add(
                 metrics.RECORDS, getattr(tally, door), pipeline=self._pipeline, door=door
             )

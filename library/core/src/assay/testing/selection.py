@@ -184,11 +184,11 @@ class SelectionSuite:
         assert _claim(selection, codes=["missing_side", "other"], ids=named[1:]) == 1
         selection.free()
         selection = make_selection("s", lease=_LONG)
-        assert _claim(selection, codes=["missing_side"], attempts_below=2) == 2
+        assert _claim(selection, codes=["missing_side"], max_attempts=2) == 2
         assert store.commit(_tried("s", "x", rejected=["y"])).balances
         selection.free()
         selection = make_selection("t", lease=_LONG)
-        assert _claim(selection, codes=["missing_side"], attempts_below=2) == 0
+        assert _claim(selection, codes=["missing_side"], max_attempts=2) == 0
         selection.free()
         selection = make_selection("u", lease=_LONG)
         assert _claim(selection, codes=["missing_side"], due=timedelta(hours=1)) == 0

@@ -44,6 +44,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from assay.domain.errors import Unreadable
 from assay.domain.reject import LETTERS, TOPICS, Stage, letter_id
+from assay.domain.wording import worded
 
 _Count = Annotated[int, Field(ge=0, lt=1 << 63)]
 _CONTENTS: Final = {"key": "key", "value": "raw", "header": "header"}
@@ -274,7 +275,7 @@ def _letter_of(message: Message) -> dict[str, Any]:
 def _first_fault(error: ValidationError) -> str:
     # Without its input, which is content.
     first = error.errors(include_input=False, include_url=False)[0]
-    return f"{'.'.join(map(str, first['loc'])) or 'the line'}: {first['msg']}"
+    return f"{'.'.join(map(str, first['loc'])) or 'the line'}: {worded(first)}"
 
 
 def _origin(headers: _Headers) -> str:
