@@ -188,7 +188,6 @@ def test_brokers_killed_one_after_another(
 
 
 @pytest.mark.chaos
-@pytest.mark.xfail(reason="partitions are placed once the bounds of all are known")
 def test_a_partition_without_a_leader_holds_up_no_other(
     kafka_cluster: Local,
     make_stream: Callable[[Topic], Stream],

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from typing import Any, NamedTuple, Protocol, TypeVar
+from uuid import uuid4
 
 import structlog
 from pydantic import Field
@@ -15,6 +16,7 @@ from sqlalchemy import Engine, QueuePool
 
 from assay.domain import metrics
 from assay.domain.errors import AssayError, Fatal
+from assay.domain.position import Positions
 from assay.domain.reject import REDRIVE
 from assay.pipeline.redrive import Services as RedriveServices
 from assay.ports.objects import Objects
@@ -38,6 +40,7 @@ from assay_adapters.kafka.source import KafkaSource, Reading
 from assay_adapters.kafka.topics import Topics
 from assay_adapters.log.config import LogConfig
 from assay_adapters.log.configure import configure
+from assay_adapters.postgres.begin import begin
 from assay_adapters.postgres.config import PostgresConfig
 from assay_adapters.postgres.connection import engine_for
 from assay_adapters.postgres.letters import PostgresLetters
@@ -156,12 +159,12 @@ def consumer(request: Request, settings: ConsumerSettings, result: Result) -> Ge
                 topic=stream.topic,
                 group=stream.group,
                 instance=stream.instance_id,
-                start=stream.start,
                 chunk_records=stream.chunk_records,
                 chunk_bytes=stream.chunk_mib << 20,
                 linger=stream.linger,
                 queue_bytes=stream.queue_mib << 20,
             ),
+            begin_late=_begin_late(engine, request.source) if stream.start == "latest" else None,
         )
         stack.callback(source.close)
         executor = ThreadPoolExecutor(stream.workers, thread_name_prefix="worker")
@@ -179,6 +182,10 @@ def consumer(request: Request, settings: ConsumerSettings, result: Result) -> Ge
             connections=_connections(engine),
             on_signal=on_signal,
         )
+
+
+def _begin_late(engine: Engine, source: str) -> Callable[[Positions], None]:
+    return partial(begin, engine, source, run_id=str(uuid4()), version=version("assay"))
 
 
 class Noted(Protocol):

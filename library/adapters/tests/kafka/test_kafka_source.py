@@ -91,26 +91,6 @@ class TestKafkaSource(SharedSourceSuite):
         return make
 
 
-def test_where_reading_begins_late_is_in_the_books_at_once(kafka: KafkaConfig, topic: str) -> None:
-    """A crash before the first record would move the beginning: so an empty range comes first."""
-    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers})
-    for each in range(5):
-        producer.produce(topic, b"old %d" % each, partition=0)
-    assert producer.flush(10) == 0
-    reading = Reading(topic, f"group-{secrets.token_hex(4)}", start="latest", linger=0.01)
-    with closing(KafkaSource(kafka, reading)) as source:
-        events = source.events(lambda _: {})
-        chunk = next(event for event in events if isinstance(event, Chunk))
-        assert [(each.partition, each.first, each.next, each.read) for each in chunk.ranges] == [
-            ("0", 4, 5, 0)
-        ]
-        source.ack({each.partition: each.position for each in chunk.ranges})
-        producer.produce(topic, b"new", partition=0)
-        assert producer.flush(10) == 0
-        chunk = next(event for event in events if isinstance(event, Chunk))
-        assert chunk.records.select("position", "raw").rows() == [(5, b"new")]
-
-
 def test_two_consumers_of_one_instance_id_are_a_fault(kafka: KafkaConfig, topic: str) -> None:
     """The one that was there first is told so, and does not live on without partitions."""
     reading = Reading(topic, f"group-{secrets.token_hex(4)}", instance="one")

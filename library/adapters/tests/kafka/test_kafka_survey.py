@@ -25,7 +25,8 @@ class SlowTopics:
             raise Unavailable("Kafka is away")
         return topic
 
-    def bounds(self, topic: Topic) -> dict[int, tuple[int, int]]:
+    def bounds(self, topic: Topic, *, whole: bool) -> dict[int, tuple[int, int]]:
+        assert not whole
         return dict.fromkeys(topic.partitions, (0, 7))
 
 

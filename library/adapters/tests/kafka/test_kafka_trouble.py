@@ -18,7 +18,7 @@ from assay.domain.errors import Fatal, Renumbered, Unavailable
 from assay.domain.position import Partition, Position, Positions
 from assay.domain.reject import RAW_LIMIT
 from assay_adapters.kafka.config import KafkaConfig
-from assay_adapters.kafka.source import KafkaSource, Reading
+from assay_adapters.kafka.source import Begin, KafkaSource, Reading
 from assay_adapters.kafka.topics import Copies, Topics
 from assay_local import Local
 
@@ -32,10 +32,13 @@ def kafka(kafka_servers: str) -> KafkaConfig:
 def make_source(kafka: KafkaConfig) -> Iterator[Callable[..., KafkaSource]]:
     with ExitStack() as stack:
 
-        def make(topic: str, group: str = "", **reading: Any) -> KafkaSource:
+        def make(
+            topic: str, group: str = "", begin_late: Begin | None = None, **reading: Any
+        ) -> KafkaSource:
             name = group or f"group-{secrets.token_hex(4)}"
             usual: dict[str, Any] = {"linger": 0.01, "tick": 0.05}
-            source = KafkaSource(kafka, Reading(topic, name, **(usual | reading)))
+            asked = Reading(topic, name, **(usual | reading))
+            source = KafkaSource(kafka, asked, begin_late=begin_late)
             stack.callback(source.close)
             return source
 
@@ -465,6 +468,30 @@ def test_a_topic_whose_head_is_gone_begins_where_it_begins(
     assert [(each.first, each.read) for chunk in chunks for each in chunk.ranges] == [(7, 3)]
 
 
+def late(stands: dict[Partition, Position]) -> Begin:
+    """Enters beginnings as the store does: whoever is first decides."""
+
+    def begin(begins: Positions) -> None:
+        stands.update({name: at for name, at in begins.items() if name not in stands})
+
+    return begin
+
+
+def test_a_late_beginning_is_of_all_partitions_and_in_the_store_at_once(
+    make_source: Callable[..., KafkaSource], admin: Any, kafka_servers: str
+) -> None:
+    """Before anything is read: a crash then would else move it, and others begin elsewhere."""
+    topic = made(admin, partitions=2)
+    put(kafka_servers, topic, *[b"old"] * 5)
+    stands: dict[Partition, Position] = {}
+    source = make_source(topic, begin_late=late(stands))
+    assert read(source, None, stands) == []
+    assert {name: at.next for name, at in stands.items()} == {"0": 5, "1": 0}
+    assert all(at.numbering is not None for at in stands.values())
+    put(kafka_servers, topic, b"new")
+    assert values(read(source, lambda: stands["0"].next > 5, stands)) == [b"new"]
+
+
 def test_a_partition_that_is_new_begins_at_its_beginning(
     make_source: Callable[..., KafkaSource], admin: Any, kafka_servers: str
 ) -> None:
@@ -472,41 +499,27 @@ def test_a_partition_that_is_new_begins_at_its_beginning(
     topic = made(admin, partitions=2)
     for partition in range(2):
         put(kafka_servers, topic, *[b"x"] * 5, partition=partition)
-    chunks = read(make_source(topic, start="latest"), None, {"0": Position(5)})
+    stands: dict[Partition, Position] = {"0": Position(5)}
+    chunks = read(make_source(topic, begin_late=late(stands)), None, stands)
     ranges = [each for chunk in chunks for each in chunk.ranges]
     assert [(each.partition, each.first, each.next, each.read) for each in ranges] == [
         ("1", 0, 5, 5)
     ]
 
 
-def test_a_late_beginning_on_an_empty_topic_is_its_beginning(
-    make_source: Callable[..., KafkaSource], admin: Any, kafka_servers: str
-) -> None:
-    """No offset comes before it that could be a range."""
-    topic = made(admin)
-    source = make_source(topic, start="latest")
-    assert read(source, None, {}) == []
-    put(kafka_servers, topic, b"x")
-    stands: dict[Partition, Position] = {}
-    chunks = read(source, lambda: bool(stands), stands)
-    assert [(each.first, each.next) for chunk in chunks for each in chunk.ranges] == [(0, 1)]
-
-
-@pytest.mark.xfail(strict=True, reason="no range says that an empty topic's reading has begun")
 def test_what_came_to_an_empty_topic_while_nobody_read_is_read(
     make_source: Callable[..., KafkaSource], admin: Any, kafka_servers: str
 ) -> None:
     """Reading began late, before the first record; who comes again does not begin late again."""
     topic = made(admin)
     stands: dict[Partition, Position] = {}
-    first = make_source(topic, start="latest")
+    first = make_source(topic, begin_late=late(stands))
     read(first, None, stands)
     first.close()
     put(kafka_servers, topic, b"x")
-    assert values(read(make_source(topic, start="latest"), None, stands)) == [b"x"]
+    assert values(read(make_source(topic, begin_late=late(stands)), None, stands)) == [b"x"]
 
 
-@pytest.mark.xfail(strict=True, reason="a partition of another's is not told from one that is new")
 def test_two_consumers_begin_late_together(
     make_source: Callable[..., KafkaSource], admin: Any, kafka_servers: str
 ) -> None:
@@ -514,7 +527,8 @@ def test_two_consumers_begin_late_together(
     topic, group = made(admin, partitions=2), f"group-{secrets.token_hex(4)}"
     for partition in range(2):
         put(kafka_servers, topic, *[b"old"] * 5, partition=partition)
-    both = [make_source(topic, group, start="latest") for _ in range(2)]
+    stands: dict[Partition, Position] = {}
+    both = [make_source(topic, group, late(stands)) for _ in range(2)]
 
     def away(_: Sequence[Partition]) -> Positions:
         raise Unavailable("away")
@@ -523,7 +537,6 @@ def test_two_consumers_begin_late_together(
     while not all(len(each.assigned) == 1 for each in both):
         for each in asking:
             next(each)
-    stands: dict[Partition, Position] = {}
     chunks = [chunk for each in both for chunk in read(each, None, stands)]
     assert values(chunks) == []
 

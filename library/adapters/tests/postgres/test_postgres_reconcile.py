@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import polars as pl
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, delete, select, text
 
 from assay.domain.books import Unfinished
 from assay.domain.outcome import Outcome
@@ -13,12 +13,14 @@ from assay.domain.position import Position
 from assay.domain.reject import faults
 from assay.domain.tally import Tally
 from assay.testing.frames import outcome, together, transaction
+from assay_adapters.postgres.begin import begin
 from assay_adapters.postgres.discard import discard
 from assay_adapters.postgres.imports import import_letters
 from assay_adapters.postgres.reconcile import reconcile
 from assay_adapters.postgres.retire import retire
 from assay_adapters.postgres.selection import PostgresSelection
 from assay_adapters.postgres.store import PostgresStore
+from assay_adapters.postgres.tables import ledger, runs
 
 _FILE = "file:///data/a.csv#1"
 
@@ -106,6 +108,32 @@ def test_books_that_are_put_aside_keep_their_letters(books: Engine) -> None:
     assert [take(of(topic, "x", "y"), "run-8") for topic in ("A", None, "B", "C")] == [0] * 4
     assert take(of("A", "z", first=2), "run-9") == 1
     assert reconcile(books).differences == ()
+
+
+def test_books_begin_where_they_are_let_begin(books: Engine) -> None:
+    """Who is first decides, nobody moves what stands, and the beginning alone is no difference."""
+    store, names = PostgresStore(books, processing_type="stream"), ["0", "1", "2"]
+
+    def late(run_id: str, **begins: int) -> None:
+        at = {name.removeprefix("p"): Position(each, None, "A") for name, each in begins.items()}
+        begin(books, "kafka/t", at, run_id=run_id, version="1")
+
+    late("begin-1", p0=5, p1=0)
+    late("begin-1", p0=6, p1=6)  # as if its answer had been lost
+    late("begin-2", p0=7, p1=7)
+    late("begin-3", p1=8, p2=9)
+    stands = store.positions("kafka/t", names)
+    assert {name: at.next for name, at in stands.items()} == {"0": 5, "1": 0, "2": 9}
+    assert reconcile(books).differences == ()
+    with books.connect() as connection:
+        noted = connection.execute(select(runs.c.run_id).where(runs.c.kind == "begin"))
+        assert sorted(noted.scalars()) == ["begin-1", "begin-3"]
+    given = outcome(["a"], source="kafka/t", partition="0", first=5)
+    store.commit(replace(given, ranges=(replace(given.ranges[0], numbering="A"),)))
+    assert reconcile(books).differences == ()
+    with books.begin() as connection:
+        connection.execute(delete(ledger).where(ledger.c.source == "kafka/t"))
+    assert _POSITION in {each.what for each in reconcile(books).differences}
 
 
 _RANGES = "ranges that do not begin where the one before ends"

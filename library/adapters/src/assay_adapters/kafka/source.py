@@ -2,11 +2,11 @@
 
 import hashlib
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Thread
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import polars as pl
 from confluent_kafka import (
@@ -29,11 +29,11 @@ from assay_adapters.kafka.errors import error_of, translated
 from assay_adapters.kafka.survey import Standing, Survey
 from assay_adapters.kafka.topics import Topic, Topics
 
-Start: TypeAlias = Literal["earliest", "latest"]
+Begin: TypeAlias = Callable[[Positions], None]
 
 _CALL: Final = 5_000  # messages of one call; more at once are no quicker
 _HOLD: Final = 1.0  # seconds of a pause after which the brokers are told, which costs a new fetch
-_LOOK: Final = 10.0  # seconds between two looks at whether the topic is still the same
+_LOOK: Final = 1.0  # seconds between two looks at whether the topic is still the same
 _GONE: Final = {
     KafkaError._AUTO_OFFSET_RESET,  # noqa: SLF001 - librdkafka's own name
     KafkaError.OFFSET_OUT_OF_RANGE,
@@ -52,7 +52,6 @@ class Reading:
         group: consumers of one group share the topic's partitions.
         instance: a name that this consumer keeps when it is started again, so that a short absence
             moves no partition; None for a stranger each time.
-        start: where a topic begins that was never read.
         chunk_records, chunk_bytes, linger: a chunk is cut at so many records or bytes, or so many
             seconds after its first record came.
         queue_bytes: what librdkafka fetches ahead, at most.
@@ -62,7 +61,6 @@ class Reading:
     topic: str
     group: str
     instance: str | None = None
-    start: Start = "earliest"
     chunk_records: int = 50_000
     chunk_bytes: int = 16 << 20
     linger: float = 0.1
@@ -125,18 +123,27 @@ class KafkaSource:
     assigned, whatever the group's committed offsets say. Those follow each ack for monitors of
     lag, and nothing is read from them. The numbering of positions is the topic's id, so that a
     topic that is made anew under its name is told from the one before: at each assignment, and
-    every ten seconds in between.
+    every second in between.
 
     A partition is named by its number. Only committed messages of transactions are read; their
     markers, and offsets that compaction has taken, are holes in the ranges.
     """
 
-    def __init__(self, config: KafkaConfig, reading: Reading) -> None:
+    def __init__(
+        self, config: KafkaConfig, reading: Reading, *, begin_late: Begin | None = None
+    ) -> None:
         """Joins the group at the first event.
+
+        Args:
+            config: how brokers are reached.
+            reading: how the topic is read.
+            begin_late: enters in the store that reading begins there, unless it has begun: a topic
+                of which it has no position is then read from its end. Without, from its beginning.
 
         Raises:
             Fatal: a property is wrong.
         """
+        self._begin_late = begin_late
         self._reading = reading
         self._survey = Survey(Topics(config, timeout=_ASK), reading.topic)
         self._topic: Topic | None = None
@@ -320,42 +327,48 @@ class KafkaSource:
             if any(each.is_placed for each in self._owned.values()):
                 return
             raise
-        if standing is None:
+        stand = None if standing is None else self._stand(positions, standing, waiting)
+        if standing is None or stand is None:
             return
-        topic = standing.topic
-        try:
-            # All of them, since a partition that is new begins at its beginning where the topic
-            # was read before.
-            stand = positions([str(each) for each in sorted({*topic.partitions, *waiting})])
-        except Unavailable:
-            return
-        self._topic = topic
-        start = "earliest" if stand else self._reading.start
+        self._topic = standing.topic
         for each in waiting:
             position = stand.get(str(each))
             if position is not None and position.end == "finished":
                 self._owned[each] = _Owned(is_over=True)
             elif each in standing.bounds:
-                self._begin(each, position, standing, start)
+                self._begin(each, position, standing)
 
-    def _begin(
-        self, partition: int, position: Position | None, standing: Standing, start: Start
-    ) -> None:
-        """Reads a partition from its position, or where it starts if it has none."""
+    def _stand(
+        self, positions: AskPositions, standing: Standing, waiting: Collection[int]
+    ) -> Positions | None:
+        """The positions of the topic; None where the store cannot say yet.
+
+        Of all partitions, since one that is new begins at its beginning where the topic was read
+        before.
+        """
+        asked = [str(each) for each in sorted({*standing.topic.partitions, *waiting})]
+        try:
+            stand = positions(asked)
+            if stand or self._begin_late is None:
+                return stand
+            if not standing.is_whole:
+                return None
+            self._begin_late(standing.ends)
+            return positions(asked)
+        except Unavailable:
+            return None
+
+    def _begin(self, partition: int, position: Position | None, standing: Standing) -> None:
+        """Reads a partition from its position, or from its beginning if it has none."""
         first, after = standing.bounds[partition]
-        at = first if start == "earliest" else after
-        if position is not None:
-            at = standing.checked(partition, position)
+        at = first if position is None else standing.checked(partition, position)
         with translated():
             self._consumer.incremental_unassign([self._at(partition)])
             self._consumer.incremental_assign([self._at(partition, at)])
             if not self._is_still:
                 self._consumer.resume([self._at(partition)])
-        # Where reading begins late, the books say so at once: the offset before is a range
-        # without records. Else a crash before the first commit would move the beginning.
-        begins = max(0, at - 1) if position is None and start == "latest" else at
         self._owned[partition] = _Owned(
-            begins, seen=at, acked=begins, end=after, numbering=standing.topic.id
+            at, seen=at, acked=at, end=after, numbering=standing.topic.id
         )
 
     def _look(self) -> None:

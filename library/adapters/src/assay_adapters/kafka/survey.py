@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from threading import Thread
 
 from assay.domain.errors import Fatal, Renumbered
-from assay.domain.position import Position
+from assay.domain.position import Partition, Position
 from assay_adapters.kafka.topics import Topic, Topics
 
 
@@ -16,11 +16,25 @@ class Standing:
 
     Attributes:
         topic: its id and partitions.
-        bounds: of each partition the first offset that it has, and the one after its last.
+        bounds: of each partition that has a leader the first offset that it has, and the one after
+            its last.
     """
 
     topic: Topic
     bounds: Mapping[int, tuple[int, int]]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all partitions have told how they stand."""
+        return len(self.bounds) == len(self.topic.partitions)
+
+    @property
+    def ends(self) -> dict[Partition, Position]:
+        """Where reading begins that is to begin late."""
+        return {
+            str(number): Position(after, None, self.topic.id)
+            for number, (_, after) in self.bounds.items()
+        }
 
     def checked(self, partition: int, position: Position) -> int:
         """The offset of a position, unless the topic has no longer what comes there.
@@ -95,6 +109,6 @@ class Survey:
     def _answer(self, asked: Future[Standing]) -> None:
         try:
             topic = self._topics.named(self._name)
-            asked.set_result(Standing(topic, self._topics.bounds(topic)))
+            asked.set_result(Standing(topic, self._topics.bounds(topic, whole=False)))
         except BaseException as error:  # noqa: BLE001 - raised again where it was asked
             asked.set_exception(error)

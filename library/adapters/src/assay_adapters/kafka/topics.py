@@ -28,6 +28,7 @@ _TIMEOUT: Final = 10.0
 _AS_THE_BROKERS_HAVE_IT: Final[Mapping[str, str]] = {}
 _GRACE: Final = 2.0
 _PAUSE: Final = 0.02
+_MOVE: Final = 1.0  # seconds in which a partition usually has another leader
 # A partition has another leader than a moment before, as one that was just made.
 _MOVING: Final = frozenset(
     {
@@ -181,40 +182,62 @@ class Topics:
             time.sleep(_PAUSE)
         return True
 
-    def bounds(self, topic: Topic) -> dict[int, tuple[int, int]]:
+    def bounds(self, topic: Topic, *, whole: bool = True) -> dict[int, tuple[int, int]]:
         """The first offset that each partition still has, and the one after its last.
 
+        Args:
+            topic: from `find`.
+            whole: whether all are wanted. Else those are left out that have no leader just now.
+
         Raises:
+            Unavailable: of `whole`, also where a partition has no leader.
             Fatal: the topic is not there any more.
         """
-        firsts = self._offsets(topic, _SPECS.earliest())
-        nexts = self._offsets(topic, _SPECS.latest())
-        return {number: (firsts[number], nexts[number]) for number in topic.partitions}
+        firsts = self._offsets(topic, _SPECS.earliest(), whole=whole)
+        nexts = self._offsets(topic, _SPECS.latest(), whole=whole)
+        return {each: (firsts[each], nexts[each]) for each in sorted(firsts.keys() & nexts.keys())}
 
-    def _offsets(self, topic: Topic, spec: OffsetSpec) -> dict[int, int]:
-        asked = {TopicPartition(topic.name, number): spec for number in topic.partitions}
-        deadline = time.monotonic() + self._timeout
+    def _offsets(self, topic: Topic, spec: OffsetSpec, *, whole: bool) -> dict[int, int]:
+        found: dict[int, int] = {}
+        deadline = time.monotonic() + (self._timeout if whole else _MOVE)
         with self._translated():
             while True:
-                futures = self._admin.list_offsets(
-                    asked,
-                    isolation_level=IsolationLevel.READ_COMMITTED,
-                    request_timeout=self._timeout,
-                )
-                try:
-                    answers = {each: self._answer(future) for each, future in futures.items()}
-                except KafkaException as error:
-                    code = error.args[0].code()
-                    if code == KafkaError._NOENT:  # noqa: SLF001 - librdkafka's own name
-                        self.named(topic.name)  # Without a leader, or without a topic?
-                    if code not in _MOVING or time.monotonic() > deadline:
-                        raise
-                    time.sleep(_PAUSE)
-                else:
-                    found = {each.partition: answer.offset for each, answer in answers.items()}
-                    if min(found.values(), default=0) < 0:  # what a leader says that is new
-                        raise Unavailable("Kafka is away: a partition has just got a new leader")
+                asked = {
+                    TopicPartition(topic.name, each): spec
+                    for each in topic.partitions
+                    if each not in found
+                }
+                moving = self._ask_leaders(topic, asked, found)
+                if moving is None or (not whole and time.monotonic() > deadline):
                     return found
+                if time.monotonic() > deadline:
+                    raise moving
+                time.sleep(_PAUSE)
+
+    def _ask_leaders(
+        self, topic: Topic, asked: Mapping[TopicPartition, OffsetSpec], found: dict[int, int]
+    ) -> Exception | None:
+        """Enters what the leaders tell; returns why one does not, if it is about to change."""
+        moving: Exception | None = None
+        futures = self._admin.list_offsets(
+            asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=self._timeout
+        )
+        for each, future in futures.items():
+            try:
+                offset = self._answer(future).offset
+            except KafkaException as error:
+                code = error.args[0].code()
+                if code == KafkaError._NOENT:  # noqa: SLF001 - librdkafka's own name
+                    self.named(topic.name)  # Without a leader, or without a topic?
+                if code not in _MOVING:
+                    raise
+                moving = error
+            else:
+                if offset < 0:  # what a leader says that is new
+                    moving = Unavailable("Kafka is away: a partition has just got a new leader")
+                else:
+                    found[each.partition] = offset
+        return moving
 
     def _answer(self, future: Future[Any]) -> Any:
         return future.result(self._timeout + _GRACE)

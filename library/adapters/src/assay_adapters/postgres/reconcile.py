@@ -72,9 +72,10 @@ _POSITIONS: Final = text("""
     SELECT source, partition, last.next, positions.next
     FROM last FULL JOIN positions USING (source, partition)
     WHERE (last.next, last.end_state) IS DISTINCT FROM (positions.next, positions.end_state)
-        -- where somebody has let the books begin anew, nothing may have been read yet
+        -- where books were let begin somewhere, nothing may have been read yet
         AND NOT (last.next IS NULL AND EXISTS (
-            SELECT FROM runs WHERE runs.run_id = positions.run_id AND kind = 'accept-gap'
+            SELECT FROM runs
+            WHERE runs.run_id = positions.run_id AND kind IN ('accept-gap', 'begin')
         ))
     ORDER BY source, partition
 """)
