@@ -316,7 +316,7 @@ def test_letters_keep_their_origin_when_their_topic_is_made_anew(
     assert (len(origins), set(origins.values())) == (4, {1})
     assert stream.balances()
 
-    redrive = ("dead-letters", "redrive", "--edit", "currency=EUR")
+    redrive = ("dead-letters", "redrive", "--all", "--edit", "currency=EUR")
     done = stream.run(*redrive)
     assert (done.exit_code, done.summary["closed"], done.summary["rejected"]) == (0, 2, 2)
     assert stream.run(*ONCE, "--no-retry").summary["published"] == 2
