@@ -503,9 +503,7 @@ class KafkaSource:
         if held.messages:
             if not self._is_full() and now < held.since + self._reading.linger:
                 return None
-        elif not any(
-            each.next is not None and each.seen > each.next for each in self._owned.values()
-        ):
+        elif not any(each.has_holes for each in self._owned.values()):
             return None
         self._held = _Held()
         records = _records(held.messages)
