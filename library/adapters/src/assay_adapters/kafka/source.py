@@ -10,7 +10,6 @@ from typing import Any, Final, TypeAlias
 
 import polars as pl
 from confluent_kafka import (
-    OFFSET_BEGINNING,
     OFFSET_INVALID,
     Consumer,
     KafkaError,
@@ -149,6 +148,7 @@ class KafkaSource:
         self._topic: Topic | None = None
         self._looked_at = float("-inf")
         self._owned: dict[int, _Owned] = {}
+        self._fetched: set[int] = set()  # what librdkafka takes for assigned
         self._held = _Held()
         self._revoked: set[Partition] = set()
         self._paused_since: float | None = None
@@ -275,11 +275,9 @@ class KafkaSource:
     # ---------------------------------------------------------------- the group
 
     def _on_assign(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
-        # Still until the store has said where they begin.
-        consumer.incremental_assign(
-            [self._at(each.partition, OFFSET_BEGINNING) for each in partitions]
-        )
-        consumer.pause([self._at(each.partition) for each in partitions])
+        # None of them is fetched before it is known where it begins. To begin anywhere meanwhile
+        # would not do: the answer to where that is could come late and move the true beginning.
+        consumer.incremental_assign([])
         self._await_place([each.partition for each in partitions])
 
     def _on_revoke(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
@@ -296,7 +294,8 @@ class KafkaSource:
         for each in numbers:
             self._owned.pop(each, None)
         self._revoked.update(map(str, numbers))
-        consumer.incremental_unassign([self._at(each) for each in numbers])
+        consumer.incremental_unassign([self._at(each) for each in self._fetched & set(numbers)])
+        self._fetched.difference_update(numbers)
 
     def _on_error(self, error: KafkaError) -> None:
         fault = error_of(error)
@@ -363,10 +362,13 @@ class KafkaSource:
         first, after = standing.bounds[partition]
         at = first if position is None else standing.checked(partition, position)
         with translated():
-            self._consumer.incremental_unassign([self._at(partition)])
+            if partition in self._fetched:
+                self._consumer.incremental_unassign([self._at(partition)])
             self._consumer.incremental_assign([self._at(partition, at)])
-            if not self._is_still:
-                self._consumer.resume([self._at(partition)])
+            self._fetched.add(partition)
+            (self._consumer.pause if self._is_still else self._consumer.resume)(
+                [self._at(partition)]
+            )
         self._owned[partition] = _Owned(
             at, seen=at, acked=at, end=after, numbering=standing.topic.id
         )
