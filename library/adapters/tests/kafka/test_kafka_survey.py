@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from assay.domain.errors import Unavailable
-from assay_adapters.kafka.survey import Survey
+from assay_adapters.kafka.survey import Standing, Survey, standing
 from assay_adapters.kafka.topics import Topic, Topics
 
 
@@ -36,11 +36,11 @@ def topics() -> SlowTopics:
 
 
 @pytest.fixture
-def survey(topics: SlowTopics) -> Survey:
-    return Survey(cast("Topics", topics), "t")
+def survey(topics: SlowTopics) -> Survey[Standing]:
+    return Survey(lambda: standing(cast("Topics", topics), "t"))
 
 
-def test_nobody_waits_for_an_answer(survey: Survey, topics: SlowTopics) -> None:
+def test_nobody_waits_for_an_answer(survey: Survey[Standing], topics: SlowTopics) -> None:
     """While the brokers are silent there is no answer, and no second question."""
     assert survey.ask(0) is None
     assert survey.ask(0.01) is None
@@ -51,7 +51,7 @@ def test_nobody_waits_for_an_answer(survey: Survey, topics: SlowTopics) -> None:
     assert topics.asked == 1
 
 
-def test_an_answer_is_given_once(survey: Survey, topics: SlowTopics) -> None:
+def test_an_answer_is_given_once(survey: Survey[Standing], topics: SlowTopics) -> None:
     """The next question is asked anew."""
     topics.may_answer.set()
     first, second = survey.ask(10), survey.ask(10)
@@ -60,7 +60,7 @@ def test_an_answer_is_given_once(survey: Survey, topics: SlowTopics) -> None:
     assert (first.topic.id, second.topic.id) == ("id-1", "id-2")
 
 
-def test_what_was_asked_before_does_not_count(survey: Survey, topics: SlowTopics) -> None:
+def test_what_was_asked_before_does_not_count(survey: Survey[Standing], topics: SlowTopics) -> None:
     """Bounds from before a partition came may end before where its last owner committed."""
     assert survey.ask(0.1) is None
     survey.forget()
@@ -72,7 +72,7 @@ def test_what_was_asked_before_does_not_count(survey: Survey, topics: SlowTopics
 
 @pytest.mark.parametrize("error", [Unavailable("away"), RuntimeError("a defect")])
 def test_a_failure_is_told_where_it_was_asked(
-    survey: Survey, topics: SlowTopics, monkeypatch: pytest.MonkeyPatch, error: Exception
+    survey: Survey[Standing], topics: SlowTopics, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     """Also what nobody expects, which must not leave a loop waiting for ever."""
 

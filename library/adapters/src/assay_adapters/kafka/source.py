@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Thread
 from typing import Any, Final, TypeAlias
 
@@ -25,7 +26,7 @@ from assay.domain.reject import RAW_LIMIT
 from assay.ports.source import AskPositions, Drain, no_drain
 from assay_adapters.kafka.config import KafkaConfig, client_properties
 from assay_adapters.kafka.errors import error_of, translated
-from assay_adapters.kafka.survey import Standing, Survey
+from assay_adapters.kafka.survey import Standing, Survey, standing
 from assay_adapters.kafka.topics import Topic, Topics
 
 Begin: TypeAlias = Callable[[Positions], None]
@@ -144,12 +145,15 @@ class KafkaSource:
         """
         self._begin_late = begin_late
         self._reading = reading
-        self._survey = Survey(Topics(config, timeout=_ASK), reading.topic)
+        topics = Topics(config, timeout=_ASK)
+        self._standing = Survey(partial(standing, topics, reading.topic))
+        self._named = Survey(partial(topics.named, reading.topic))
         self._topic: Topic | None = None
         self._looked_at = float("-inf")
         self._owned: dict[int, _Owned] = {}
         self._fetched: set[int] = set()  # what librdkafka takes for assigned
         self._held = _Held()
+        self._cut: Chunk | None = None  # waits for its proof
         self._revoked: set[Partition] = set()
         self._paused_since: float | None = None
         self._is_still = False  # whether the brokers were told to send nothing
@@ -210,7 +214,7 @@ class KafkaSource:
             if self._revoked:
                 gone, self._revoked = frozenset(self._revoked), set()
                 yield Revoked(gone)
-            elif self._paused_since is None and (chunk := self._chunk()) is not None:
+            elif self._paused_since is None and (chunk := self._proved()) is not None:
                 yield chunk
             else:
                 yield Idle()
@@ -321,46 +325,46 @@ class KafkaSource:
         if not waiting:
             return
         try:
-            standing = self._survey.ask(self._reading.tick)
+            found = self._standing.ask(self._reading.tick)
         except Unavailable:
             if any(each.is_placed for each in self._owned.values()):
                 return
             raise
-        stand = None if standing is None else self._stand(positions, standing, waiting)
-        if standing is None or stand is None:
+        stand = None if found is None else self._stand(positions, found, waiting)
+        if found is None or stand is None:
             return
-        self._topic = standing.topic
+        self._topic = found.topic
         for each in waiting:
             position = stand.get(str(each))
             if position is not None and position.end == "finished":
                 self._owned[each] = _Owned(is_over=True)
-            elif each in standing.bounds:
-                self._begin(each, position, standing)
+            elif each in found.bounds:
+                self._begin(each, position, found)
 
     def _stand(
-        self, positions: AskPositions, standing: Standing, waiting: Collection[int]
+        self, positions: AskPositions, found: Standing, waiting: Collection[int]
     ) -> Positions | None:
         """The positions of the topic; None where the store cannot say yet.
 
         Of all partitions, since one that is new begins at its beginning where the topic was read
         before.
         """
-        asked = [str(each) for each in sorted({*standing.topic.partitions, *waiting})]
+        asked = [str(each) for each in sorted({*found.topic.partitions, *waiting})]
         try:
             stand = positions(asked)
             if stand or self._begin_late is None:
                 return stand
-            if not standing.is_whole:
+            if not found.is_whole:
                 return None
-            self._begin_late(standing.ends)
+            self._begin_late(found.ends)
             return positions(asked)
         except Unavailable:
             return None
 
-    def _begin(self, partition: int, position: Position | None, standing: Standing) -> None:
+    def _begin(self, partition: int, position: Position | None, found: Standing) -> None:
         """Reads a partition from its position, or from its beginning if it has none."""
-        first, after = standing.bounds[partition]
-        at = first if position is None else standing.checked(partition, position)
+        first, after = found.bounds[partition]
+        at = first if position is None else found.checked(partition, position)
         with translated():
             if partition in self._fetched:
                 self._consumer.incremental_unassign([self._at(partition)])
@@ -369,25 +373,34 @@ class KafkaSource:
             (self._consumer.pause if self._is_still else self._consumer.resume)(
                 [self._at(partition)]
             )
-        self._owned[partition] = _Owned(
-            at, seen=at, acked=at, end=after, numbering=standing.topic.id
-        )
+        self._owned[partition] = _Owned(at, seen=at, acked=at, end=after, numbering=found.topic.id)
 
     def _look(self) -> None:
         """Notices, now and then, that the topic has been made anew meanwhile."""
-        now = time.monotonic()
-        if self._topic is None or now < self._looked_at + _LOOK:
+        if self._topic is None or time.monotonic() < self._looked_at + _LOOK:
             return
         try:
-            standing = self._survey.ask(0)
+            self._is_same(0)
         except Unavailable:
-            self._looked_at = now
-            return
-        if standing is None:
-            return
-        self._looked_at = now
-        if standing.topic.id != self._topic.id:
-            self._restart(self._owned)
+            self._looked_at = time.monotonic()
+
+    def _is_same(self, patience: float) -> bool:
+        """Whether the topic is still the one that was placed; else all of it is placed anew.
+
+        False also where nobody has said so yet.
+
+        Raises:
+            Unavailable: Kafka does not tell.
+            Fatal: the topic is gone.
+        """
+        topic = self._named.ask(patience)
+        if topic is None or self._topic is None:
+            return False
+        self._looked_at = time.monotonic()
+        if topic.id == self._topic.id:
+            return True
+        self._restart(self._owned)
+        return False
 
     def _restart(self, numbers: Collection[int]) -> None:
         """The store is asked about these again; what is in the window of them is void."""
@@ -399,7 +412,7 @@ class KafkaSource:
         """These are read from where the store stands, as soon as it and the brokers have told."""
         self._owned.update({each: _Owned() for each in numbers})
         self._forget(numbers)
-        self._survey.forget()
+        self._standing.forget()
 
     def _settle_pause(self) -> None:
         """Tells the brokers of a pause that lasts, and of its end."""
@@ -499,6 +512,22 @@ class KafkaSource:
         elif isinstance(fault := error_of(error), Fatal):
             raise fault
 
+    def _proved(self) -> Chunk | None:
+        """The next chunk, once it is known that the topic was not made anew before it came.
+
+        A message does not say which topic of a name it is of. Offsets of one would else be
+        committed as those of another, and read again under their own.
+        """
+        if self._cut is None:
+            if (cut := self._chunk()) is None:
+                return None
+            self._cut = cut
+            self._named.forget()
+        if not self._is_same(self._reading.tick):
+            return None
+        chunk, self._cut = self._cut, None
+        return chunk
+
     def _chunk(self) -> Chunk | None:
         """What is held, if it is time, or the holes at a partition's end if there is nothing."""
         held, now = self._held, time.monotonic()
@@ -527,6 +556,9 @@ class KafkaSource:
         """Drops what is held of these."""
         kept = [each for each in self._held.messages if each.partition() not in numbers]
         self._held = _Held(kept, sum(map(_size, kept)), self._held.since)
+        if self._cut is not None:
+            rest = self._cut.without([str(each) for each in numbers])
+            self._cut = rest if rest.ranges else None
 
     def _at(self, partition: int, offset: int = OFFSET_INVALID) -> TopicPartition:
         return TopicPartition(self._reading.topic, partition, offset)

@@ -1,13 +1,16 @@
 """How a topic stands, asked beside the loop that reads it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from threading import Thread
+from typing import Generic, TypeVar
 
-from assay.domain.errors import Fatal, Renumbered
+from assay.domain.errors import Fatal, Renumbered, Unavailable
 from assay.domain.position import Partition, Position
 from assay_adapters.kafka.topics import Topic, Topics
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -68,19 +71,30 @@ class Standing:
         return position.next
 
 
-class Survey:
-    """Asks the brokers how a topic stands, one question at a time.
+def standing(topics: Topics, name: str) -> Standing:
+    """How the topic of that name stands.
+
+    Raises:
+        Unavailable: the brokers do not tell.
+        Fatal: there is no such topic, or settings are wrong.
+    """
+    topic = topics.named(name)
+    return Standing(topic, topics.bounds(topic, whole=False))
+
+
+class Survey(Generic[T]):
+    """Asks the brokers beside a loop, one question at a time.
 
     Where brokers are away an answer takes many seconds, in which a consumer must not lose its
     place in the group, nor seem to hang.
     """
 
-    def __init__(self, topics: Topics, name: str) -> None:
-        self._topics = topics
-        self._name = name
-        self._asked: Future[Standing] | None = None
+    def __init__(self, question: Callable[[], T]) -> None:
+        self._question = question
+        self._asked: Future[T] | None = None
+        self._failure: Unavailable | None = None
 
-    def ask(self, patience: float) -> Standing | None:
+    def ask(self, patience: float) -> T | None:
         """The answer to the question that is under way, or else to a new one.
 
         Args:
@@ -90,25 +104,30 @@ class Survey:
             None where it is not there yet.
 
         Raises:
-            Unavailable: the brokers do not tell.
-            Fatal: there is no such topic, or settings are wrong.
+            Unavailable: the brokers do not tell, or did not at last and have not since.
+            Fatal: what the question raises.
         """
         if self._asked is None:
             self._asked = Future()
             # Not of a pool, whose threads the end of the process would wait for.
             Thread(target=self._answer, args=(self._asked,), name="survey", daemon=True).start()
         if not wait([self._asked], patience).done:
+            if self._failure is not None:
+                raise self._failure
             return None
-        answer, self._asked = self._asked, None
-        return answer.result()
+        answer, self._asked, self._failure = self._asked, None, None
+        try:
+            return answer.result()
+        except Unavailable as error:
+            self._failure = error
+            raise
 
     def forget(self) -> None:
         """What is under way does not count any more, since it may tell of a time before."""
         self._asked = None
 
-    def _answer(self, asked: Future[Standing]) -> None:
+    def _answer(self, asked: Future[T]) -> None:
         try:
-            topic = self._topics.named(self._name)
-            asked.set_result(Standing(topic, self._topics.bounds(topic, whole=False)))
+            asked.set_result(self._question())
         except BaseException as error:  # noqa: BLE001 - raised again where it was asked
             asked.set_exception(error)

@@ -180,7 +180,8 @@ class Pump:
                     events = events or self._source.events(self._positions, self._drain)
                     event = next(events, None)
                     exhausted = event is None
-                    self._to_source.succeeded()
+                    if not isinstance(event, Revoked):  # which says nothing of who is there
+                        self._to_source.succeeded()
                 except Unavailable as error:
                     events = None
                     self._to_source.failed(self._clock.now(), error)
