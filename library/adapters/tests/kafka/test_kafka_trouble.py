@@ -19,7 +19,7 @@ from assay.domain.position import Partition, Position, Positions
 from assay.domain.reject import RAW_LIMIT
 from assay_adapters.kafka.config import KafkaConfig
 from assay_adapters.kafka.source import Begin, KafkaSource, Reading
-from assay_adapters.kafka.topics import Copies, Topics
+from assay_adapters.kafka.topics import Copies, Topic, Topics
 from assay_local import Local
 
 
@@ -246,6 +246,37 @@ def test_a_topic_made_anew_under_a_reader_stops_it(
     put(kafka_servers, topic, *[b"y"] * 20)
     with pytest.raises(Renumbered, match="was made anew"):
         read(source, lambda: False, stands)
+
+
+def test_nothing_of_another_topic_is_handed_out(
+    make_source: Callable[..., KafkaSource],
+    admin: Any,
+    kafka_servers: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What came before the topic was known to be the same waits; it is void where it is not."""
+    monkeypatch.setattr("assay_adapters.kafka.source._LOOK", 1_000)
+    named: Callable[[Topics, str], Topic] = Topics.named
+    answers: list[Topic] = []
+
+    def told(topics: Topics, name: str) -> Topic:
+        return answers.pop() if answers else named(topics, name)
+
+    monkeypatch.setattr(Topics, "named", told)
+    topic = made(admin)
+    source = make_source(topic)
+    stands: dict[Partition, Position] = {}
+    put(kafka_servers, topic, b"old")
+    read(source, None, stands)
+    put(kafka_servers, topic, b"new")
+    answers.append(Topic(topic, "another", (0,)))
+    came: list[object] = []
+    for event in source.events(lambda _: stands):
+        came += [] if isinstance(event, Idle) else [event]
+        if isinstance(event, Chunk):
+            break
+    assert [type(each) for each in came] == [Revoked, Chunk]
+    assert values([each for each in came if isinstance(each, Chunk)]) == [b"new"]
 
 
 class Watched:
