@@ -114,9 +114,11 @@ class KafkaLetters:
         self._send(topic, messages, sending)
         self._wait(sending, until)
         for key, error in list(sending.failed.items()):
-            if error.code() != _TOO_LARGE:
+            if key not in messages:  # its letter was tried again meanwhile, and is not to be sent
+                del sending.failed[key]
+            elif error.code() != _TOO_LARGE:
                 self._fail(topic, error)
-            elif key in messages:
+            else:
                 self._send_head(topic, key, messages[key], sending)
         # Kept for a while: it comes again where its stamp fails.
         while len(self._sending) > _KEPT:
