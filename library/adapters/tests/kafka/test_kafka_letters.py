@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from polars.testing import assert_frame_equal
@@ -82,6 +82,24 @@ def make_topic(kafka: KafkaConfig, **config: str) -> str:
     return name
 
 
+def delete_topic(kafka: KafkaConfig, name: str) -> None:
+    admin: Any = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
+    admin.delete_topics([name])[name].result(30)
+
+
+def make_again(kafka: KafkaConfig, name: str) -> None:
+    """With one partition."""
+    admin: Any = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
+    while True:
+        try:
+            admin.create_topics([NewTopic(name, 1)])[name].result(30)
+        except KafkaException as error:  # it is deleted in the background
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
+            continue
+        return
+
+
 def test_letters_come_back_from_a_topic(
     kafka: KafkaConfig, publisher: KafkaLetters, topic: str
 ) -> None:
@@ -140,6 +158,35 @@ def test_a_topic_that_is_missing_is_waited_for(publisher: KafkaLetters) -> None:
     for _ in range(2):
         with pytest.raises(Unavailable, match="assay stream topics"):
             publisher.publish(claim(letter(0, "nowhere")))
+
+
+def test_a_topic_that_is_made_anew_is_written_to(kafka: KafkaConfig, topic: str) -> None:
+    """Also by what was under way when it went, though it has fewer partitions now."""
+    publisher = KafkaLetters(kafka, patience=0.3)
+    in_time(publisher, claim(*(letter(number, topic) for number in range(10))))
+    delete_topic(kafka, topic)
+    published = claim(*(letter(number, topic, key=b"%d" % number) for number in range(20)))
+    with pytest.raises(Unavailable):
+        publisher.publish(published)
+    make_again(kafka, topic)
+    in_time(publisher, published)
+    assert on(kafka, topic)["position"].to_list() == list(range(20))
+    publisher.close()
+
+
+def test_a_topic_that_was_away_for_long_is_written_to(kafka: KafkaConfig, topic: str) -> None:
+    """What had failed is sent anew, but for a letter that was tried again meanwhile."""
+    at_once = kafka.model_copy(update={"properties": {"topic.metadata.propagation.max.ms": "0"}})
+    publisher = KafkaLetters(at_once)
+    in_time(publisher, claim(letter(0, topic)))
+    delete_topic(kafka, topic)
+    published = claim(letter(1, topic), letter(2, topic))
+    with pytest.raises(Unavailable, match=f"the topic {topic} is away"):
+        publisher.publish(published)
+    make_again(kafka, topic)
+    in_time(publisher, Claim(published.name, published.letters[1:]))
+    assert on(kafka, topic)["position"].to_list() == [2]
+    publisher.close()
 
 
 def test_a_letter_that_is_too_large_is_cut(kafka: KafkaConfig, publisher: KafkaLetters) -> None:

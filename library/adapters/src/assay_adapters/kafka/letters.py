@@ -43,6 +43,15 @@ _PROPERTIES: Final = {
     "message.timeout.ms": 0,
 }
 _TOO_LARGE: Final = KafkaError.MSG_SIZE_TOO_LARGE
+_AWAY: Final = frozenset(
+    {
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 - librdkafka's own name
+        # Of messages that had a partition of a topic that is gone, or has fewer now.
+        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - the same
+    }
+)
+"""What is said of a topic that was deleted: it may be made anew at any time."""
 
 
 @dataclass
@@ -204,8 +213,8 @@ class KafkaLetters:
         if error.fatal() or error.code() == KafkaError._PURGE_QUEUE:  # noqa: SLF001 - librdkafka's own name
             self._producer = None
             meant = Unavailable(f"Kafka broke off ({error.name()})")
-        if error.code() in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}:  # noqa: SLF001 - the same
-            meant = Unavailable(str(meant))
+        if error.code() in _AWAY:
+            meant = Unavailable(f"the topic {topic} is away ({error.name()})")
         raise meant
 
 
