@@ -14,7 +14,7 @@ from assay.domain.errors import Unavailable
 from assay.ports.letters import Claim
 from assay.wire.envelope import Message, letters_to_messages, with_head_only
 from assay_adapters.kafka.config import KafkaConfig, client_properties
-from assay_adapters.kafka.errors import error_of
+from assay_adapters.kafka.errors import error_of, translated
 from assay_adapters.kafka.topics import Topics
 
 PREFIX: Final = "kafka:"
@@ -172,7 +172,8 @@ class KafkaLetters:
 
     def _hand_over(self, topic: str, key: _Key, message: Message, sending: _Sending) -> None:
         if self._producer is None:
-            self._producer = Producer(self._properties)
+            with translated():
+                self._producer = Producer(self._properties)
         sending.waiting.add(key)
         sending.failed.pop(key, None)
 
