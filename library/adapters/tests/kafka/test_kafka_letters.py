@@ -154,9 +154,9 @@ def test_an_empty_topic_has_no_letters(kafka: KafkaConfig, topic: str) -> None:
 
 
 def test_a_topic_that_is_missing_is_waited_for(publisher: KafkaLetters) -> None:
-    """It is not made by the way, with limits that are too small."""
+    """By its name. It is not made by the way, with limits that are too small."""
     for _ in range(2):
-        with pytest.raises(Unavailable, match="assay stream topics"):
+        with pytest.raises(Unavailable, match="no topic nowhere: `assay stream topics` makes it"):
             publisher.publish(claim(letter(0, "nowhere")))
 
 

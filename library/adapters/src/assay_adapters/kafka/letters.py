@@ -43,6 +43,7 @@ _PROPERTIES: Final = {
     "message.timeout.ms": 0,
 }
 _TOO_LARGE: Final = KafkaError.MSG_SIZE_TOO_LARGE
+_MAKES: Final = "`assay stream topics` makes it"
 _AWAY: Final = frozenset(
     {
         KafkaError.UNKNOWN_TOPIC_OR_PART,
@@ -121,7 +122,7 @@ class KafkaLetters:
         sending = self._sending.setdefault(claim.name, _Sending())
         until = time.monotonic() + self._patience
         self._send(topic, messages, sending)
-        self._wait(sending, until)
+        self._wait(topic, sending, until)
         for key, error in list(sending.failed.items()):
             if key not in messages:  # its letter was tried again meanwhile, and is not to be sent
                 del sending.failed[key]
@@ -145,7 +146,7 @@ class KafkaLetters:
         if topic in self._known:
             return
         if self._topics.find(topic) is None:
-            raise Unavailable(f"there is no topic {topic}: `assay stream topics` makes it")
+            raise Unavailable(f"there is no topic {topic}: {_MAKES}")
         self._known.add(topic)
 
     def _send(self, topic: str, messages: Mapping[_Key, Message], sending: _Sending) -> None:
@@ -162,7 +163,7 @@ class KafkaLetters:
         until = time.monotonic() + self._patience
         for each in (message, *(with_head_only(message, size) for size in HEADS)):
             self._hand_over(topic, key, each, sending)
-            self._wait(sending, until)
+            self._wait(topic, sending, until)
             error = sending.failed.pop(key, None)
             if error is None:
                 return
@@ -194,7 +195,7 @@ class KafkaLetters:
         except KafkaException as error:
             sending.note(key, error.args[0])
 
-    def _wait(self, sending: _Sending, until: float) -> None:
+    def _wait(self, topic: str, sending: _Sending, until: float) -> None:
         """Until all is delivered or has failed.
 
         Raises:
@@ -203,8 +204,9 @@ class KafkaLetters:
         while sending.waiting:
             self._producer.poll(_POLL)
             if sending.waiting and time.monotonic() >= until:
+                number = len(sending.waiting)
                 raise Unavailable(
-                    f"Kafka is away: {len(sending.waiting):,} dead letters are under way"
+                    f"Kafka or the topic {topic} is away: {number:,} dead letters are under way"
                 )
 
     def _fail(self, topic: str, error: KafkaError) -> None:
@@ -215,7 +217,7 @@ class KafkaLetters:
             self._producer = None
             meant = Unavailable(f"Kafka broke off ({error.name()})")
         if error.code() in _AWAY:
-            meant = Unavailable(f"the topic {topic} is away ({error.name()})")
+            meant = Unavailable(f"the topic {topic} is away ({error.name()}): {_MAKES}")
         raise meant
 
 
