@@ -19,7 +19,7 @@ _WAITS: Final = {
     "source": "Kafka is away",
     "classifier": "the model API is away",
     "store": "PostgreSQL is away",
-    "relay": "publishing waits",
+    "relay": "letters wait: the topic, Kafka or PostgreSQL is away",
     "retry": "trying again waits",
 }
 _IN_ONE_COLUMN: Final = 4  # partitions; more of them stand in two

@@ -1,10 +1,26 @@
 """How the settings of Kafka become properties of librdkafka."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from assay.domain.errors import Fatal
 from assay_adapters.environment.settings import WrongSettings, load_section, survey
 from assay_adapters.kafka.config import KafkaConfig, client_properties
+from assay_adapters.kafka.events import KafkaEvents
+from assay_adapters.kafka.letters import KafkaLetters
+from assay_adapters.kafka.producer import KafkaProducer
+from assay_adapters.kafka.reading import WholeRecords
+from assay_adapters.kafka.topics import Topics
+
+CLIENTS: list[Callable[[KafkaConfig], object]] = [
+    lambda config: KafkaEvents(config, "events", print),
+    lambda config: KafkaProducer(config, "transactions"),
+    KafkaLetters,
+    lambda config: WholeRecords(config)("kafka/transactions", "0", 0),
+    Topics,
+]
 
 
 def test_settings_become_properties() -> None:
@@ -41,6 +57,23 @@ def test_properties_that_the_books_depend_on_are_refused(name: str) -> None:
     config = KafkaConfig(bootstrap_servers="a:1", properties={name: "x", "linger.ms": "5"})
     with pytest.raises(Fatal, match=f"ASSAY_KAFKA__PROPERTIES may not set {name}$"):
         client_properties(config)
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"properties": {"sesion.timeout.ms": "1"}}, r"sesion\.timeout\.ms"),
+        ({"security_protocol": "SASL_SSL"}, r"sasl\.username"),
+    ],
+)
+def test_no_client_takes_a_wrong_property(
+    client: Callable[[KafkaConfig], object], settings: dict[str, Any], named: str
+) -> None:
+    """It is named, at the start; nobody is asked."""
+    config = KafkaConfig.model_validate({"bootstrap_servers": "127.0.0.1:1", **settings})
+    with pytest.raises(Fatal, match=named):
+        client(config)
 
 
 def test_properties_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

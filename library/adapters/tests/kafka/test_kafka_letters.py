@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from polars.testing import assert_frame_equal
@@ -82,6 +82,24 @@ def make_topic(kafka: KafkaConfig, **config: str) -> str:
     return name
 
 
+def delete_topic(kafka: KafkaConfig, name: str) -> None:
+    admin: Any = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
+    admin.delete_topics([name])[name].result(30)
+
+
+def make_again(kafka: KafkaConfig, name: str) -> None:
+    """With one partition."""
+    admin: Any = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
+    while True:
+        try:
+            admin.create_topics([NewTopic(name, 1)])[name].result(30)
+        except KafkaException as error:  # it is deleted in the background
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
+            continue
+        return
+
+
 def test_letters_come_back_from_a_topic(
     kafka: KafkaConfig, publisher: KafkaLetters, topic: str
 ) -> None:
@@ -136,10 +154,49 @@ def test_an_empty_topic_has_no_letters(kafka: KafkaConfig, topic: str) -> None:
 
 
 def test_a_topic_that_is_missing_is_waited_for(publisher: KafkaLetters) -> None:
-    """It is not made by the way, with limits that are too small."""
+    """By its name. It is not made by the way, with limits that are too small."""
     for _ in range(2):
-        with pytest.raises(Unavailable, match="assay stream topics"):
+        with pytest.raises(Unavailable, match="no topic nowhere: `assay stream topics` makes it"):
             publisher.publish(claim(letter(0, "nowhere")))
+
+
+def one_that_fails(publisher: KafkaLetters, topic: str) -> Claim:
+    """The first claim that is not published: a topic is deleted in the background."""
+    while True:
+        tried = claim(letter(1, topic), letter(2, topic))
+        try:
+            publisher.publish(tried)
+        except Unavailable:
+            return tried
+
+
+def test_a_topic_that_is_made_anew_is_written_to(kafka: KafkaConfig, topic: str) -> None:
+    """Also by what was under way when it went, though it has fewer partitions now."""
+    publisher = KafkaLetters(kafka, patience=0.3)
+    in_time(publisher, claim(letter(0, topic)))
+    delete_topic(kafka, topic)
+    one_that_fails(publisher, topic)
+    published = claim(*(letter(number, topic, key=b"%d" % number) for number in range(10, 30)))
+    with pytest.raises(Unavailable, match="20 dead letters are under way"):
+        publisher.publish(published)
+    make_again(kafka, topic)
+    in_time(publisher, published)
+    found = on(kafka, topic)["position"].to_list()
+    assert [each for each in found if each >= 10] == list(range(10, 30))
+    publisher.close()
+
+
+def test_a_topic_that_was_away_for_long_is_written_to(kafka: KafkaConfig, topic: str) -> None:
+    """What had failed is sent anew, but for a letter that was tried again meanwhile."""
+    at_once = kafka.model_copy(update={"properties": {"topic.metadata.propagation.max.ms": "0"}})
+    publisher = KafkaLetters(at_once)
+    in_time(publisher, claim(letter(0, topic)))
+    delete_topic(kafka, topic)
+    failed = one_that_fails(publisher, topic)
+    make_again(kafka, topic)
+    in_time(publisher, Claim(failed.name, failed.letters[1:]))
+    assert on(kafka, topic)["position"].to_list() == [2]
+    publisher.close()
 
 
 def test_a_letter_that_is_too_large_is_cut(kafka: KafkaConfig, publisher: KafkaLetters) -> None:

@@ -7,6 +7,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka import Message as Report
 
 from assay_adapters.kafka.config import KafkaConfig, client_properties
+from assay_adapters.kafka.errors import translated
 
 _FLUSH: Final = 2.0  # seconds
 _PROPERTIES: Final = {
@@ -40,9 +41,9 @@ class KafkaEvents:
         """
         self._topic = topic
         self._dropped = dropped
-        self._producer: Any = Producer(  # its stubs are partial
-            _PROPERTIES | client_properties(config) | {"on_delivery": self._note}
-        )
+        properties = _PROPERTIES | client_properties(config) | {"on_delivery": self._note}
+        with translated():
+            self._producer: Any = Producer(properties)  # its stubs are partial
 
     def tell(self, events: Iterable[bytes]) -> None:
         """Takes events in, in this order."""

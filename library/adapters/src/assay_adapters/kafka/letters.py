@@ -14,7 +14,7 @@ from assay.domain.errors import Unavailable
 from assay.ports.letters import Claim
 from assay.wire.envelope import Message, letters_to_messages, with_head_only
 from assay_adapters.kafka.config import KafkaConfig, client_properties
-from assay_adapters.kafka.errors import error_of
+from assay_adapters.kafka.errors import error_of, translated
 from assay_adapters.kafka.topics import Topics
 
 PREFIX: Final = "kafka:"
@@ -43,6 +43,16 @@ _PROPERTIES: Final = {
     "message.timeout.ms": 0,
 }
 _TOO_LARGE: Final = KafkaError.MSG_SIZE_TOO_LARGE
+_MAKES: Final = "`assay stream topics` makes it"
+_AWAY: Final = frozenset(
+    {
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 - librdkafka's own name
+        # Of messages that had a partition of a topic that is gone, or has fewer now.
+        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - the same
+    }
+)
+"""What is said of a topic that was deleted: it may be made anew at any time."""
 
 
 @dataclass
@@ -112,11 +122,13 @@ class KafkaLetters:
         sending = self._sending.setdefault(claim.name, _Sending())
         until = time.monotonic() + self._patience
         self._send(topic, messages, sending)
-        self._wait(sending, until)
+        self._wait(topic, sending, until)
         for key, error in list(sending.failed.items()):
-            if error.code() != _TOO_LARGE:
+            if key not in messages:  # its letter was tried again meanwhile, and is not to be sent
+                del sending.failed[key]
+            elif error.code() != _TOO_LARGE:
                 self._fail(topic, error)
-            elif key in messages:
+            else:
                 self._send_head(topic, key, messages[key], sending)
         # Kept for a while: it comes again where its stamp fails.
         while len(self._sending) > _KEPT:
@@ -134,7 +146,7 @@ class KafkaLetters:
         if topic in self._known:
             return
         if self._topics.find(topic) is None:
-            raise Unavailable(f"there is no topic {topic}: `assay stream topics` makes it")
+            raise Unavailable(f"there is no topic {topic}: {_MAKES}")
         self._known.add(topic)
 
     def _send(self, topic: str, messages: Mapping[_Key, Message], sending: _Sending) -> None:
@@ -151,7 +163,7 @@ class KafkaLetters:
         until = time.monotonic() + self._patience
         for each in (message, *(with_head_only(message, size) for size in HEADS)):
             self._hand_over(topic, key, each, sending)
-            self._wait(sending, until)
+            self._wait(topic, sending, until)
             error = sending.failed.pop(key, None)
             if error is None:
                 return
@@ -161,7 +173,8 @@ class KafkaLetters:
 
     def _hand_over(self, topic: str, key: _Key, message: Message, sending: _Sending) -> None:
         if self._producer is None:
-            self._producer = Producer(self._properties)
+            with translated():
+                self._producer = Producer(self._properties)
         sending.waiting.add(key)
         sending.failed.pop(key, None)
 
@@ -182,7 +195,7 @@ class KafkaLetters:
         except KafkaException as error:
             sending.note(key, error.args[0])
 
-    def _wait(self, sending: _Sending, until: float) -> None:
+    def _wait(self, topic: str, sending: _Sending, until: float) -> None:
         """Until all is delivered or has failed.
 
         Raises:
@@ -191,8 +204,9 @@ class KafkaLetters:
         while sending.waiting:
             self._producer.poll(_POLL)
             if sending.waiting and time.monotonic() >= until:
+                number = len(sending.waiting)
                 raise Unavailable(
-                    f"Kafka is away: {len(sending.waiting):,} dead letters are under way"
+                    f"Kafka or the topic {topic} is away: {number:,} dead letters are under way"
                 )
 
     def _fail(self, topic: str, error: KafkaError) -> None:
@@ -202,8 +216,8 @@ class KafkaLetters:
         if error.fatal() or error.code() == KafkaError._PURGE_QUEUE:  # noqa: SLF001 - librdkafka's own name
             self._producer = None
             meant = Unavailable(f"Kafka broke off ({error.name()})")
-        if error.code() in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}:  # noqa: SLF001 - the same
-            meant = Unavailable(str(meant))
+        if error.code() in _AWAY:
+            meant = Unavailable(f"the topic {topic} is away ({error.name()}): {_MAKES}")
         raise meant
 
 

@@ -46,21 +46,25 @@ class KafkaProducer:
             config: how Kafka is reached; its `properties` go before those that are chosen here,
                 but for the ones that keep messages single.
             topic: one that exists.
+
+        Raises:
+            Fatal: a property is wrong.
         """
         self._topic = topic
         self._taken = 0
         self._stopped_by: AssayError | None = None
         self.failed: Counter[str] = Counter()
-        self._producer: Any = Producer(
-            _PROPERTIES
-            | client_properties(config)
-            | {
-                # Of failures alone: the others are counted by what is left.
-                "delivery.report.only.error": True,
-                "on_delivery": self._note_failed,
-                "error_cb": self._note_error,
-            }
-        )
+        with translated():
+            self._producer: Any = Producer(
+                _PROPERTIES
+                | client_properties(config)
+                | {
+                    # Of failures alone: the others are counted by what is left.
+                    "delivery.report.only.error": True,
+                    "on_delivery": self._note_failed,
+                    "error_cb": self._note_error,
+                }
+            )
 
     @property
     def waiting(self) -> int:
