@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _PANEL: Final = "Which letters"
+BIGINT: Final = 2**63 - 1
+"""What PostgreSQL counts to, ids included."""
+SMALLINT: Final = 2**15 - 1
+"""What it counts attempts to."""
 
 
 def duration(text: str) -> timedelta | None:
@@ -31,7 +35,10 @@ def duration(text: str) -> timedelta | None:
 def _moment(text: str) -> datetime:
     """A moment as people write it: so long ago, or a date with or without a time, in UTC."""
     if (ago := duration(text)) is not None:
-        return datetime.now(UTC) - ago
+        try:
+            return datetime.now(UTC) - ago
+        except OverflowError:
+            raise typer.BadParameter(f"{text} ago is before the year 1") from None
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -80,7 +87,10 @@ _OPTIONS: Final[dict[str, Any]] = {
         ),
     ],
     "ids": Annotated[
-        list[int] | None, _option("--id", metavar="ID", text="As `list` shows it. May be repeated.")
+        list[int] | None,
+        _option(
+            "--id", metavar="ID", min=1, max=BIGINT, text="As `list` shows it. May be repeated."
+        ),
     ],
     "run_id": Annotated[
         str | None, _option("--run", metavar="RUN_ID", text="The run that rejected it last.")
@@ -105,6 +115,7 @@ _OPTIONS: Final[dict[str, Any]] = {
             "--max-attempts",
             metavar="N",
             min=1,
+            max=SMALLINT,
             text="Leave out what has been tried so often already.",
         ),
     ],
