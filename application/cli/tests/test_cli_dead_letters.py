@@ -109,12 +109,12 @@ _BEYOND = str(2**63)
     [
         (["list", "--since", "999999d"], "999999d ago is before the year 1"),
         (["list", "--until", "999999d"], "999999d ago is before the year 1"),
-        (["list", "--id", _BEYOND], "not in the range"),
-        (["list", "--max-attempts", _BEYOND], "not in the range"),
-        (["list", "--limit", _BEYOND], "not in the range"),
-        (["show", _BEYOND], "not in the range"),
-        (["redrive", "--all", "--limit", _BEYOND], "not in the range"),
-        (["redrive", "--all", "--max-attempts", _BEYOND], "not in the range"),
+        (["list", "--id", _BEYOND], "is no id of a letter"),
+        (["list", "--max-attempts", _BEYOND], "or less"),
+        (["list", "--limit", _BEYOND], "or less"),
+        (["show", _BEYOND], "is no id of a letter"),
+        (["redrive", "--all", "--limit", _BEYOND], "or less"),
+        (["redrive", "--all", "--max-attempts", _BEYOND], "or less"),
         (["discard", "--all", "--reason", " "], "say why"),
     ],
 )
@@ -122,16 +122,16 @@ def test_what_no_table_holds_is_a_usage_error(assay: Assay, words: list[str], sa
     """Times before all calendars, numbers beyond those of PostgreSQL, and no reason."""
     ended = assay("dead-letters", *words)
     assert ended.returncode == 78
-    assert said in _words(ended)
+    assert said.replace(" ", "") in _words(ended).replace(" ", "").replace("│", "")
 
 
 def test_the_greatest_numbers_are_asked_for(assay: Assay, letters: Engine) -> None:
     """They find nothing, or all."""
     greatest = str(2**63 - 1)
-    assert assay("dead-letters", "list", "--id", greatest, "--limit", greatest).returncode == 0
+    assert assay("dead-letters", "list", "--id", greatest, "--limit", "1000000000").returncode == 0
     assert assay("dead-letters", "list", "--max-attempts", "32767").returncode == 0
     assert assay("dead-letters", "show", greatest).returncode == 65
-    ended = assay("dead-letters", "redrive", "--id", greatest, "--limit", greatest)
+    ended = assay("dead-letters", "redrive", "--id", greatest, "--limit", "1000000000")
     assert ended.returncode == 99
     assert _rows(letters, "SELECT DISTINCT state FROM dead_letters") == [("open",)]
 

@@ -12,7 +12,7 @@ from assay.domain.errors import DATA, Fatal
 from assay_cli import bootstrap, review
 from assay_cli.discard import discard
 from assay_cli.import_letters import import_
-from assay_cli.letter_filter import BIGINT, filtered, require_codes
+from assay_cli.letter_filter import MANY, filtered, letter_id, require_codes
 from assay_cli.output import Json, add, decoded, plain, print_json, say, show, table
 from assay_cli.redrive import redrive
 
@@ -28,7 +28,7 @@ def list_(
     chosen: Filter,
     limit: Annotated[
         int,
-        typer.Option(min=0, max=BIGINT, metavar="N", help="How many of the latest are shown."),
+        typer.Option(min=0, max=MANY, metavar="N", help="How many of the latest are shown."),
     ] = 20,
     as_json: Json = False,
 ) -> None:
@@ -82,7 +82,7 @@ def list_(
 @app.command("show")
 def show_(
     letter: Annotated[
-        int, typer.Argument(metavar="ID", min=1, max=BIGINT, help="As `list` shows it.")
+        int, typer.Argument(metavar="ID", parser=letter_id, help="As `list` shows it.")
     ],
     *,
     as_json: Json = False,
@@ -143,8 +143,8 @@ def export(
     with a byte order mark. A cell that a spreadsheet would take for a formula
     gets an apostrophe in front, and one that it could not hold is cut. With
     --format jsonl nothing is changed or cut, for programs and other databases;
-    but such lines have no state: what is closed or discarded here is open again
-    where they are imported. --state open leaves it out.
+    but its lines have no state: letters that are closed or discarded here come
+    back open where they are imported, unless --state open leaves them out.
 
     Examples:
       assay dead-letters export --out review.csv --state open --since 7d

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _PANEL: Final = "Which letters"
-BIGINT: Final = 2**63 - 1
-"""What PostgreSQL counts to, ids included."""
-SMALLINT: Final = 2**15 - 1
-"""What it counts attempts to."""
+_LAST_ID: Final = 2**63 - 1  # of PostgreSQL's bigint
+ATTEMPTS: Final = 2**15 - 1
+"""What attempts are counted to."""
+MANY: Final = 10**9
+"""The greatest limit: more letters than any table holds."""
 
 
 def duration(text: str) -> timedelta | None:
@@ -46,6 +47,13 @@ def _moment(text: str) -> datetime:
             f"{text} is neither a time such as 2024-05-01T08:30 nor how long ago: 30m, 2h, 7d"
         ) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def letter_id(text: str) -> int:
+    """A letter's short name, such as PostgreSQL gives."""
+    if re.fullmatch(r"[0-9]{1,19}", text) and 0 < int(text) <= _LAST_ID:
+        return int(text)
+    raise typer.BadParameter(f"{text} is no id of a letter: a number, as `list` shows it")
 
 
 class StageName(StrEnum):
@@ -89,7 +97,7 @@ _OPTIONS: Final[dict[str, Any]] = {
     "ids": Annotated[
         list[int] | None,
         _option(
-            "--id", metavar="ID", min=1, max=BIGINT, text="As `list` shows it. May be repeated."
+            "--id", metavar="ID", parser=letter_id, text="As `list` shows it. May be repeated."
         ),
     ],
     "run_id": Annotated[
@@ -115,7 +123,7 @@ _OPTIONS: Final[dict[str, Any]] = {
             "--max-attempts",
             metavar="N",
             min=1,
-            max=SMALLINT,
+            max=ATTEMPTS,
             text="Leave out what has been tried so often already.",
         ),
     ],

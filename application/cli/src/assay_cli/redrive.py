@@ -9,7 +9,7 @@ import typer
 
 from assay.domain.choice import Filter
 from assay_cli import bootstrap
-from assay_cli.letter_filter import BIGINT, SMALLINT, duration, filtered
+from assay_cli.letter_filter import ATTEMPTS, MANY, duration, filtered
 
 
 @filtered("states", "max_attempts", must_choose=True)
@@ -36,7 +36,7 @@ def redrive(
     ] = False,
     limit: Annotated[
         int | None,
-        typer.Option(min=1, max=BIGINT, metavar="N", help="Try this many at most, oldest first."),
+        typer.Option(min=1, max=MANY, metavar="N", help="Try this many at most, oldest first."),
     ] = None,
     rate: Annotated[
         float | None, typer.Option(min=0.1, metavar="N", help="Records in a second, at most.")
@@ -45,7 +45,7 @@ def redrive(
         int,
         typer.Option(
             min=2,
-            max=SMALLINT,
+            max=ATTEMPTS,
             metavar="N",
             help="Leave out what has been tried so often already.",
         ),
