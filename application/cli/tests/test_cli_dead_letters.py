@@ -79,7 +79,7 @@ def test_what_fails_again_is_said(assay: Assay, letters: Engine) -> None:
     [
         ([], "files/transactions (3 letters)"),
         (["--edit", "colour=red"], "colour is no column"),
-        (["--edit", "side"], "side is no column that can be edited; write COLUMN=VALUE"),
+        (["--edit", "side"], "side names no value; write COLUMN=VALUE"),
         (["--edit", "side=debit", "--edit", "side=credit"], "edited twice"),
         (["--contract", "gone.yaml"], "gone.yaml cannot be read: No such file"),
         (["--contract", "binary.yaml"], "it is no UTF-8"),
@@ -99,6 +99,41 @@ def test_what_cannot_be_done_is_refused(
     assert ended.returncode == 78
     assert said.replace(" ", "") in _words(ended).replace(" ", "").replace("│", "")
     assert _rows(letters, "SELECT redrive FROM dead_letters WHERE redrive IS NOT NULL") == []
+
+
+_BEYOND = str(2**63)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["list", "--since", "999999d"], "999999d ago is before the year 1"),
+        (["list", "--until", "999999d"], "999999d ago is before the year 1"),
+        (["list", "--id", _BEYOND], "is no id of a letter"),
+        (["list", "--max-attempts", _BEYOND], "or less"),
+        (["list", "--limit", _BEYOND], "or less"),
+        (["show", _BEYOND], "is no id of a letter"),
+        (["redrive", "--all", "--limit", _BEYOND], "or less"),
+        (["redrive", "--all", "--max-attempts", _BEYOND], "or less"),
+        (["discard", "--all", "--reason", " "], "say why"),
+    ],
+)
+def test_what_no_table_holds_is_a_usage_error(assay: Assay, words: list[str], said: str) -> None:
+    """Times before all calendars, numbers beyond those of PostgreSQL, and no reason."""
+    ended = assay("dead-letters", *words)
+    assert ended.returncode == 78
+    assert said.replace(" ", "") in _words(ended).replace(" ", "").replace("│", "")
+
+
+def test_the_greatest_numbers_are_asked_for(assay: Assay, letters: Engine) -> None:
+    """They find nothing, or all."""
+    greatest = str(2**63 - 1)
+    assert assay("dead-letters", "list", "--id", greatest, "--limit", "1000000000").returncode == 0
+    assert assay("dead-letters", "list", "--max-attempts", "32767").returncode == 0
+    assert assay("dead-letters", "show", greatest).returncode == 65
+    ended = assay("dead-letters", "redrive", "--id", greatest, "--limit", "1000000000")
+    assert ended.returncode == 99
+    assert _rows(letters, "SELECT DISTINCT state FROM dead_letters") == [("open",)]
 
 
 @pytest.mark.parametrize("command", [["redrive"], ["discard", "--reason", "x"]], ids=" ".join)
@@ -169,6 +204,7 @@ def test_what_was_exported_is_imported(
     assert _summary(broken)["status"] == "failed"
     ended = assay("dead-letters", "import", "letters.jsonl", "--by", "ann")
     assert (ended.returncode, _summary(ended)["imported"]) == (0, 3)
+    assert "3 letters are open now, also those that were closed or discarded" in _words(ended)
     assert _rows(letters, "SELECT DISTINCT action, by FROM dead_letter_actions") == [
         ("imported", "ann")
     ]

@@ -403,6 +403,47 @@ def test_what_cannot_be_published_is_said(
     assert message in ended.stderr
 
 
+def test_what_is_read_is_not_replaced(
+    assay: Assay, kafka_servers: str, topic: str, contract: Path
+) -> None:
+    """Neither a file under any of its names nor the contract, even with `--force`."""
+    path = contract.with_name("cards.csv")
+    path.write_text(HEADER + GOOD)
+    path.with_name("hard.csv").hardlink_to(path)
+    path.with_name("soft.csv").symlink_to(path)
+    for name in ("cards.csv", "hard.csv", "soft.csv", contract.name):
+        ended = assay("publish", str(path), "--contract", str(contract), "--topic", topic,
+                      "--rejects", name, "--force", servers=kafka_servers)  # fmt: skip
+        assert ended.returncode == 78
+        assert f"--rejects {name} is one of the files that are read" in ended.stderr
+    assert path.read_text() == HEADER + GOOD
+    assert topics.read(kafka_servers, topic) == []
+
+
+def test_rejects_are_replaced_when_there_are_records(
+    assay: Assay, kafka_servers: str, topic: str, contract: Path
+) -> None:
+    """A publish that fails before leaves no file, or the one that was there."""
+    path, left = contract.with_name("cards.csv"), contract.with_name("left.jsonl")
+
+    def publish(content: str, rejects: str = "left.jsonl") -> Ended:
+        path.write_text(content)
+        return assay("publish", str(path), "--contract", str(contract), "--topic", topic,
+                     "--rejects", rejects, "--force", servers=kafka_servers)  # fmt: skip
+
+    assert publish("<html>\n").returncode == 65
+    assert not left.exists()
+    left.write_text("old")
+    assert publish("<html>\n").returncode == 65
+    assert left.read_text() == "old"
+    nowhere = publish(HEADER + GOOD, "gone/left.jsonl")
+    assert nowhere.returncode == 78
+    assert "gone/left.jsonl cannot be written" in nowhere.stderr
+    assert topics.read(kafka_servers, topic) == []
+    assert publish(HEADER + GOOD).returncode == 0
+    assert left.read_bytes() == b""
+
+
 def test_a_file_of_something_else_fails_alone(
     assay: Assay, kafka_servers: str, topic: str, contract: Path, tmp_path: Path
 ) -> None:

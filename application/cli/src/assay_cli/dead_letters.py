@@ -12,7 +12,7 @@ from assay.domain.errors import DATA, Fatal
 from assay_cli import bootstrap, review
 from assay_cli.discard import discard
 from assay_cli.import_letters import import_
-from assay_cli.letter_filter import filtered, require_codes
+from assay_cli.letter_filter import MANY, filtered, letter_id, require_codes
 from assay_cli.output import Json, add, decoded, plain, print_json, say, show, table
 from assay_cli.redrive import redrive
 
@@ -27,7 +27,8 @@ def list_(
     *,
     chosen: Filter,
     limit: Annotated[
-        int, typer.Option(min=0, metavar="N", help="How many of the latest are shown.")
+        int,
+        typer.Option(min=0, max=MANY, metavar="N", help="How many of the latest are shown."),
     ] = 20,
     as_json: Json = False,
 ) -> None:
@@ -80,7 +81,9 @@ def list_(
 
 @app.command("show")
 def show_(
-    letter: Annotated[int, typer.Argument(metavar="ID", help="As `list` shows it.")],
+    letter: Annotated[
+        int, typer.Argument(metavar="ID", parser=letter_id, help="As `list` shows it.")
+    ],
     *,
     as_json: Json = False,
 ) -> None:
@@ -139,10 +142,13 @@ def export(
     The file holds the records' content, and only you may read it. It is UTF-8
     with a byte order mark. A cell that a spreadsheet would take for a formula
     gets an apostrophe in front, and one that it could not hold is cut. With
-    --format jsonl nothing is changed or cut, for programs and other databases.
+    --format jsonl nothing is changed or cut, for programs and other databases;
+    but its lines have no state: letters that are closed or discarded here come
+    back open where they are imported, unless --state open leaves them out.
 
-    Example:
+    Examples:
       assay dead-letters export --out review.csv --state open --since 7d
+      assay dead-letters export --out l.jsonl --format jsonl --state open
 
     Exit codes: 0 done, 75 PostgreSQL is away, 78 the file exists, settings are
     wrong or `assay migrate` is due.

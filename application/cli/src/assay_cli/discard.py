@@ -35,6 +35,8 @@ def discard(
     Exit codes: 0 done, 75 PostgreSQL is away, 78 nothing says which letters,
     or settings are wrong; 99 there are none.
     """
+    if not reason.strip():
+        raise typer.BadParameter("say why; it is kept with each letter", param_hint="--reason")
     meant: Filter = {**chosen, "states": ("open",)}
     with bootstrap.dead_letters() as letters:
         require_codes(chosen, letters)

@@ -36,9 +36,12 @@ def import_(
     """Take in dead letters that only another database, or a lost one, knew.
 
     A letter whose origin was read or imported here is refused and counted, so
-    that repeating an import does no harm. The others are open, and can be
-    tried again. Messages of a topic that are no dead letters of Assay are
-    counted as foreign and left alone.
+    that repeating an import does no harm; of several attempts of one letter
+    the last counts. The others are open, and can be tried again: also those
+    that were closed or discarded where they come from, unless they were left
+    out there by `assay dead-letters export --format jsonl --state open`.
+    Messages of a topic that are no dead letters of Assay are counted as
+    foreign and left alone.
 
     Examples:
       assay dead-letters import s3://cards/errors/

@@ -66,6 +66,11 @@ def _import(found: Iterable[tuple[str, pl.DataFrame]], by: str, result: Taken) -
             result.read += letters.height
     if known := result.read - result.imported:
         say(f"{known:,} of {result.read:,} letters were known here already, and are refused.")
+    if result.imported:
+        say(
+            f"{result.imported:,} letters are open now, also those that were closed or discarded"
+            " where they come from; `export --state open` leaves these out there."
+        )
     if result.foreign:
         say(f"{result.foreign:,} messages are no dead letters of Assay, and are left alone.")
     if not result.imported:

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _PANEL: Final = "Which letters"
+_LAST_ID: Final = 2**63 - 1  # of PostgreSQL's bigint
+ATTEMPTS: Final = 2**15 - 1
+"""What attempts are counted to."""
+MANY: Final = 10**9
+"""The greatest limit: more letters than any table holds."""
 
 
 def duration(text: str) -> timedelta | None:
@@ -31,7 +36,10 @@ def duration(text: str) -> timedelta | None:
 def _moment(text: str) -> datetime:
     """A moment as people write it: so long ago, or a date with or without a time, in UTC."""
     if (ago := duration(text)) is not None:
-        return datetime.now(UTC) - ago
+        try:
+            return datetime.now(UTC) - ago
+        except OverflowError:
+            raise typer.BadParameter(f"{text} ago is before the year 1") from None
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -39,6 +47,13 @@ def _moment(text: str) -> datetime:
             f"{text} is neither a time such as 2024-05-01T08:30 nor how long ago: 30m, 2h, 7d"
         ) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def letter_id(text: str) -> int:
+    """A letter's short name, such as PostgreSQL gives."""
+    if re.fullmatch(r"[0-9]{1,19}", text) and 0 < int(text) <= _LAST_ID:
+        return int(text)
+    raise typer.BadParameter(f"{text} is no id of a letter: a number, as `list` shows it")
 
 
 class StageName(StrEnum):
@@ -80,7 +95,10 @@ _OPTIONS: Final[dict[str, Any]] = {
         ),
     ],
     "ids": Annotated[
-        list[int] | None, _option("--id", metavar="ID", text="As `list` shows it. May be repeated.")
+        list[int] | None,
+        _option(
+            "--id", metavar="ID", parser=letter_id, text="As `list` shows it. May be repeated."
+        ),
     ],
     "run_id": Annotated[
         str | None, _option("--run", metavar="RUN_ID", text="The run that rejected it last.")
@@ -105,6 +123,7 @@ _OPTIONS: Final[dict[str, Any]] = {
             "--max-attempts",
             metavar="N",
             min=1,
+            max=ATTEMPTS,
             text="Leave out what has been tried so often already.",
         ),
     ],

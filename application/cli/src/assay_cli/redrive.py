@@ -9,7 +9,7 @@ import typer
 
 from assay.domain.choice import Filter
 from assay_cli import bootstrap
-from assay_cli.letter_filter import duration, filtered
+from assay_cli.letter_filter import ATTEMPTS, MANY, duration, filtered
 
 
 @filtered("states", "max_attempts", must_choose=True)
@@ -35,14 +35,20 @@ def redrive(
         bool, typer.Option("--dry-run", help="Read and validate only; claim and write nothing.")
     ] = False,
     limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Try this many at most, oldest first.")
+        int | None,
+        typer.Option(min=1, max=MANY, metavar="N", help="Try this many at most, oldest first."),
     ] = None,
     rate: Annotated[
         float | None, typer.Option(min=0.1, metavar="N", help="Records in a second, at most.")
     ] = None,
     max_attempts: Annotated[
         int,
-        typer.Option(min=2, metavar="N", help="Leave out what has been tried so often already."),
+        typer.Option(
+            min=2,
+            max=ATTEMPTS,
+            metavar="N",
+            help="Leave out what has been tried so often already.",
+        ),
     ] = 5,
     patience: Annotated[
         str,

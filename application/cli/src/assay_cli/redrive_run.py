@@ -299,7 +299,9 @@ def _edits(words: Sequence[str]) -> dict[str, str]:
     edits: dict[str, str] = {}
     for each in words:
         column, separator, value = each.partition("=")
-        if not separator or column not in COLUMNS:
+        if not separator:
+            raise Fatal(f"--edit: {column} names no value; write COLUMN=VALUE, as side=debit")
+        if column not in COLUMNS:
             raise Fatal(
                 f"--edit: {column} is no column that can be edited; write COLUMN=VALUE with one of"
                 f" {', '.join(COLUMNS)}"

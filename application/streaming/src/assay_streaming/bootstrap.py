@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 from uuid import uuid4
 
@@ -19,7 +20,7 @@ from assay.domain.errors import AssayError, Fatal
 from assay.domain.position import Positions
 from assay.domain.reject import REDRIVE
 from assay.pipeline.redrive import Services as RedriveServices
-from assay.ports.objects import Objects
+from assay.ports.objects import Object, Objects
 from assay.ports.store import Store
 from assay_adapters.clock.system import SystemClock
 from assay_adapters.compression.decompress import decompress
@@ -27,6 +28,7 @@ from assay_adapters.console.run import complain, last_line, run
 from assay_adapters.console.signals import interrupt, on_signal
 from assay_adapters.environment.settings import Settings, load
 from assay_adapters.files.location import located as located_here
+from assay_adapters.files.location import path_of
 from assay_adapters.files.objects import LocalObjects
 from assay_adapters.files.text import read_text
 from assay_adapters.http.classifier import HttpClassifier
@@ -374,6 +376,11 @@ def located(uri: str) -> str:
         Fatal: it is the address of something else.
     """
     return located_in_s3(uri) if uri.startswith("s3://") else located_here(uri)
+
+
+def local_files(items: Sequence[Object]) -> list[Path]:
+    """Where those of them are that lie on this machine."""
+    return [path_of(each.uri) for each in items if each.uri.startswith("file://")]
 
 
 def objects_for(uris: Sequence[str], settings: PublishSettings) -> Objects:

@@ -3,11 +3,12 @@
 import secrets
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, BinaryIO
 from uuid import uuid4
 
 from rich.console import Console
@@ -75,7 +76,8 @@ def publish(
     items = find(objects, located)
     run_id, published = str(uuid4()), Published()
     outlet = bootstrap.outlet_for(settings, topic)
-    with _kept(rejects, replace=replace) as keep:
+    read = [contract, *bootstrap.local_files(items)]
+    with _kept(rejects, read, replace=replace) as keep:
 
         def go(sent: Sent, asked: Any) -> None:
             publish_all(
@@ -171,16 +173,37 @@ def _in_force(file: Path) -> Contract:
 
 
 @contextmanager
-def _kept(file: Path | None, *, replace: bool) -> Generator[Callable[[bytes], object]]:
-    """Keeps rejects in a file, which is new unless it may be replaced, or nowhere."""
+def _kept(
+    file: Path | None, read: Sequence[Path], *, replace: bool
+) -> Generator[Callable[[bytes], object]]:
+    """Keeps rejects in a file, which is new unless it may be replaced, or nowhere.
+
+    What is there stays as it is until something is to be kept, even if it is no bytes.
+
+    Raises:
+        Fatal: the file exists, and may not be replaced or is one of those that are read.
+    """
     if file is None:
         yield len
         return
+    if file.exists():
+        if any(each.exists() and file.samefile(each) for each in read):
+            raise Fatal(f"--rejects {file} is one of the files that are read; name another one")
+        if not replace:
+            raise Fatal(f"{file} exists; --force replaces it")
+    with ExitStack() as held:
+
+        @cache
+        def opened() -> BinaryIO:
+            return held.enter_context(_begun(file, replace=replace))
+
+        yield lambda lines: opened().write(lines)
+
+
+def _begun(file: Path, *, replace: bool) -> BinaryIO:
     try:
-        opened = file.open("wb" if replace else "xb")
+        return file.open("wb" if replace else "xb")
     except FileExistsError:
         raise Fatal(f"{file} exists; --force replaces it") from None
     except OSError as error:
         raise Fatal(f"{file} cannot be written: {error.strerror}") from None
-    with opened:
-        yield opened.write

@@ -85,7 +85,7 @@ def publish(
         decompress: by the file's name.
         published: what has become of them, noted as it goes.
         run_id: of this run, for the rejects.
-        keep: takes the rejects, as JSON lines.
+        keep: takes the rejects, as JSON lines; before the first messages are sent, no bytes.
         destination: where `keep` puts them.
 
     Raises:
@@ -96,6 +96,7 @@ def publish(
         if not isinstance(chunk, Chunk):
             continue
         candidates, rejects = decode(chunk, contract)
+        keep(b"")  # what cannot be kept is not found out when messages are on the topic
         sent.put(messages(candidates))
         if asked.is_set():
             published.is_stopped = True

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from urllib.parse import urlsplit, urlunsplit
 
+import polars as pl
 import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -13,10 +14,13 @@ from pydantic import SecretStr
 from sqlalchemy import Connection, Engine, text
 
 from assay.domain.errors import Fatal
+from assay.domain.outcome import letters as letters_of
 from assay.testing.frames import outcome
 from assay_adapters.postgres.config import PostgresConfig
 from assay_adapters.postgres.connection import engine_for
+from assay_adapters.postgres.imports import import_letters
 from assay_adapters.postgres.migrate import VERSION_TABLE, check, migrate
+from assay_adapters.postgres.reconcile import reconcile
 from assay_adapters.postgres.store import PostgresStore
 from assay_adapters.postgres.tables import metadata
 
@@ -113,13 +117,8 @@ def test_tables_of_another_version_are_refused(engine: Engine, change: str, advi
         check(engine)
 
 
-def test_letters_get_their_origin_back(migrated: PostgresConfig, engine: Engine) -> None:
-    """Those of books that were put aside by another version, and the ids of their topics."""
-    partitions = {"0#aside": "A", "0": "B"}
-    store = PostgresStore(engine, processing_type="stream")
-    for name, topic in partitions.items():
-        given = outcome([], rejected=["x"], source="kafka/t", partition=name)
-        store.commit(replace(given, ranges=(replace(given.ranges[0], numbering=topic),)))
+def _go_back(engine: Engine) -> None:
+    """To the version before letters knew their topics."""
     with engine.begin() as connection:
         connection.execute(
             text(
@@ -130,11 +129,48 @@ def test_letters_get_their_origin_back(migrated: PostgresConfig, engine: Engine)
                 "UPDATE assay_version SET version_num = '0001'"
             )
         )
+
+
+def test_letters_get_their_origin_back(migrated: PostgresConfig, engine: Engine) -> None:
+    """Those of books that were put aside by another version, and the ids of their topics."""
+    partitions = {"0#aside": "A", "0": "B"}
+    store = PostgresStore(engine, processing_type="stream")
+    for name, topic in partitions.items():
+        given = outcome([], rejected=["x"], source="kafka/t", partition=name)
+        store.commit(replace(given, ranges=(replace(given.ranges[0], numbering=topic),)))
+    _go_back(engine)
     assert migrate(migrated) == ["0002"]
     found = "SELECT partition, topic_id, retired FROM dead_letters ORDER BY id"
     with engine.connect() as connection:
         rows = [tuple(row) for row in connection.execute(text(found))]
     assert rows == [("0", "A", "aside"), ("0", "B", None)]
+
+
+def test_letters_that_were_imported_and_put_aside_again_and_again_are_kept(
+    migrated: PostgresConfig, engine: Engine
+) -> None:
+    """All of them get their partition's name back, and the books balance; none is taken twice."""
+    store = PostgresStore(engine, processing_type="stream")
+    aside = ["0#r1", "0#r2"]
+    given = outcome([], rejected=["x"], source="kafka/t", partition="0")
+    found = letters_of(given, given.rejects)
+
+    def take(run_id: str, partition: str) -> int:
+        letters = found.with_columns(partition=pl.lit(partition), position=pl.lit(7, pl.Int64))
+        return import_letters(engine, letters, run_id=run_id, by="somebody", place="there")
+
+    for name in aside:
+        store.commit(outcome(["a"], source="kafka/t", partition=name, run=f"of {name}"))
+    for number, name in enumerate([*aside, "0"]):
+        assert take(f"import-{number}", name) == 1
+    _go_back(engine)
+    assert migrate(migrated) == ["0002"]
+    rows = "SELECT partition, topic_id, retired FROM dead_letters ORDER BY id"
+    with engine.connect() as connection:
+        kept = [tuple(row) for row in connection.execute(text(rows))]
+    assert kept == [("0", None, "r1"), ("0", None, "r2"), ("0", None, None)]
+    assert take("import-3", "0") == 0
+    assert [each for each in reconcile(engine).differences if "letters" in each.what] == []
 
 
 def test_tables_of_a_newer_version_are_not_migrated(

@@ -110,6 +110,47 @@ def test_books_that_are_put_aside_keep_their_letters(books: Engine) -> None:
     assert reconcile(books).differences == ()
 
 
+def test_of_several_attempts_the_last_is_imported(books: Engine) -> None:
+    """In one frame or several, with the topic's id or without: one letter, until it is touched."""
+    given = outcome([], rejected=["x"], source="kafka/t", partition="0")
+    one = letters_of(given, given.rejects)
+
+    def attempt(number: int, topic: str | None = None, position: int = 0) -> pl.DataFrame:
+        return one.with_columns(
+            attempt=pl.lit(number, pl.Int16),
+            code=pl.lit(f"code-{number}"),
+            topic_id=pl.lit(topic, pl.String),
+            position=pl.lit(position, pl.Int64),
+        )
+
+    def take(*found: pl.DataFrame) -> int:
+        letters = pl.concat(found)
+        return import_letters(books, letters, run_id="run-5", by="somebody", place="there")
+
+    def stands() -> list[tuple[object, ...]]:
+        letters = (
+            "SELECT position, topic_id, attempt, code FROM dead_letters"
+            " WHERE import_run = 'run-5' ORDER BY id"
+        )
+        with books.connect() as connection:
+            return [tuple(row) for row in connection.execute(text(letters))]
+
+    assert take(attempt(1), attempt(3, "A"), attempt(2), attempt(1, position=9)) == 2
+    assert stands() == [(0, "A", 3, "code-3"), (9, None, 1, "code-1")]
+    assert take(attempt(4), attempt(2, "A"), attempt(2, position=9)) == 0
+    assert stands() == [(0, "A", 4, "code-4"), (9, None, 2, "code-2")]
+    assert take(attempt(1, "B"), attempt(9), attempt(3, position=9)) == 1
+    assert stands() == [(0, "A", 4, "code-4"), (9, None, 3, "code-3"), (0, "B", 9, "code-9")]
+    with books.begin() as connection:
+        codes = "SELECT code FROM dead_letter_actions WHERE run_id = 'run-5' ORDER BY id"
+        noted = connection.execute(text(codes)).scalars().all()
+        connection.execute(text("UPDATE dead_letters SET redrive = 'run-6' WHERE position = 9"))
+    assert noted == ["code-3", "code-1", "code-3", "code-1", "code-2", "code-9"]
+    assert take(attempt(4, position=9)) == 0
+    assert stands()[1] == (9, None, 3, "code-3")
+    assert reconcile(books).differences == ()
+
+
 def test_books_begin_where_they_are_let_begin(books: Engine) -> None:
     """Who is first decides, nobody moves what stands, and the beginning alone is no difference."""
     store, names = PostgresStore(books, processing_type="stream"), ["0", "1", "2"]

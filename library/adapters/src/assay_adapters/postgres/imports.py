@@ -1,5 +1,6 @@
 """Dead letters that were published elsewhere, taken in."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import polars as pl
@@ -10,16 +11,21 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    SmallInteger,
+    any_,
+    bindparam,
     exists,
     func,
     insert,
     literal,
     select,
     true,
+    update,
 )
 from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.types import TypeEngine
 
-from assay.domain.reject import IMPORT, TOPICS
+from assay.domain.reject import IMPORT, RENEWED, TOPICS
 from assay_adapters.postgres.connection import translated
 from assay_adapters.postgres.copy import copy_into
 from assay_adapters.postgres.selection import alone
@@ -33,6 +39,7 @@ from assay_adapters.postgres.tables import (
 )
 
 _c: Final = dead_letters.c
+_PLACE: Final = ("source", "partition", "position")
 _ORIGIN: Final = ("source", "partition", "topic_id", "position")
 
 
@@ -46,6 +53,9 @@ def import_letters(
     origin of any letter that was imported, and each position of a range that was committed here:
     what came of that record is in these books already. Topics of one name are told apart by their
     ids, where both are known; books that were put aside count, too.
+
+    Of several attempts of one letter the last counts: an imported letter that is open, and was not
+    taken by a redrive here, takes over what a later attempt says.
 
     Args:
         engine: from `engine_for`.
@@ -63,20 +73,20 @@ def import_letters(
     """
     with engine.begin() as connection:
         alone(connection)
-        fresh = letters.unique(_ORIGIN, keep="first", maintain_order=True)
-        known = _known(connection, fresh)
-        fresh = fresh.join(known, on=_ORIGIN, how="anti", nulls_equal=True, maintain_order="left")
+        # PostgreSQL's text holds no NUL.
+        text = pl.selectors.string().str.replace_all("\0", "\ufffd", literal=True)
+        found = _once(letters.with_columns(text))
+        known = _known(connection, found)
+        fresh = found.join(known, on=_ORIGIN, how="anti", nulls_equal=True, maintain_order="left")
+        _raise(connection, found.join(known, on=_ORIGIN, nulls_equal=True), run_id=run_id, by=by)
         if fresh.is_empty():
             return 0
         before = connection.scalar(select(func.max(_c.id)).where(_c.import_run == run_id)) or 0
         now = connection.scalar(select(func.now()))
-        # PostgreSQL's text holds no NUL.
-        text = pl.selectors.string().str.replace_all("\0", "\ufffd", literal=True)
         copy_into(
             connection,
             dead_letters,
             fresh.with_columns(
-                text,
                 import_run=pl.lit(run_id),
                 published_at=pl.lit(str(now)),
                 place=pl.lit(place),
@@ -94,15 +104,81 @@ def import_letters(
         return fresh.height
 
 
-def _known(connection: Connection, letters: pl.DataFrame) -> pl.DataFrame:
-    """The origins among these that are known, each once."""
-    types = dict.fromkeys(_ORIGIN, KEY) | {"position": BigInteger()}
-    asked = select(
+def _once(letters: pl.DataFrame) -> pl.DataFrame:
+    """Each letter as its last attempt says, in the order in which they come first.
+
+    One without its topic's id is that of the only topic that is named for its place; where several
+    are, it may be of any, and is left out.
+    """
+    ids = pl.col("topic_id").drop_nulls().n_unique().over(_PLACE)
+    only = pl.col("topic_id").drop_nulls().first().over(_PLACE)
+    named = letters.filter(pl.col("topic_id").is_not_null() | (ids <= 1)).with_columns(
+        topic_id=pl.when(ids == 1).then(only).otherwise("topic_id")
+    )
+    last = named.with_columns(came=pl.int_range(pl.len()).min().over(_ORIGIN)).sort(
+        "attempt", descending=True, maintain_order=True
+    )
+    return last.unique(_ORIGIN, keep="first", maintain_order=True).sort("came").drop("came")
+
+
+def _raise(connection: Connection, known: pl.DataFrame, *, run_id: str, by: str) -> None:
+    """Lets imported letters that nobody has touched take over what later attempts say."""
+    again = known.filter(pl.col("attempt") > 1)
+    if again.is_empty():
+        return
+    types = dict.fromkeys(_ORIGIN, KEY) | {"position": BigInteger(), "attempt": SmallInteger()}
+    asked = _asked(again.with_row_index("row"), types | {"row": BigInteger()})
+    later = (
+        select(_c.id, asked.c.row)
+        .where(
+            *(_c[name] == asked.c[name] for name in _PLACE),
+            _may_be(_c.topic_id, asked.c.topic_id),
+            _c.import_run.is_not(None),
+            _c.state == "open",
+            _c.redrive.is_(None),
+            _c.attempt < asked.c.attempt,
+        )
+        .order_by(asked.c.attempt.desc())
+    )
+    found = pl.DataFrame(
+        connection.execute(later).all(), schema={"id": pl.Int64, "row": pl.UInt32}, orient="row"
+    )
+    # One that may be of several topics says nothing of any.
+    raised = found.unique("row", keep="none").unique("id", keep="first", maintain_order=True)
+    if raised.is_empty():
+        return
+    ids = literal(raised["id"].to_list(), ARRAY(BigInteger))
+    noted = select(_c.id, literal("imported"), literal(run_id), literal(by), _c.code)
+    connection.execute(
+        insert(dead_letter_actions).from_select(
+            ["letter", "action", "run_id", "by", "code"], noted.where(_c.id == any_(ids))
+        )
+    )
+    columns = (*RENEWED, "attempt")
+    values = raised.join(again.with_row_index("row"), on="row").select(
+        pl.col("id").alias("letter"), *(pl.col(name).alias(f"new_{name}") for name in columns)
+    )
+    connection.execute(
+        update(dead_letters)
+        .where(_c.id == bindparam("letter"))
+        .values({name: bindparam(f"new_{name}") for name in columns}),
+        values.to_dicts(),
+    )
+
+
+def _asked(letters: pl.DataFrame, types: Mapping[str, TypeEngine[Any]]) -> CTE:
+    """These columns of letters, for PostgreSQL to join with."""
+    return select(
         *(
             func.unnest(literal(letters[name].to_list(), ARRAY(kind))).label(name)
             for name, kind in types.items()
         )
     ).cte("asked")
+
+
+def _known(connection: Connection, letters: pl.DataFrame) -> pl.DataFrame:
+    """The origins among these that are known, each once."""
+    asked = _asked(letters, dict.fromkeys(_ORIGIN, KEY) | {"position": BigInteger()})
     is_imported = exists().where(
         _c.source == asked.c.source,
         _c.partition == asked.c.partition,

@@ -227,7 +227,8 @@ dead_letters: Final = Table(
     _key("retired", "The accept-gap that put its partition's books aside", null=True),
     PrimaryKeyConstraint("id", name="dead_letters_pkey"),
     CheckConstraint("state IN ('open', 'closed', 'discarded')", name="dead_letters_state"),
-    # What was imported may be read, and rejected, here later.
+    # What was imported may be read, and rejected, here later. Of imported letters only those are
+    # retired that an accept-gap of an older version has put aside.
     Index(
         "dead_letters_origin",
         "source",
@@ -244,6 +245,7 @@ dead_letters: Final = Table(
         "partition",
         "position",
         "topic_id",
+        "retired",
         unique=True,
         postgresql_nulls_not_distinct=True,
         postgresql_where=text("import_run IS NOT NULL"),

@@ -11,14 +11,13 @@ _COLUMNS = (
     ("topic_id", "Of its origin: the topic's id, where it is one that has an id"),
     ("retired", "The accept-gap that put its partition's books aside"),
 )
-# Until now `accept-gap` named them anew, those included that were imported.
+# Until now `accept-gap` named them anew, those included that were imported. So one record could be
+# imported again after each, and `retired` tells such letters apart.
 _KEPT = """
     UPDATE dead_letters
     SET topic_id = positions.numbering,
         partition = split_part(dead_letters.partition, '#', 1),
-        retired = CASE WHEN import_run IS NULL THEN
-            nullif(split_part(dead_letters.partition, '#', 2), '')
-        END
+        retired = nullif(split_part(dead_letters.partition, '#', 2), '')
     FROM positions
     WHERE starts_with(dead_letters.source, 'kafka/')
         AND positions.source = dead_letters.source
@@ -26,8 +25,8 @@ _KEPT = """
         AND (import_run IS NULL OR strpos(dead_letters.partition, '#') > 0)
 """
 _INDEXES = (
-    ("dead_letters_origin", "retired", "import_run IS NULL"),
-    ("dead_letters_imported", "topic_id", "import_run IS NOT NULL"),
+    ("dead_letters_origin", ["retired"], "import_run IS NULL"),
+    ("dead_letters_imported", ["topic_id", "retired"], "import_run IS NOT NULL"),
 )
 
 
@@ -39,11 +38,11 @@ def upgrade() -> None:
     for name, _, _ in _INDEXES:
         op.drop_index(name, "dead_letters")
     op.execute(_KEPT)
-    for name, column, where in _INDEXES:
+    for name, columns, where in _INDEXES:
         op.create_index(
             name,
             "dead_letters",
-            ["source", "partition", "position", column],
+            ["source", "partition", "position", *columns],
             unique=True,
             postgresql_nulls_not_distinct=True,
             postgresql_where=sa.text(where),
