@@ -225,7 +225,7 @@ def test_the_doctor_goes_on_when_all_is_away(assay: Assay, monkeypatch: pytest.M
     assert [states[name] for name in ("postgres", "s3", "model", "kafka")] == ["fail"] * 4
     assert states["migrations"] == "warn"
     advice = [each["advice"] for each in json.loads(ended.stdout)["checks"]]
-    assert sum("assay up" in (each or "") for each in advice) == 4
+    assert sum("or unset it for a local one: `assay up " in (each or "") for each in advice) == 4
 
 
 @pytest.mark.usefixtures("model", "engine", "s3", "topics")
@@ -281,15 +281,14 @@ def test_the_doctor_does_not_wait_for_the_silent(
     assert ended.returncode == 75
 
 
-def test_what_is_misconfigured_counts_more_than_what_is_away(
-    assay: Assay, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_misconfigured_counts_more_than_what_is_away(assay: Assay) -> None:
     """Trying again would not help: 78, and what can be checked is checked."""
-    monkeypatch.setenv("ASSAY_POSTGRES__URL", _AWAY)
+    Path(".env").write_text(f"ASSAY_POSTGRES__URL={_AWAY}\n")
     ended = assay("doctor", "--bucket", "cards")
     assert ended.returncode == 78
     assert "ASSAY_API__URL is missing" in ended.stdout
     assert "PostgreSQL is away" in ended.stdout
+    assert "`assay up postgres` starts a local one" in ended.stdout
     assert "not checked, since settings failed" in ended.stdout
 
 
