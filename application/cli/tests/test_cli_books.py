@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
+from assay.domain.books import Report, Unfinished
+from assay.domain.tally import Tally
+from assay_cli import bootstrap
+from assay_cli.offsets import Bounds, Topic
 from assay_cli.output import decoded, printable
 from assay_cli.review import cell
 
@@ -72,6 +77,33 @@ def test_every_difference_is_named(assay: Assay, books: Engine) -> None:
     assert "The books do not balance" in ended.stdout
     assert "s3://cards/june.csv#v1" in ended.stdout
     assert "expected 1, found 0" in ended.stdout
+
+
+def test_a_topic_made_anew_waits_as_a_whole_and_the_way_on_is_named(
+    assay: Assay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many partitions differ, the command stands there once; a topic that fits has none."""
+    there = [Unfinished(f"kafka/{name}", "0", 90, 0, "old") for name in ("anew", "gone", "same")]
+    books = (*there, Unfinished("kafka/anew", "1", 9, 0, "old"))
+    report = Report(1, Tally(), 0, 0, (), books, ())
+    topics = {
+        "anew": Topic("new", {0: Bounds(2, 60)}),
+        "same": Topic("old", {0: Bounds(0, 100)}),
+    }
+    monkeypatch.setattr(bootstrap, "reconcile", lambda: report)
+    monkeypatch.setattr(bootstrap, "topics", lambda: topics.get)
+    document = json.loads(assay("reconcile", "--json").stdout)
+    assert [each["to_come"] for each in document["topics"]] == [58, 10]
+    ended = assay("reconcile")
+    assert ended.returncode == 65
+    assert "The books do not balance: 3 differences." in ended.stdout
+    assert [line for line in ended.stdout.splitlines() if line.startswith("To go on")] == [
+        "To go on: assay stream accept-gap --topic anew",
+        "To go on: assay stream accept-gap --topic gone",
+    ]
+    del topics["anew"], topics["same"]
+    monkeypatch.setattr(bootstrap, "reconcile", lambda: replace(report, unfinished=books[1:2]))
+    assert "The books do not balance: 1 difference." in assay("reconcile").stdout
 
 
 def test_letters_are_counted_and_listed(assay: Assay, books: Engine) -> None:

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -118,7 +118,18 @@ def test_a_command_without_its_database_may_be_tried_again(
     assert "PostgreSQL is away" in ended.stderr
 
 
-@pytest.mark.usefixtures("model", "engine", "kafka")
+@pytest.fixture
+def topics(kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All topics are there, as far as the doctor sees."""
+    del kafka
+
+    def made(_: Topics, names: Iterable[str]) -> list[Copies]:
+        return [Copies(each, 3, (), (), ()) for each in names]
+
+    monkeypatch.setattr(Topics, "copies", made)
+
+
+@pytest.mark.usefixtures("model", "engine", "topics")
 def test_the_doctor_finds_all_well(assay: Assay, s3: S3Settings, bucket: str) -> None:
     """Everything that Assay needs is there: exit 0, in 80 columns."""
     del s3
@@ -165,6 +176,15 @@ def test_the_doctor_misses_brokers(
     assert found["topics"]["advice"].startswith("start the brokers")
 
 
+@pytest.mark.usefixtures("kafka")
+def test_the_doctor_misses_topics(assay: Assay) -> None:
+    """One that the settings name and that is not there is a warning, and what makes it is named."""
+    found = {each["check"]: each for each in json.loads(assay("doctor", "--json").stdout)["checks"]}
+    assert found["topics"]["state"] == "warn"
+    assert found["topics"]["detail"] == "not there: errors, failed-transactions, transactions"
+    assert found["topics"]["advice"].startswith("`assay stream topics` makes them")
+
+
 @pytest.mark.usefixtures("model", "engine", "kafka")
 def test_the_doctor_asks_for_a_bucket(assay: Assay, s3: S3Settings, bucket: str) -> None:
     """Without one S3 is reached and a warning says how to go on; a missing one is 78."""
@@ -178,7 +198,7 @@ def test_the_doctor_asks_for_a_bucket(assay: Assay, s3: S3Settings, bucket: str)
     assert "there is no such bucket" in ended.stdout
 
 
-@pytest.mark.usefixtures("model", "s3", "empty", "kafka")
+@pytest.mark.usefixtures("model", "s3", "empty", "topics")
 def test_the_doctor_says_what_to_do_about_missing_tables(assay: Assay, bucket: str) -> None:
     """Exit 78, and the command that helps."""
     ended = assay("doctor", "--bucket", bucket, "--json")
@@ -205,10 +225,10 @@ def test_the_doctor_goes_on_when_all_is_away(assay: Assay, monkeypatch: pytest.M
     assert [states[name] for name in ("postgres", "s3", "model", "kafka")] == ["fail"] * 4
     assert states["migrations"] == "warn"
     advice = [each["advice"] for each in json.loads(ended.stdout)["checks"]]
-    assert sum("assay up" in (each or "") for each in advice) == 4
+    assert sum("or unset it for a local one: `assay up " in (each or "") for each in advice) == 4
 
 
-@pytest.mark.usefixtures("model", "engine", "s3", "kafka")
+@pytest.mark.usefixtures("model", "engine", "s3", "topics")
 def test_a_variable_that_nobody_knows_hides_no_other_check(
     assay: Assay, monkeypatch: pytest.MonkeyPatch, bucket: str
 ) -> None:
@@ -261,15 +281,14 @@ def test_the_doctor_does_not_wait_for_the_silent(
     assert ended.returncode == 75
 
 
-def test_what_is_misconfigured_counts_more_than_what_is_away(
-    assay: Assay, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_misconfigured_counts_more_than_what_is_away(assay: Assay) -> None:
     """Trying again would not help: 78, and what can be checked is checked."""
-    monkeypatch.setenv("ASSAY_POSTGRES__URL", _AWAY)
+    Path(".env").write_text(f"ASSAY_POSTGRES__URL={_AWAY}\n")
     ended = assay("doctor", "--bucket", "cards")
     assert ended.returncode == 78
     assert "ASSAY_API__URL is missing" in ended.stdout
     assert "PostgreSQL is away" in ended.stdout
+    assert "`assay up postgres` starts a local one" in ended.stdout
     assert "not checked, since settings failed" in ended.stdout
 
 

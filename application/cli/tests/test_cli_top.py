@@ -25,7 +25,7 @@ from assay_adapters.postgres.runs import end_run, start_run
 from assay_adapters.prometheus.meter import CONTENT_TYPE, PrometheusMeter
 from assay_adapters.status.server import served
 from assay_cli.picture import Picture, drawn
-from assay_cli.services import Named, Reading, Service, distinct, lags, named, reading
+from assay_cli.services import Named, Reading, Service, distinct, lags, named, reading, unread
 from assay_cli.services import facts as facts_of
 
 Assay = Callable[..., subprocess.CompletedProcess[str]]
@@ -156,6 +156,20 @@ def test_the_partitions_of_a_silent_service_are_not_forgotten() -> None:
     assert found == [("0", None), ("1", "http://127.0.0.1:2"), ("2", None), ("10", None)]
     other.heard(at(1, partitions=["0", "1"]))
     assert lags([other, killed])[0].url == "http://127.0.0.1:2"
+
+
+def test_partitions_without_a_consumer_are_named() -> None:
+    """As far as the numbers of the others tell, and where all services are looked at."""
+    one, other = service("http://127.0.0.1:1"), service("http://127.0.0.1:2")
+    one.heard(at(0, partitions=["1"]))
+    other.heard(at(0, partitions=["3"]))
+    console = Console(width=80, file=StringIO())
+    console.print(drawn(Picture(NOON, [one, other], None, 0, [])))
+    shown = cast(StringIO, console.file).getvalue().splitlines()
+    assert "transactions: partitions 0, 2: no consumer is seen" in shown
+    assert any(line.endswith("to come, of the partitions that consumers own") for line in shown)
+    one.named = other.named = Named("http://127.0.0.1:1")
+    assert unread([one, other]) == {}
 
 
 def test_addresses_are_those_that_can_be_asked_from_here() -> None:

@@ -82,11 +82,18 @@ def test_data_and_addresses_outlive_down(assay: Assay, project: Path) -> None:
         assert connection.execute("SELECT number FROM kept").fetchone() == (1,)
 
 
-def test_wipe_deletes_data_and_block(assay: Assay, project: Path) -> None:
-    """After a wipe nothing of ours is left, and the user's lines are."""
+def test_wipe_deletes_data_and_block(
+    assay: Assay, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a wipe nothing of ours is left, and the user's lines are; a shell must forget it."""
     (project / ".env").write_text("MINE=1\n")
     assay("up", "api", "s3")
-    assert assay("down", "--wipe")[0] == 0
+    lines = dict(line.split("=", 1) for line in assay("env")[1].splitlines())
+    monkeypatch.setenv("ASSAY_S3__ENDPOINT_URL", lines["ASSAY_S3__ENDPOINT_URL"])
+    monkeypatch.setenv("ASSAY_API__URL", "http://127.0.0.1:1")  # is another one
+    code, out, _ = assay("down", "--wipe")
+    assert code == 0
+    assert out.endswith("unset ASSAY_S3__ENDPOINT_URL\n")
     assert not (project / ".assay").exists()
     assert (project / ".env").read_text() == "MINE=1\n"
 

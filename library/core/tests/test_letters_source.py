@@ -169,8 +169,9 @@ def test_what_is_missing_to_read_them_is_named(contract: Contract) -> None:
     """Each source that has no contract, with the number of its letters."""
     reading = Reading({"transactions": contract})
     reading.require({"files/transactions": 3, "kafka/any": 4})
-    with pytest.raises(Fatal, match=r"files/cards \(2 letters\), topic \(1 letters\)"):
+    with pytest.raises(Fatal, match=r"files/cards \(2 letters\), topic \(1 letter\) are") as error:
         reading.require({"files/transactions": 3, "files/cards": 2, "topic": 1})
+    assert "--source (chosen beside them: files/transactions (3 letters));" in str(error.value)
 
 
 def test_a_column_that_is_none_cannot_be_edited() -> None:

@@ -183,6 +183,7 @@ def test_a_flood_of_rejects_stops_a_stream() -> None:
     with pytest.raises(RejectLimitExceeded, match="--reject-limit 1") as error:
         plant.pump.run()
     assert error.value.exit_code == 65
+    assert "mend the producer" in str(error.value)
     assert sum(entry.tally.read for entry in plant.store.ledger) == 900
 
 
@@ -240,6 +241,7 @@ def test_one_bad_file_does_not_stop_the_others() -> None:
     report = plant.pump.run()
     assert set(report.given_up) == {"bad"}
     assert isinstance(report.given_up["bad"], RejectLimitExceeded)
+    assert "mend the contract" in str(report.given_up["bad"])
     assert report.tally == Tally(read=29, classified=10, rejected=19)
     assert ("logs", "bad") not in plant.store.stands
 

@@ -41,6 +41,8 @@ __all__ = ["DeadLetters", "complain", "interrupt", "last_line", "on_signal", "ru
 LOST_BROKER: Final = "start the brokers that are lost; `assay up kafka` does where they are local"
 """What to do where copies of topics are missing."""
 
+_MAKE_TOPICS: Final = "`assay stream topics` makes them, if you mean to stream"
+
 _CONNECT: Final = 3  # seconds that a probe waits for a connection
 _ANSWER: Final = 5  # and for an answer
 _NAMED: Final = 5  # buckets, at most
@@ -540,13 +542,18 @@ def _ask_copies() -> Answer:
     found = Topics(_kafka(strict=False), timeout=_CONNECT).copies(names)
     if lost := _partitions((each.topic, each.leaderless) for each in found):
         raise Unavailable(f"without a leader, so that nothing comes or goes: {lost}")
+    doubts: dict[str, str] = {}  # with what to do
     if held := _partitions((each.topic, each.unwritable) for each in found):
         text = f"fewer copies in sync than min.insync.replicas, so that nothing comes in: {held}"
-        return Answer(text, LOST_BROKER)
-    if thin := _partitions((each.topic, each.lacking) for each in found):
-        return Answer(f"fewer copies in sync than there should be: {thin}", LOST_BROKER)
+        doubts[text] = LOST_BROKER
+    elif thin := _partitions((each.topic, each.lacking) for each in found):
+        doubts[f"fewer copies in sync than there should be: {thin}"] = LOST_BROKER
+    if missing := set(names) - {each.topic for each in found}:
+        doubts[f"not there: {', '.join(sorted(missing))}"] = _MAKE_TOPICS
+    if doubts:
+        return Answer("; ".join(doubts), "; ".join(doubts.values()))
     there = ", ".join(f"{each.topic} ({each.partitions})" for each in found)
-    return Answer(f"all copies are in sync: {there}" if there else "none is made yet")
+    return Answer(f"all copies are in sync: {there}")
 
 
 def _partitions(found: Iterable[tuple[str, Sequence[int]]]) -> str:

@@ -1,5 +1,6 @@
 """The command `assay doctor`."""
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -19,13 +20,13 @@ from assay_cli.version import PACKAGES
 Probe: TypeAlias = tuple[str, Callable[[], Answer]]
 
 _MEND: Final = "mend it in the environment or in .env; `assay up` fills the latter for local use"
-_IF_AWAY: Final = {
-    "postgres": "`assay up postgres` starts a local one; or correct ASSAY_POSTGRES__URL",
-    "s3": "`assay up s3` starts a local one; or correct ASSAY_S3__ENDPOINT_URL",
-    "kafka": "`assay up kafka` starts a local one; or correct ASSAY_KAFKA__BOOTSTRAP_SERVERS",
-    "topics": LOST_BROKER,
-    "model": "`assay up api` starts a local one; or correct ASSAY_API__URL",
+_LOCAL: Final = {
+    "postgres": ("postgres", "ASSAY_POSTGRES__URL"),
+    "s3": ("s3", "ASSAY_S3__ENDPOINT_URL"),
+    "kafka": ("kafka", "ASSAY_KAFKA__BOOTSTRAP_SERVERS"),
+    "model": ("api", "ASSAY_API__URL"),
 }
+"""What `assay up` starts for a check, and the variable that names it."""
 
 
 @dataclass(frozen=True)
@@ -110,11 +111,23 @@ def _ask(probes: Sequence[Probe], failed: str | None) -> list[Finding]:
             failed = name
             away = error.exit_code == TEMPORARY
             code = TEMPORARY if away else CONFIGURATION
-            advice = _IF_AWAY.get(name) if away else None
+            advice = _if_away(name) if away else None
             found.append(Finding(name, "fail", str(error), advice, code))
         else:
             found.append(Finding(name, "warn" if doubt else "ok", text, doubt))
     return found
+
+
+def _if_away(name: str) -> str | None:
+    if name == "topics":
+        return LOST_BROKER
+    if name not in _LOCAL:
+        return None
+    service, variable = _LOCAL[name]
+    if variable in os.environ:
+        # `assay up` starts none in place of what the environment names.
+        return f"start it, correct {variable}, or unset it for a local one: `assay up {service}`"
+    return f"`assay up {service}` starts a local one; or correct {variable}"
 
 
 def _packages() -> Finding:

@@ -104,7 +104,12 @@ _OPTIONS: Final[dict[str, Any]] = {
         str | None, _option("--run", metavar="RUN_ID", text="The run that rejected it last.")
     ],
     "source": Annotated[
-        str | None, _option("--source", metavar="NAME", text="What it was read from.")
+        str | None,
+        _option(
+            "--source",
+            metavar="NAME",
+            text="What it was read from: kafka/TOPIC, or files/ and the id of a contract.",
+        ),
     ],
     "model_version": Annotated[
         str | None,

@@ -31,7 +31,7 @@ class Standing:
     Attributes:
         begins, ends: of what the topic still has.
         first, next: of what the books have; None where it was never read.
-        to_come: offsets that are to be read yet.
+        to_come: offsets that are to be read yet; of a topic made anew, all that it has.
         before: offsets that the topic has from before the books, where reading began later.
     """
 
@@ -73,7 +73,7 @@ def compare(
             continue
         for partition, bounds in sorted(topic.bounds.items()):
             book = books.get(str(partition))
-            standings.append(_standing(source, str(partition), bounds, book))
+            standings.append(_standing(source, str(partition), topic.id, bounds, book))
             if book is not None:
                 differences += _contradictions(book, topic.id, bounds)
         for partition in sorted(books.keys() - set(map(str, topic.bounds))):
@@ -83,24 +83,31 @@ def compare(
     return standings, differences
 
 
-def _standing(source: str, partition: str, bounds: Bounds, book: Unfinished | None) -> Standing:
-    if book is None:
+def _standing(
+    source: str, partition: str, topic: str | None, bounds: Bounds, book: Unfinished | None
+) -> Standing:
+    stands = (None, None) if book is None else (book.first, book.next)
+    if book is None or _is_another(book, topic):
         left = bounds.next - bounds.first
-        return Standing(source, partition, *bounds, None, None, to_come=left, before=0)
+        return Standing(source, partition, *bounds, *stands, to_come=left, before=0)
     return Standing(
         source,
         partition,
         *bounds,
-        book.first,
-        book.next,
+        *stands,
         to_come=max(0, bounds.next - max(book.next, bounds.first)),
         before=max(0, book.first - bounds.first),
     )
 
 
+def _is_another(book: Unfinished, topic: str | None) -> bool:
+    """Whether the books are of a topic that was there before, so that offsets say nothing."""
+    return book.numbering not in {None, topic}
+
+
 def _contradictions(book: Unfinished, topic: str | None, bounds: Bounds) -> Iterator[Difference]:
     where = book.source, book.partition
-    if book.numbering not in {None, topic}:
+    if _is_another(book, topic):
         yield _difference("topics made anew since they were read", 0, 1, *where)
     elif book.next < bounds.first:
         gone = bounds.first - book.next

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from assay_cli.output import printable
-from assay_cli.services import DOORS, Lag, Service, lags
+from assay_cli.services import DOORS, Lag, Service, lags, unread
 
 _STATES: Final = {"ready": "green", "waiting": "yellow", "silent": "red"}
 _WAITS: Final = {
@@ -158,7 +158,14 @@ def _lag(each: Lag, *, is_named: bool) -> list[str]:
 
 def _foot(picture: Picture) -> list[RenderableType]:
     found = lags(picture.services)
-    lines = [Text(f"{sum(each.lag for each in found):,} offsets to come")] if found else []
+    lines: list[Text] = []
+    if found:
+        to_come = sum(each.lag for each in found)
+        lines.append(Text(f"{to_come:,} offsets to come, of the partitions that consumers own"))
+    for source, partitions in unread(picture.services).items():
+        where = f"{source.removeprefix('kafka/')}: partition{'s' * (len(partitions) > 1)}"
+        text = f"{where} {', '.join(partitions)}: no consumer is seen"
+        lines.append(Text(printable(text), "yellow"))
     if picture.letters is not None:
         states = ", ".join(f"{number:,} {state}" for state, number in picture.letters.items())
         lines.append(Text(f"dead letters: {states}"))

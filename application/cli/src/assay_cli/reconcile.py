@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from assay.domain.books import Report
+from assay.domain.books import Difference, Report
 from assay.domain.errors import DATA
 from assay_cli import bootstrap
 from assay_cli.offsets import PREFIX, Standing, compare
@@ -30,14 +30,18 @@ def reconcile(*, as_json: Json = False) -> None:
     report = bootstrap.reconcile()
     ask = bootstrap.topics()
     standings: Sequence[Standing] = ()
+    gaps: Sequence[Difference] = ()
     if ask is not None:
         # After the books: a topic grows only.
-        standings, differences = compare(report.unfinished, ask)
-        report = replace(report, differences=(*report.differences, *differences))
+        standings, gaps = compare(report.unfinished, ask)
+        report = replace(report, differences=(*report.differences, *gaps))
     if as_json:
         print_json(_document(report, standings))
     else:
         _show(report, standings, were_asked=ask is not None)
+        for source in dict.fromkeys(each.source for each in gaps if each.source):
+            topic = plain(source.removeprefix(PREFIX))
+            say(f"To go on: assay stream accept-gap --topic {topic}")
     if report.differences:
         raise typer.Exit(DATA)
 
@@ -128,7 +132,9 @@ def _conclude(report: Report) -> None:
         for name in ("source", "partition", "run_id"):
             if (value := getattr(each, name)) is not None:
                 say(f"  {name.removesuffix('_id')}  {plain(value)}")
-    say(f"\n[red]The books do not balance[/]: {len(report.differences):,} differences.")
+    number = len(report.differences)
+    named = "1 difference" if number == 1 else f"{number:,} differences"
+    say(f"\n[red]The books do not balance[/]: {named}.")
 
 
 def _number(value: int | None) -> str:

@@ -252,6 +252,23 @@ def lags(services: Collection[Service]) -> list[Lag]:
     )
 
 
+def unread(services: Collection[Service]) -> dict[str, list[str]]:
+    """Partitions by source that nobody was heard to own, though one of a higher number was.
+
+    How many there are no service tells: those above the highest are not known. Nor is anything
+    known of sources of which not every service is looked at.
+    """
+    owned: dict[str, set[int]] = {}
+    for each in lags(services):
+        if each.source is not None and each.partition.isdecimal():
+            owned.setdefault(each.source, set()).add(int(each.partition))
+    return {
+        source: [str(each) for each in missing]
+        for source, numbers in owned.items()
+        if (missing := sorted({*range(max(numbers))} - numbers))
+    }
+
+
 def facts(service: Service) -> dict[str, Any]:
     """What is known of a service, as JSON has it."""
     about = service.named

@@ -17,7 +17,7 @@ from assay_cli import bootstrap
 from assay_cli.bootstrap import Sources
 from assay_cli.output import Json, print_json
 from assay_cli.picture import Picture, drawn
-from assay_cli.services import Reading, Service, distinct, facts, lags
+from assay_cli.services import Reading, Service, distinct, facts, lags, unread
 
 _EVERY: Final = 1.0  # seconds between two looks
 _SELDOM: Final = 5.0  # and between two counts of the letters
@@ -102,6 +102,7 @@ def document(picture: Picture) -> dict[str, Any]:
         "at": picture.at.isoformat(timespec="seconds"),
         "services": shown,
         "lag": [asdict(each) for each in lags(picture.services)],
+        "unread": unread(picture.services),
         "letters": picture.letters,
         "left_out": picture.left_out,
         "notes": list(picture.notes),

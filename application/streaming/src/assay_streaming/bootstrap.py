@@ -155,6 +155,10 @@ def consumer(request: Request, settings: ConsumerSettings, result: Result) -> Ge
         url = _served(stack, stream, health, meter)
         _noted(stack, engine, result, kind="stream", source=request.source, url=url)
         events = _events(stack, settings, meter, PIPELINE)
+        if "start" in stream.model_fields_set and unfinished(engine, request.source):
+            _log.info(
+                "reading goes on where the books stand; --from counts for what was never read"
+            )
         source = KafkaSource(
             settings.kafka,
             Reading(

@@ -143,16 +143,23 @@ def down(
     place = _place(data)
     with _told(as_json=as_json):
         there = place.exists()
+        named = report.named(place, os.environ) if wipe else []
         stopped = local.down(data=place, wipe=wipe)
         if wipe:
             dotenv.write_block(ENV_FILE, {})
     wiped = wipe and there
     if as_json:
-        _print_json({"status": "down", "stopped": stopped, "wiped": wiped, "data": str(place)})
+        document = {"status": "down", "stopped": stopped, "wiped": wiped, "data": str(place)}
+        _print_json(document | {"unset": named})
         return
     typer.echo(f"Stopped {', '.join(stopped)}." if stopped else "No server was running.")
     if wiped:
         typer.echo(f"Deleted {_short(place)}.")
+    if wiped and named:
+        typer.echo(
+            "This shell still names servers that are deleted, and `assay up` would look for them: "
+            f"unset {' '.join(named)}"
+        )
 
 
 def status(*, data: Data = None, as_json: Json = False) -> None:

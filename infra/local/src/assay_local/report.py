@@ -70,6 +70,18 @@ def settings(data: Path) -> dict[str, str]:
     }
 
 
+def named(data: Path, environment: Mapping[str, str]) -> list[str]:
+    """The variables of the environment that name servers of this folder, running or not."""
+    entries = folder.read(data)
+    known = [Server(KNOWN[name], data, None) for name in KNOWN if name in entries]
+    return [
+        key
+        for server in known
+        for key, value in server.settings.items()
+        if environment.get(key) == value
+    ]
+
+
 def _row(service: Service, data: Path, environment: Mapping[str, str]) -> Row:
     external = external_settings(service, data, environment)
     if external is not None:

@@ -213,26 +213,32 @@ class Reading:
             letters: how many there are of each source.
 
         Raises:
-            Fatal: names the contracts that are missing, and the letters that need them.
+            Fatal: names the sources of which a contract is missing, and those that can be read.
         """
         lacking = {
             source: number for source, number in sorted(letters.items()) if not self._reads(source)
         }
         if lacking:
-            named = ", ".join(
-                f"{source} ({number:,} letters)" for source, number in lacking.items()
-            )
+            others = {k: v for k, v in sorted(letters.items()) if k not in lacking}
+            rest = f" (chosen beside them: {_counted(others)})" if others else ""
             files = any(source.startswith(_FILES) for source in lacking)
             advice = "name their contracts with --contract FILE, or " if files else ""
             raise Fatal(
-                f"nothing says how records of {named} are written: {advice}choose others with "
-                "--source; nothing was claimed"
+                f"nothing says how records of {_counted(lacking)} are written: {advice}choose "
+                f"others with --source{rest}; nothing was claimed"
             )
 
     def _reads(self, source: str) -> bool:
         if source.startswith(_FILES):
             return source.removeprefix(_FILES) in self.contracts
         return source.startswith(_MESSAGES)
+
+
+def _counted(letters: Mapping[str, int]) -> str:
+    return ", ".join(
+        f"{source} ({number:,} {'letter' if number == 1 else 'letters'})"
+        for source, number in letters.items()
+    )
 
 
 def decode(chunk: Chunk, reading: Reading) -> Decoded:

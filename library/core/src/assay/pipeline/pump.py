@@ -349,10 +349,16 @@ class Pump:
     ) -> None:
         judged = self._limit.judged(scope, found)
         codes = _most_frequent(flight)
+        # Files are read as their contract says; a stream has none.
+        advice = (
+            "If the format has changed, mend the contract"
+            if self._policy.alone
+            else "If what is sent has changed, mend the producer; if the answers have, the model"
+        )
         error = RejectLimitExceeded(
             f"{judged.rejected:,} of the last {judged.read:,} records of {scope} were rejected "
-            f"(now: {codes}); nothing of this chunk is committed. If the format has changed, mend "
-            "the contract; if they are to be rejected, run with --reject-limit 1"
+            f"(now: {codes}); nothing of this chunk is committed. {advice}; "
+            "if they are to be rejected, run with --reject-limit 1"
         )
         if partition is None:
             raise error
