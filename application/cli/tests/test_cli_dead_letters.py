@@ -109,10 +109,10 @@ _BEYOND = str(2**63)
     [
         (["list", "--since", "999999d"], "999999d ago is before the year 1"),
         (["list", "--until", "999999d"], "999999d ago is before the year 1"),
-        (["list", "--id", _BEYOND], "is no id of a letter"),
+        (["list", "--id", _BEYOND], "must be a whole number, as"),
         (["list", "--max-attempts", _BEYOND], "or less"),
         (["list", "--limit", _BEYOND], "or less"),
-        (["show", _BEYOND], "is no id of a letter"),
+        (["show", _BEYOND], "must be a whole number, as"),
         (["redrive", "--all", "--limit", _BEYOND], "or less"),
         (["redrive", "--all", "--max-attempts", _BEYOND], "or less"),
         (["discard", "--all", "--reason", " "], "say why"),

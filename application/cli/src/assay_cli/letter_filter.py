@@ -53,7 +53,7 @@ def letter_id(text: str) -> int:
     """A letter's short name, such as PostgreSQL gives."""
     if re.fullmatch(r"[0-9]{1,19}", text) and 0 < int(text) <= _LAST_ID:
         return int(text)
-    raise typer.BadParameter(f"{text} is no id of a letter: a number, as `list` shows it")
+    raise typer.BadParameter("must be a whole number, as `list` shows it")
 
 
 class StageName(StrEnum):
