@@ -97,7 +97,11 @@ def test_what_is_no_table_is_named(assay: Assay) -> None:
     assert not Path("cards.odcs.yaml").exists()
 
 
-@pytest.mark.parametrize("content", [None, b"", gzip.compress(b"a;b\n1;2\n" * 999)[:30]])
+@pytest.mark.parametrize(
+    "content",
+    [None, b"", gzip.compress(b"a;b\n1;2\n" * 999)[:30]],
+    ids=["no file", "an empty file", "a cut file"],
+)
 def test_what_cannot_be_drafted_from(assay: Assay, content: bytes | None) -> None:
     """No file, an empty one, a damaged one: exit 65, naming it where it can be named."""
     if content is not None:
