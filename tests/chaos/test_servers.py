@@ -48,6 +48,30 @@ def test_postgres_killed_under_load(
     prove(stream, expected)
 
 
+def test_postgres_frozen_under_load(
+    local: Local, stream: Stream, undisturbed: Callable[[list[Record]], Books]
+) -> None:
+    """It never answers: the consumer says that it waits, lives, and ends in time when asked to."""
+    records = load(6_000)
+    expected = undisturbed(records)
+    stream.topic.put(records)
+    runner = stream.start(ASSAY_STREAM__STALL="8", ASSAY_POSTGRES__CONNECT_TIMEOUT="1")
+    stream.wait_read(1)
+    local.postgres.pause()
+    try:
+        time.sleep(10)  # longer than the stall
+        assert runner.asks("/health/live")[0] == 200
+        wait_for(lambda: runner.asks("/health/ready")[0] == 503, why=lambda: runner.log)
+        runner.stop()
+        assert runner.end(seconds=30) == 0
+        assert runner.summary["status"] == "stopped"
+    finally:
+        local.postgres.resume()
+    stream.start()
+    stream.finish()
+    prove(stream, expected)
+
+
 @pytest.mark.parametrize("times", SHORT_AND_LONG)
 def test_the_model_killed_under_load(
     local: Local, stream: Stream, undisturbed: Callable[[list[Record]], Books], times: int

@@ -292,6 +292,29 @@ def test_stop_does_not_wait_for_what_is_away() -> None:
     assert again.pump.run().tally == Tally(read=10, classified=10)
 
 
+def test_stop_does_not_try_again() -> None:
+    """One failure is enough to leave the window to the next run, long before the breaker opens."""
+    plant = Plant.of({"a": GOOD})
+    plant.classifier.faults.plan("classify", *[Unavailable("busy", retry_after=60)] * 4)
+    while not plant.pump.is_failing:
+        plant.step()
+    plant.pump.stop()
+    assert plant.pump.run().tally == Tally()
+    assert plant.clock.now() < 1
+
+
+def test_stop_leaves_what_takes_too_long() -> None:
+    """What the model is still to be asked when the time is over is left to the next run."""
+    policy = Policy(drain=1, attempts=1_000)
+    slow = MemoryClassifier(retries=Counter({"id-0": 1_000}))
+    plant = Plant.of({"a": GOOD}, classifier=slow, policy=policy)
+    while not slow.calls:
+        plant.step()
+    plant.pump.stop()
+    assert plant.pump.run().tally == Tally()
+    assert 1 <= plant.clock.now() < 3
+
+
 def test_a_fatal_error_stops_the_run() -> None:
     """What nothing helps against is not tried again."""
     plant = Plant.of({"a": GOOD})

@@ -26,7 +26,8 @@ class StreamConfig(BaseModel, frozen=True):
         window_mib: the same in MiB of records.
         queue_mib: what is fetched ahead of the window, at most.
         workers: chunks that are worked on at the same time.
-        drain: in which partitions that move to another consumer may commit what was read of them.
+        drain: in which what was read may still be committed when partitions move to another
+            consumer, or at the end.
         max_attempts: letters that were tried so often are left to people.
         retry_delay: until a letter is tried again by itself, doubled with each attempt; an hour at
             most, unless it is longer itself.

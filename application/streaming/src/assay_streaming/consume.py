@@ -177,7 +177,7 @@ class _Watcher:
         lag = sum(lags.values()) if lags and "source" not in pump.away else None
         self.services.health.look(
             away=pump.away,
-            is_busy=any(lags.values()) and not pump.is_failing,
+            is_busy=any(lags.values()) and not (pump.is_failing or pump.is_asking),
             facts={"partitions": assigned, "lag": lag},
         )
         self.progress.look(self.result.tally, lag)

@@ -35,12 +35,9 @@ def overridden(
 
 @contextmanager
 def until_its_end(result: Result) -> Generator[None]:
-    """Notes how the block has ended, before what is around it is closed."""
+    """Notes how the block has ended, and why, before what is around it is closed."""
     try:
         yield
-    except KeyboardInterrupt:
-        result.status = "stopped"
-        raise
     except BaseException as error:
         _ended(result, error)
         raise
@@ -58,20 +55,24 @@ def to_the_end(act: Callable[[], None], result: Result) -> int:
         # Until a service looks for signals by itself.
         with bootstrap.on_signal(bootstrap.interrupt):
             act()
-    except KeyboardInterrupt:
-        result.status = "stopped"
-    except AssayError as stopped_by:
-        _ended(result, stopped_by)
-        bootstrap.complain(str(stopped_by))
-    except Exception as fault:  # noqa: BLE001 - whatever it is, the summary comes last
-        # Its message is left out: it may hold what no log may.
-        where = traceback.format_tb(fault.__traceback__)
-        _log.error("a fault of Assay", error=type(fault).__name__, where=where)
-        _ended(result, fault)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the summary comes last
+        _ended(result, error)
     bootstrap.last_line(result.summary())
     return result.exit_code
 
 
 def _ended(result: Result, error: BaseException) -> None:
+    """Notes and says what has ended a service. What comes after the first says nothing new."""
+    if result.status != "running":
+        return
+    if isinstance(error, KeyboardInterrupt):
+        result.status = "stopped"
+        return
     result.status = "failed"
     result.exit_code = error.exit_code if isinstance(error, AssayError) else 1
+    if isinstance(error, AssayError):
+        bootstrap.complain(str(error))
+    else:
+        # Its message is left out: it may hold what no log may.
+        where = traceback.format_tb(error.__traceback__)
+        _log.error("a fault of Assay", error=type(error).__name__, where=where)

@@ -11,8 +11,9 @@ from assay.ports.clock import Clock
 class Health:
     """How a service stands. One thread tells, any may ask.
 
-    It is alive as long as something moves, or something explains why nothing does: no work, a
-    dependency that is asked again, its own end. A loop that hangs tells nothing, and so is not.
+    It is alive as long as something moves, or something explains why nothing does: no work, a call
+    that is under way, a dependency that is asked again, its own end. A loop that hangs tells
+    nothing, and so is not.
 
     Attributes:
         stall: seconds without progress or explanation after which it is not alive.

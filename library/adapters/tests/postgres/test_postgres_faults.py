@@ -19,6 +19,7 @@ from assay.domain.errors import AssayError, Fatal, Unavailable
 from assay.domain.position import Position
 from assay.domain.tally import Tally
 from assay.testing.frames import outcome, transaction
+from assay_adapters.postgres import connection as connections
 from assay_adapters.postgres.config import PostgresConfig
 from assay_adapters.postgres.connection import engine_for, translated
 from assay_adapters.postgres.rights import require_rights
@@ -58,6 +59,39 @@ def _blocked(engine: Engine, table: str) -> None:
 
 
 # ------------------------------------------------------------ away
+
+
+def test_a_frozen_server_is_away(
+    local: Local, migrated: PostgresConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its kernel takes what is sent and nobody answers: the wait ends, at any time of a commit."""
+    monkeypatch.setattr(connections, "_SILENCE", 0.3)
+    engine = engine_for(migrated.model_copy(update={"connect_timeout": 1}))
+    store = _store(engine)
+    store.commit(outcome(["a"]))
+    with engine.connect() as asking:
+        asking.execute(text("SELECT 1"))
+        local.postgres.pause()
+        try:
+            with pytest.raises(Unavailable, match="silent"), translated():
+                asking.execute(text("SELECT 1"))
+            with pytest.raises(Unavailable):
+                store.commit(outcome(["b"], first=1))
+        finally:
+            local.postgres.resume()
+    assert store.commit(outcome(["b"], first=1)) == Tally(read=1, classified=1)
+    engine.dispose()
+
+
+def test_a_server_that_works_for_long_is_not_away(
+    config: PostgresConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody who waits longer than for a silence asks, and goes on waiting."""
+    monkeypatch.setattr(connections, "_SILENCE", 0.2)
+    engine = engine_for(config)
+    with engine.connect() as asking:
+        assert asking.scalar(text("SELECT 1 FROM pg_sleep(1)")) == 1
+    engine.dispose()
 
 
 def test_a_server_killed_in_mid_commit_keeps_nothing_of_it(

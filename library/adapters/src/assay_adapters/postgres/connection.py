@@ -1,12 +1,14 @@
 """Connections to PostgreSQL, and its errors as those of the core."""
 
 import re
+import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import psycopg
+from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sqlalchemy import Engine, create_engine, exc
 
@@ -63,6 +65,50 @@ _WRONG_PARAMETER: Final = re.compile(
 )
 
 _RELIED_ON: Final = {"timezone": "UTC", "datestyle": "ISO"}
+_SILENCE: Final = 5.0  # seconds without a word of the server
+_Answer = TypeVar("_Answer")
+
+
+class _Attentive(psycopg.Connection[Any]):
+    """A connection that tells a server which works for long from one that is frozen.
+
+    The limits of statements are the server's own and those of TCP are kept by its kernel, so that
+    nothing ends the wait for a server that hangs (SIGSTOP, a disk that answers no more). Whoever
+    waits long asks whether it still lets anybody in, and breaks off if it does not.
+    """
+
+    def wait(
+        self, gen: PQGen[_Answer], interval: float = 0.1, timeout: float | None = None
+    ) -> _Answer:
+        """As psycopg has it, but that the answer of a server that hangs is not waited for."""
+        return super().wait(self._attentive(gen), interval, timeout)
+
+    def _attentive(self, gen: PQGen[_Answer]) -> PQGen[_Answer]:
+        heard = time.monotonic()
+        try:
+            awaited = next(gen)
+            while True:
+                ready = yield awaited
+                if ready:
+                    heard = time.monotonic()
+                elif time.monotonic() > heard + _SILENCE:
+                    if not self._lets_in():
+                        self.pgconn.finish()
+                        raise psycopg.OperationalError("the server is silent and lets nobody in")
+                    heard = time.monotonic()
+                awaited = gen.send(ready)
+        except StopIteration as end:
+            return end.value
+
+    def _lets_in(self) -> bool:
+        """Whether somebody answers there, if only to refuse."""
+        try:
+            psycopg.connect(self.info.dsn, password=self.info.password).close()
+        except psycopg.errors.ConnectionTimeout:
+            return False
+        except psycopg.Error:
+            pass
+        return True
 
 
 def engine_for(config: PostgresConfig) -> Engine:
@@ -98,7 +144,7 @@ def engine_for(config: PostgresConfig) -> Engine:
         "client_encoding": "UTF8",
     }
     # A parameter's type depends on its name, so that only `conninfo` takes them all.
-    connect = partial(psycopg.connect, make_conninfo("", **parameters))
+    connect = partial(_Attentive.connect, make_conninfo("", **parameters))
     return create_engine(
         "postgresql+psycopg://",
         creator=connect,

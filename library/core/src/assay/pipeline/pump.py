@@ -50,7 +50,8 @@ class Policy:
         patience: seconds that a dependency may be away before the run ends with `Unavailable`;
             None waits for ever.
         reject_limit: the share of rejected records that is accepted.
-        drain: seconds in which partitions that are given up may commit what was read of them.
+        drain: seconds in which what is given up may still be committed: partitions, or all that
+            was read when the pump is stopped.
         alone: a partition that is fenced or over the reject limit is given up alone and the
             others go on (files); else a fenced one is rewound and the limit ends the run (streams).
     """
@@ -127,7 +128,7 @@ class Pump:
         self._breakers = (self._to_source, self._to_classifier, self._to_store)
         self._commit: Future[Tally] | None = None
         self._outcome: Outcome | None = None
-        self._stopping = False
+        self._ends_at: float | None = None
         self.report = Report()
 
     def run(self) -> Report:
@@ -143,13 +144,21 @@ class Pump:
         return self.report
 
     def stop(self) -> None:
-        """Reads nothing more, commits the window, then ends. Safe in a signal handler."""
-        self._stopping = True
+        """Reads nothing more, commits the window as far as it goes in time, then ends.
+
+        Whoever is away is not waited for. Safe in a signal handler.
+        """
+        self._ends_at = self._clock.now() + self._policy.drain
 
     @property
     def away(self) -> tuple[str, ...]:
         """The dependencies that count as away: source, classifier, store."""
         return tuple(each.name for each in self._breakers if each.is_open)
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether a call is under way; each has a limit of its own."""
+        return self._commit is not None or any(flight.asked for flight in self._window)
 
     @property
     def is_failing(self) -> bool:
@@ -171,7 +180,7 @@ class Pump:
             self._advance()
             if self._is_over(exhausted=exhausted):
                 return
-            held = self._stopping or self._window.is_full or self._is_held_back()
+            held = self._ends_at is not None or self._window.is_full or self._is_held_back()
             self._source.pause(held)
             event: Chunk | Revoked | Idle | None = None
             if self._to_source.allows(self._clock.now()):
@@ -197,9 +206,12 @@ class Pump:
             yield
 
     def _is_over(self, *, exhausted: bool) -> bool:
-        if self._stopping and self._is_held_back() and self._commit is None:
+        if self._ends_at is None:
+            return exhausted and len(self._window) == 0
+        if len(self._window) == 0:
             return True
-        return len(self._window) == 0 and (self._stopping or exhausted)
+        away = self._to_classifier.last_error or self._to_store.last_error
+        return self._commit is None and (bool(away) or self._clock.now() >= self._ends_at)
 
     def _is_held_back(self) -> bool:
         # With an empty window the next chunk is the probe.
