@@ -219,13 +219,17 @@ def test_the_picture_fits_a_terminal_of_80_columns(services: int, partitions: in
 
 
 def test_the_picture_says_what_letters_wait_for() -> None:
-    """Any of three may be away; a narrow terminal folds the line between words."""
+    """Any of three may be away; a narrow terminal folds the line between words.
+
+    What letters are read from is PostgreSQL.
+    """
     each = Service(Named("http://127.0.0.1:9400", "letters", None, "here"))
-    each.heard(at(0, away=["relay"], waiting=3))
+    each.heard(at(0, away=["relay", "source"], waiting=3))
     console = Console(width=80, file=StringIO())
     console.print(drawn(Picture(NOON, [each], None, 0, [])))
     shown = " ".join(cast(StringIO, console.file).getvalue().split())
     assert "letters wait: the topic, Kafka or PostgreSQL is away, asked again" in shown
+    assert "letters :9400: PostgreSQL is away, asked again" in shown
 
 
 # ---------------------------------------------------------------- the command

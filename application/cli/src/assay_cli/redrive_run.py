@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from rich.console import Console
@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from assay.contract.contract import Contract
 from assay.contract.document import parse
 from assay.domain.choice import Filter
+from assay.domain.dependencies import OF_LETTERS
 from assay.domain.errors import (
     DONE,
     NOTHING_TO_DO,
@@ -37,8 +38,6 @@ from assay_cli import bootstrap
 from assay_cli.ending import to_the_end
 from assay_cli.letter_filter import require_codes
 from assay_cli.output import add, plain, table
-
-_NAMES: Final = {"source": "PostgreSQL", "classifier": "the model API", "store": "PostgreSQL"}
 
 if TYPE_CHECKING:
     from assay_cli.bootstrap import DeadLetters
@@ -229,11 +228,11 @@ class _Bar:
     def away(self, dependency: str, error: Unavailable | None) -> None:
         """A dependency is away and is waited for; with None: it is back."""
         if error is None:
-            self._progress.console.print(f"{_NAMES[dependency]} is back")
+            self._progress.console.print(f"{OF_LETTERS[dependency]} is back")
         else:
             self._progress.console.print(
-                f"[yellow]waiting for {_NAMES[dependency]}[/] as long as --patience says, or until"
-                f" Ctrl-C: {plain(error)}",
+                f"[yellow]waiting for {OF_LETTERS[dependency]}[/] as long as --patience says, or"
+                f" until Ctrl-C: {plain(error)}",
                 soft_wrap=not self._progress.console.is_terminal,
             )
 
