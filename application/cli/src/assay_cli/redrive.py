@@ -9,7 +9,7 @@ import typer
 
 from assay.domain.choice import Filter
 from assay_cli import bootstrap
-from assay_cli.letter_filter import ATTEMPTS, MANY, duration, filtered
+from assay_cli.letter_filter import ATTEMPTS, MANY, By, duration, filtered
 
 
 @filtered("states", "max_attempts", must_choose=True)
@@ -57,10 +57,7 @@ def redrive(
             help="How long a dependency may be away before the run ends with 75: 90s, 15m, 2h.",
         ),
     ] = "15m",
-    by: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Who; unless given, who is logged in here."),
-    ] = None,
+    by: By = None,
     chosen: Filter,
 ) -> None:
     """Try open dead letters again, through the same pipeline.

@@ -37,6 +37,15 @@ def topics() -> None:
 _Topic = Annotated[
     str | None, typer.Option(metavar="NAME", help="Another topic than ASSAY_STREAM__TOPIC names.")
 ]
+_StatusPort = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=65_535,
+        metavar="PORT",
+        help="Where /health/live, /health/ready and /metrics are told; 0 takes a free one.",
+    ),
+]
 
 
 @app.command()
@@ -210,15 +219,7 @@ def consume(
             help="End once all is read and nothing has come for so long; unless given, never.",
         ),
     ] = None,
-    status_port: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            max=65_535,
-            metavar="PORT",
-            help="Where /health/live, /health/ready and /metrics are told; 0 takes a free one.",
-        ),
-    ] = None,
+    status_port: _StatusPort = None,
 ) -> None:
     """Classify a topic's records and store transactions, predictions and rejects.
 
@@ -314,15 +315,7 @@ def dead_letters(
             help="A name that this instance keeps when it is started again. Each has its own.",
         ),
     ] = None,
-    status_port: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            max=65_535,
-            metavar="PORT",
-            help="Where /health/live, /health/ready and /metrics are told; 0 takes a free one.",
-        ),
-    ] = None,
+    status_port: _StatusPort = None,
 ) -> None:
     """Publish the dead letters of streams, and try retriable ones again.
 
