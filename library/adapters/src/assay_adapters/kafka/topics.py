@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -212,7 +212,7 @@ class Topics:
                 if moving is None or (not whole and time.monotonic() > deadline):
                     return found
                 if time.monotonic() > deadline:
-                    raise moving
+                    raise _leaderless(topic, found) from moving
                 time.sleep(_PAUSE)
 
     def _ask_leaders(
@@ -258,6 +258,16 @@ class Topics:
                     raise
                 self._admin.poll(0)
                 raise (KafkaException(*self._complaints) if self._complaints else error) from None
+
+
+def _leaderless(topic: Topic, found: Collection[int]) -> Unavailable:
+    missing = [str(each) for each in topic.partitions if each not in found]
+    which = (
+        f"partition {missing[0]} has"
+        if len(missing) == 1
+        else (f"partitions {', '.join(missing)} have")
+    )
+    return Unavailable(f"Kafka is away in part: {topic.name}, {which} no leader: start the brokers")
 
 
 def _copies(topic: str, partitions: Mapping[int, Any], least: int) -> Copies:
