@@ -233,7 +233,7 @@ def _served(stack: ExitStack, stream: StreamConfig, health: Health, meter: Prome
         url = stack.enter_context(answering)
     except Fatal as error:
         raise Fatal(
-            f"{error}; set ASSAY_STREAM__STATUS_PORT (0 takes a free one) or"
+            f"{error}; set --status-port or ASSAY_STREAM__STATUS_PORT (0 takes a free one), or"
             " ASSAY_STREAM__STATUS_HOST"
         ) from None
     _log.info("health and metrics are told", url=url)

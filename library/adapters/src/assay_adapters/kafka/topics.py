@@ -20,9 +20,9 @@ from confluent_kafka.admin._config import ConfigResource  # the type's own place
 from confluent_kafka.admin._listoffsets import OffsetSpec  # the type's own place
 from confluent_kafka.cimpl import NewTopic
 
-from assay.domain.errors import Fatal, Unavailable
+from assay.domain.errors import Unavailable
 from assay_adapters.kafka.config import KafkaConfig, client_properties
-from assay_adapters.kafka.errors import translated
+from assay_adapters.kafka.errors import no_topic, translated
 
 _TIMEOUT: Final = 10.0
 _AS_THE_BROKERS_HAVE_IT: Final[Mapping[str, str]] = {}
@@ -141,10 +141,7 @@ class Topics:
         """
         topic = self.find(name)
         if topic is None:
-            raise Fatal(
-                f"there is no topic {name}; `assay stream topics` makes those that the settings "
-                "name (ASSAY_STREAM__TOPIC, …)"
-            )
+            raise no_topic(name)
         return topic
 
     def make(
