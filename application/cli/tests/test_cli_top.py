@@ -274,14 +274,14 @@ def test_services_are_found_in_the_runs(
     start_run(books, "ended", status_url="http://127.0.0.1:1", **about)
     end_run(books, "ended", status="stopped", summary={})
     with books.begin() as connection:
-        connection.execute(
-            text("UPDATE runs SET started_at = now() - interval '1 hour' WHERE run_id = 'killed'")
-        )
-        connection.execute(
-            text(
-                "UPDATE runs SET started_at = now() - interval '2 days' WHERE run_id = 'forgotten'"
+        for run, age in (("killed", "1 hour"), ("forgotten", "2 days")):
+            connection.execute(
+                text(
+                    "UPDATE runs SET started_at = now() - CAST(:age AS interval)"
+                    " WHERE run_id = :run"
+                ),
+                {"age": age, "run": run},
             )
-        )
     ended = assay("top", "--once", "--json")
     assert ended.returncode == 0, ended.stderr
     found = json.loads(ended.stdout)

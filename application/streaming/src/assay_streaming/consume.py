@@ -193,7 +193,12 @@ class _Watcher:
         self.services.health.look(
             away=pump.away,
             is_busy=any(lags.values()) and not pump.is_failing,
-            facts={"partitions": assigned, "lag": lag},
+            facts={
+                "run_id": self.result.run_id,
+                "group": self.group,
+                "partitions": assigned,
+                "lag": lag,
+            },
         )
         self.progress.look(self.result.tally, lag)
         if not lags or len(lags) < len(assigned) or any(lags.values()):
