@@ -32,7 +32,7 @@ class Picture:
         at: when.
         services: those that are shown, in order.
         letters: how many there are by state; None where that is not known.
-        left_out: services that were killed, probably.
+        left_out: services that were killed, probably, and not days ago.
         notes: what else must be said.
     """
 

@@ -27,8 +27,9 @@ def redrive(
         list[str] | None,
         typer.Option(
             metavar="COLUMN=VALUE",
-            help="Put a value in place of what every record says, written as in the tables. The"
-            " letters keep their own bytes. May be repeated.",
+            help="Put a value in place of what every record says: timestamp as"
+            " 2024-05-31T18:03:09Z, amount as 1234.50, side as debit. Checked before anything is"
+            " claimed. The letters keep their own bytes. May be repeated.",
         ),
     ] = None,
     dry: Annotated[

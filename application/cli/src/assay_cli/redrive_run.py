@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from rich.console import Console
@@ -27,7 +27,7 @@ from assay.domain.errors import (
 )
 from assay.domain.outcome import Outcome
 from assay.domain.reject import by_code
-from assay.domain.rules import COLUMNS
+from assay.domain.rules import COLUMNS, SIGN, fault_in
 from assay.domain.tally import Tally
 from assay.domain.transaction import split
 from assay.pipeline.letters import Reading, chunk_of, decode
@@ -38,6 +38,12 @@ from assay_cli import bootstrap
 from assay_cli.ending import to_the_end
 from assay_cli.letter_filter import require_codes
 from assay_cli.output import add, plain, table
+
+_WRITTEN: Final = {
+    "timestamp": ", as 2024-05-31T18:03:09Z or 2024-05-31 20:03:09.5+02:00",
+    "amount": ", as 1234.50",
+}
+"""How values are written that are more than words."""
 
 if TYPE_CHECKING:
     from assay_cli.bootstrap import DeadLetters
@@ -61,7 +67,7 @@ def run(
         The exit code.
 
     Raises:
-        Fatal: a contract cannot be used, or a column cannot be edited.
+        Fatal: a contract cannot be used, or a column cannot be edited like this.
     """
     request = Request(
         run_id=str(uuid4()),
@@ -307,7 +313,11 @@ def _edits(words: Sequence[str]) -> dict[str, str]:
             )
         if column in edits:
             raise Fatal(f"--edit: {column} is edited twice")
+        if fault := fault_in(column, value):
+            raise Fatal(f"--edit: {fault.message}{_WRITTEN.get(column, '')}; nothing was claimed")
         edits[column] = value
+    if edits.get("side") == "credit" and SIGN.in_value(edits.get("amount", "")):
+        raise Fatal(f"--edit: {SIGN.message}; nothing was claimed")
     return edits
 
 

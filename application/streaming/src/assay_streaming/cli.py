@@ -7,6 +7,8 @@ from typing import Annotated, Literal, NoReturn
 
 import typer
 
+from assay_streaming.pace import PresetName
+
 app = typer.Typer(
     help="Classify the transactions on a Kafka topic, for as long as they come.",
     no_args_is_help=True,
@@ -52,9 +54,9 @@ _StatusPort = Annotated[
 def produce(
     *,
     preset: Annotated[
-        str | None,
+        PresetName | None,
         typer.Option(
-            metavar="NAME",
+            metavar="trickle|gusts",
             help="At which pace, by chance: trickle, 1 to 10 records every half second, or gusts,"
             " 5 to 20 records every second. Unless given, trickle.",
         ),

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from rich.console import Console
@@ -16,6 +16,11 @@ from assay.domain.tally import Tally
 
 _EVERY = 10.0  # seconds
 _SELDOM = 60.0
+_UNASSIGNED: Final = (
+    "waiting for partitions: one that was a member of group {group} may hold them until its"
+    " session is over, which takes 45 s unless set otherwise; where the group has more members"
+    " than partitions, this one is spare"
+)
 _log: Any = structlog.get_logger(__name__)
 
 
@@ -45,6 +50,11 @@ class Line:
         self._status.console.print(
             waiting if error is not None else f"{name} is back", highlight=False
         )
+
+    def unassigned(self, group: str) -> None:
+        """Says above the line why nothing comes."""
+        text = _UNASSIGNED.format(group=group)
+        self._status.console.print(text, highlight=False, markup=False)
 
 
 class Lines:
@@ -77,6 +87,10 @@ class Lines:
             _log.warning(
                 f"waiting for {OF_STREAM[dependency]}", dependency=dependency, error=str(error)
             )
+
+    def unassigned(self, group: str) -> None:
+        """Says why nothing comes."""
+        _log.info(_UNASSIGNED.format(group=group), group=group)
 
 
 @contextmanager

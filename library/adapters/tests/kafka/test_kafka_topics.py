@@ -180,5 +180,10 @@ def test_copies_that_a_lost_broker_had_are_missed(kafka_cluster: Local) -> None:
         every = (0, 1, 2)
         until(lambda: topics.copies([thrice]) == [Copies(thrice, 3, (), every, every)])
         until(lambda: len(topics.copies([once])[0].leaderless) == 1)
+        (lost,) = topics.copies([once])[0].leaderless
+        found = topics.find(once)
+        assert found is not None
+        with pytest.raises(Unavailable, match=f"{once}, partition {lost} has no leader"):
+            Topics(KafkaConfig(bootstrap_servers=servers), timeout=2).bounds(found)
     finally:
         kafka_cluster.brokers[0].start()

@@ -18,12 +18,12 @@ from confluent_kafka import (
 )
 
 from assay.domain.chunk import Chunk, Idle, Revoked
-from assay.domain.errors import Fatal, Unavailable
+from assay.domain.errors import AssayError, Fatal, Unavailable
 from assay.domain.position import Partition, Position, Positions
 from assay.ports.source import AskPositions, Drain, no_drain
 from assay_adapters.kafka.chunks import Held, Owned, cut
 from assay_adapters.kafka.config import KafkaConfig, client_properties
-from assay_adapters.kafka.errors import error_of, translated
+from assay_adapters.kafka.errors import NO_TOPIC, error_of, no_topic, translated
 from assay_adapters.kafka.survey import Standing, Survey, standing
 from assay_adapters.kafka.topics import Topic, Topics
 
@@ -252,7 +252,7 @@ class KafkaSource:
         self._fetched.difference_update(numbers)
 
     def _on_error(self, error: KafkaError) -> None:
-        fault = error_of(error)
+        fault = self._meant(error)
         if isinstance(fault, Unavailable):
             # One broker or all of them: that all are down is told once, and may be told before
             # the last messages that they have sent are taken.
@@ -455,8 +455,11 @@ class KafkaSource:
         elif error.code() in _GONE and number is not None:
             # Placed anew, the topic's bounds say what has become of it.
             self._restart({number})
-        elif isinstance(fault := error_of(error), Fatal):
+        elif isinstance(fault := self._meant(error), Fatal):
             raise fault
+
+    def _meant(self, error: KafkaError) -> AssayError:
+        return no_topic(self._reading.topic) if error.code() in NO_TOPIC else error_of(error)
 
     def _proved(self) -> Chunk | None:
         """The next chunk, once it is known that the topic was not made anew before it came.
