@@ -29,15 +29,21 @@ def assay(
     environment: Mapping[str, str], *arguments: str, expected: int = 0, show: bool = False
 ) -> str:
     """Runs a command of `assay`; returns what it wrote on standard output."""
-    done = subprocess.run(  # noqa: S603 - our own command
+    process = subprocess.Popen(  # noqa: S603 - our own command
         _command(*arguments),
         env=environment,
         stdout=None if show else subprocess.PIPE,
         text=True,
-        check=False,
+        process_group=0,  # Ctrl-C is for the demo, which ends the command quietly
     )
-    _require(done.returncode, expected, arguments)
-    return done.stdout or ""
+    try:
+        out, _ = process.communicate()
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.communicate()
+    _require(process.returncode, expected, arguments)
+    return out or ""
 
 
 class Started:

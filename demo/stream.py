@@ -115,7 +115,10 @@ def _outage(
     consumers: list[Started],
 ) -> None:
     urls = _status_urls(connection)
-    console.print(f"\n3. The model API goes away for {OUTAGE} seconds.")
+    console.print(
+        f"\n3. The model API is stopped, and started again once both consumers have noticed,"
+        f" {OUTAGE} s later at least."
+    )
     began = time.monotonic()
     local.api.stop()
     _wait("both breakers are open", consumers, lambda: all(_waits(url) for url in urls))
@@ -126,7 +129,9 @@ def _outage(
     local.api.start()
     _wait("both breakers are closed", consumers, lambda: not any(_waits(url) for url in urls))
     seconds = time.monotonic() - began
-    console.print(f"\n   After {seconds:.1f} s it is back, and both go on by themselves.")
+    console.print(
+        f"\n   {seconds:.1f} s after it was stopped it answers again, and both go on by themselves."
+    )
 
 
 def _status_urls(connection: psycopg.Connection) -> list[str]:

@@ -1,13 +1,16 @@
 """Whole flows: the real commands on real servers."""
 
 import os
+import secrets
 import signal
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from impostor import Impostor, impostor
 from pydantic import SecretStr
+from streams import Stream
 from system import System
 
 from assay_adapters.postgres.config import PostgresConfig
@@ -91,3 +94,16 @@ def shared_system(
     """One system for all tests of a module, which look at what one run has done."""
     with _systems(local, template, s3_settings, tmp_path_factory.mktemp("run")) as make:
         yield make()
+
+
+@pytest.fixture
+def api() -> Iterator[Impostor]:
+    """What answers in the model API's place."""
+    with impostor() as state:
+        yield state
+
+
+@pytest.fixture
+def stream(system: System, kafka_servers: str, api: Impostor) -> Stream:
+    """A system with topics of its own, which are not made yet."""
+    return Stream(system, kafka_servers, api, f"s{secrets.token_hex(4)}")

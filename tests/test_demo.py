@@ -31,3 +31,39 @@ def test_the_stream_is_shown_to_its_end() -> None:
     assert "The books balance, over" in " ".join(words)
     *_, to_come = zip(*(line.split() for line in last.splitlines()[4:7]), strict=True)
     assert to_come == ("0", "0", "0")
+
+
+_INTERRUPTED = """
+import os, signal, sys
+from demo import steps
+
+CHILD = (
+    "import os, signal, sys, time;"
+    "demo = os.getpgid(os.getppid());"
+    "os.getpgrp() != demo or print('it gets what the demo gets', file=sys.stderr);"
+    "os.killpg(demo, signal.SIGINT);"
+    "time.sleep(30)"
+)
+steps._command = lambda *_: [sys.executable, "-c", CHILD]
+try:
+    steps.assay(dict(os.environ), "reconcile")
+except KeyboardInterrupt:
+    raise SystemExit(130)
+"""
+
+
+def test_ctrl_c_ends_it_quietly() -> None:
+    """A terminal sends it to all of a group: the command that runs is ended, and sees none of it.
+
+    In the middle of its imports it would write a traceback.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", _INTERRUPTED],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+        process_group=0,
+    )
+    assert (done.returncode, done.stderr) == (130, "")

@@ -1,14 +1,14 @@
 """Whatever answers in the model API's place, nothing wrong is written, and nobody else pays."""
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from itertools import count
 from pathlib import Path
 
 import pytest
 from hostile_files import HEAD, line
-from impostor import Answer, Behaviour, Impostor, Reply, answers, impostor, number_of, whole
+from impostor import Answer, Behaviour, Impostor, Reply, answers, number_of, whole
 from system import System
 
 from assay.domain.errors import DATA, TEMPORARY, AssayError, RejectLimitExceeded
@@ -21,13 +21,6 @@ CULPRIT = 142
 JSON = "application/json"
 HTML = Reply(headers={"content-type": "text/html"}, body=b"<h1>Welcome to nginx!</h1>")
 SMALL = {"ASSAY_BATCH__CHUNK_RECORDS": "120", "ASSAY_API__TIMEOUT": "0.5"}
-
-
-@pytest.fixture
-def api() -> Iterator[Impostor]:
-    """What answers."""
-    with impostor() as state:
-        yield state
 
 
 class Job:

@@ -108,6 +108,10 @@ def test_one_that_answers_no_more_is_mourned_and_left_out() -> None:
     young.missed()
     old.missed()
     assert (young.is_gone(0), old.is_gone(0)) == (False, True)
+    by_address = Service(Named("http://127.0.0.1:1"))
+    by_address.heard(at(100, classified=1))
+    by_address.missed()
+    assert (by_address.state, by_address.is_gone(10_000)) == ("silent", False)
 
 
 @pytest.mark.parametrize(
@@ -219,13 +223,17 @@ def test_the_picture_fits_a_terminal_of_80_columns(services: int, partitions: in
 
 
 def test_the_picture_says_what_letters_wait_for() -> None:
-    """Any of three may be away; a narrow terminal folds the line between words."""
+    """Any of three may be away; a narrow terminal folds the line between words.
+
+    What letters are read from is PostgreSQL.
+    """
     each = Service(Named("http://127.0.0.1:9400", "letters", None, "here"))
-    each.heard(at(0, away=["relay"], waiting=3))
+    each.heard(at(0, away=["relay", "source"], waiting=3))
     console = Console(width=80, file=StringIO())
     console.print(drawn(Picture(NOON, [each], None, 0, [])))
     shown = " ".join(cast(StringIO, console.file).getvalue().split())
     assert "letters wait: the topic, Kafka or PostgreSQL is away, asked again" in shown
+    assert "letters :9400: PostgreSQL is away, asked again" in shown
 
 
 # ---------------------------------------------------------------- the command
@@ -262,16 +270,22 @@ def serving() -> Iterator[str]:
 def test_services_are_found_in_the_runs(
     assay: Assay, books: Engine, serving: str, silent: str
 ) -> None:
-    """Those that run are shown with rates; one that was killed long ago is left out."""
+    """Those that run are shown with rates; one that was killed is left out, days later silently."""
     about = {"kind": "stream", "source": "kafka/transactions", "version": "1"}
     start_run(books, "lives", status_url=serving, **about)
     start_run(books, "killed", status_url=f"http://{silent}", **about)
+    start_run(books, "forgotten", status_url="http://127.0.0.1:2", **about)
     start_run(books, "ended", status_url="http://127.0.0.1:1", **about)
     end_run(books, "ended", status="stopped", summary={})
     with books.begin() as connection:
-        connection.execute(
-            text("UPDATE runs SET started_at = now() - interval '1 day' WHERE run_id = 'killed'")
-        )
+        for run, age in (("killed", "1 hour"), ("forgotten", "2 days")):
+            connection.execute(
+                text(
+                    "UPDATE runs SET started_at = now() - CAST(:age AS interval)"
+                    " WHERE run_id = :run"
+                ),
+                {"age": age, "run": run},
+            )
     ended = assay("top", "--once", "--json")
     assert ended.returncode == 0, ended.stderr
     found = json.loads(ended.stdout)

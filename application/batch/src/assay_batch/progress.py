@@ -3,7 +3,7 @@
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any
 
 import structlog
 from rich.console import Console
@@ -17,16 +17,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from assay.domain.dependencies import OF_FILES
 from assay.domain.errors import Unavailable
 from assay.domain.tally import Tally
 
 _EVERY = 10.0  # seconds
-_NAMES: Final = {
-    "source": "the place of the files",
-    "classifier": "the model API",
-    "store": "PostgreSQL",
-    "publisher": "the place of the rejects",
-}
 _log: Any = structlog.get_logger(__name__)
 
 
@@ -53,10 +48,10 @@ class Bar:
     def away(self, dependency: str, error: Unavailable | None) -> None:
         """Says above the bar what is waited for."""
         if error is None:
-            self._progress.console.print(f"{_NAMES[dependency]} is back")
+            self._progress.console.print(f"{OF_FILES[dependency]} is back")
         else:
             waiting = (
-                f"[yellow]waiting for {_NAMES[dependency]}[/] as long as --patience says, "
+                f"[yellow]waiting for {OF_FILES[dependency]}[/] as long as --patience says, "
                 f"or until Ctrl-C: {escape(str(error))}"
             )
             self._progress.console.print(waiting)
@@ -81,10 +76,10 @@ class Lines:
     def away(self, dependency: str, error: Unavailable | None) -> None:
         """Says what is waited for."""
         if error is None:
-            _log.info(f"{_NAMES[dependency]} is back", dependency=dependency)
+            _log.info(f"{OF_FILES[dependency]} is back", dependency=dependency)
         else:
             _log.warning(
-                f"waiting for {_NAMES[dependency]}", dependency=dependency, error=str(error)
+                f"waiting for {OF_FILES[dependency]}", dependency=dependency, error=str(error)
             )
 
 

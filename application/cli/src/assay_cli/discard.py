@@ -7,7 +7,7 @@ import typer
 from assay.domain.choice import Filter
 from assay.domain.errors import NOTHING_TO_DO
 from assay_cli import bootstrap
-from assay_cli.letter_filter import filtered, require_codes
+from assay_cli.letter_filter import By, filtered, require_codes
 from assay_cli.output import Json, add, print_json, say, show, table
 
 
@@ -16,10 +16,7 @@ def discard(
     *,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; it is kept with each letter.")],
     dry: Annotated[bool, typer.Option("--dry-run", help="Say how many it would be.")] = False,
-    by: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Who; unless given, who is logged in here."),
-    ] = None,
+    by: By = None,
     chosen: Filter,
     as_json: Json = False,
 ) -> None:

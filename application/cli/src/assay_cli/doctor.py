@@ -13,7 +13,7 @@ import typer
 
 from assay.domain.errors import CONFIGURATION, DONE, TEMPORARY, AssayError
 from assay_cli import bootstrap
-from assay_cli.bootstrap import LOST_BROKER, Answer
+from assay_cli.bootstrap.doctor import LOST_BROKER, Answer, probes
 from assay_cli.output import Json, add, plain, print_json, say, show, table
 from assay_cli.version import PACKAGES
 
@@ -87,7 +87,7 @@ def doctor(
 def examine(bucket: str | None) -> list[Finding]:
     """All findings, in a fixed order; takes as long as the slowest check."""
     settings = bootstrap.settings()
-    chains = bootstrap.probes(bucket)
+    chains = probes(bucket)
     with ThreadPoolExecutor(len(chains)) as pool:
         pending = [
             pool.submit(_ask, probes, None if section in settings.sections else "settings")

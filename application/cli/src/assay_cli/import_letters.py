@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from assay_cli import bootstrap
+from assay_cli.letter_filter import By
 
 
 def import_(
@@ -28,10 +29,7 @@ def import_(
             " repeated.",
         ),
     ] = None,
-    by: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Who; unless given, who is logged in here."),
-    ] = None,
+    by: By = None,
 ) -> None:
     """Take in dead letters that only another database, or a lost one, knew.
 

@@ -25,6 +25,10 @@ ATTEMPTS: Final = 2**15 - 1
 """What attempts are counted to."""
 MANY: Final = 10**9
 """The greatest limit: more letters than any table holds."""
+By = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Who; unless given, who is logged in here.")
+]
+"""The option of commands that change letters."""
 
 
 def duration(text: str) -> timedelta | None:

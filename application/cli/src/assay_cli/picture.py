@@ -11,14 +11,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from assay.domain.dependencies import OF_LETTERS, OF_STREAM
 from assay_cli.output import printable
 from assay_cli.services import DOORS, Lag, Service, lags, unread
 
 _STATES: Final = {"ready": "green", "waiting": "yellow", "silent": "red"}
 _WAITS: Final = {
-    "source": "Kafka is away",
-    "classifier": "the model API is away",
-    "store": "PostgreSQL is away",
     "relay": "letters wait: the topic, Kafka or PostgreSQL is away",
     "retry": "trying again waits",
 }
@@ -34,7 +32,7 @@ class Picture:
         at: when.
         services: those that are shown, in order.
         letters: how many there are by state; None where that is not known.
-        left_out: services that were killed, probably.
+        left_out: services that were killed, probably, and not days ago.
         notes: what else must be said.
     """
 
@@ -115,9 +113,10 @@ def _trouble(service: Service) -> Iterator[Text]:
     latest = service.latest
     if latest is None or service.is_silent:
         return
+    names = OF_STREAM if latest.waiting is None else OF_LETTERS
     for each in sorted({*latest.away, *latest.open}):
         breaker = "breaker open" if each in latest.open else "asked again"
-        waits = _WAITS.get(each, f"{printable(each)} is away")
+        waits = _WAITS.get(each, f"{printable(names.get(each, each))} is away")
         yield Text(f"{_name(service)}: {waits}, {breaker}", "yellow")
 
 

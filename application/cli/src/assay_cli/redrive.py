@@ -9,7 +9,7 @@ import typer
 
 from assay.domain.choice import Filter
 from assay_cli import bootstrap
-from assay_cli.letter_filter import ATTEMPTS, MANY, duration, filtered
+from assay_cli.letter_filter import ATTEMPTS, MANY, By, duration, filtered
 
 
 @filtered("states", "max_attempts", must_choose=True)
@@ -27,8 +27,9 @@ def redrive(
         list[str] | None,
         typer.Option(
             metavar="COLUMN=VALUE",
-            help="Put a value in place of what every record says, written as in the tables. The"
-            " letters keep their own bytes. May be repeated.",
+            help="Put a value in place of what every record says: timestamp as"
+            " 2024-05-31T18:03:09Z, amount as 1234.50, side as debit. Checked before anything is"
+            " claimed. The letters keep their own bytes. May be repeated.",
         ),
     ] = None,
     dry: Annotated[
@@ -57,10 +58,7 @@ def redrive(
             help="How long a dependency may be away before the run ends with 75: 90s, 15m, 2h.",
         ),
     ] = "15m",
-    by: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Who; unless given, who is logged in here."),
-    ] = None,
+    by: By = None,
     chosen: Filter,
 ) -> None:
     """Try open dead letters again, through the same pipeline.

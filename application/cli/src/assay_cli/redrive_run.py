@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from assay.contract.contract import Contract
 from assay.contract.document import parse
 from assay.domain.choice import Filter
+from assay.domain.dependencies import OF_LETTERS
 from assay.domain.errors import (
     DONE,
     NOTHING_TO_DO,
@@ -26,7 +27,7 @@ from assay.domain.errors import (
 )
 from assay.domain.outcome import Outcome
 from assay.domain.reject import by_code
-from assay.domain.rules import COLUMNS
+from assay.domain.rules import COLUMNS, SIGN, fault_in
 from assay.domain.tally import Tally
 from assay.domain.transaction import split
 from assay.pipeline.letters import Reading, chunk_of, decode
@@ -38,7 +39,11 @@ from assay_cli.ending import to_the_end
 from assay_cli.letter_filter import require_codes
 from assay_cli.output import add, plain, table
 
-_NAMES: Final = {"source": "PostgreSQL", "classifier": "the model API", "store": "PostgreSQL"}
+_WRITTEN: Final = {
+    "timestamp": ", as 2024-05-31T18:03:09Z or 2024-05-31 20:03:09.5+02:00",
+    "amount": ", as 1234.50",
+}
+"""How values are written that are more than words."""
 
 if TYPE_CHECKING:
     from assay_cli.bootstrap import DeadLetters
@@ -62,7 +67,7 @@ def run(
         The exit code.
 
     Raises:
-        Fatal: a contract cannot be used, or a column cannot be edited.
+        Fatal: a contract cannot be used, or a column cannot be edited like this.
     """
     request = Request(
         run_id=str(uuid4()),
@@ -229,11 +234,11 @@ class _Bar:
     def away(self, dependency: str, error: Unavailable | None) -> None:
         """A dependency is away and is waited for; with None: it is back."""
         if error is None:
-            self._progress.console.print(f"{_NAMES[dependency]} is back")
+            self._progress.console.print(f"{OF_LETTERS[dependency]} is back")
         else:
             self._progress.console.print(
-                f"[yellow]waiting for {_NAMES[dependency]}[/] as long as --patience says, or until"
-                f" Ctrl-C: {plain(error)}",
+                f"[yellow]waiting for {OF_LETTERS[dependency]}[/] as long as --patience says, or"
+                f" until Ctrl-C: {plain(error)}",
                 soft_wrap=not self._progress.console.is_terminal,
             )
 
@@ -308,7 +313,11 @@ def _edits(words: Sequence[str]) -> dict[str, str]:
             )
         if column in edits:
             raise Fatal(f"--edit: {column} is edited twice")
+        if fault := fault_in(column, value):
+            raise Fatal(f"--edit: {fault.message}{_WRITTEN.get(column, '')}; nothing was claimed")
         edits[column] = value
+    if edits.get("side") == "credit" and SIGN.in_value(edits.get("amount", "")):
+        raise Fatal(f"--edit: {SIGN.message}; nothing was claimed")
     return edits
 
 

@@ -15,6 +15,7 @@ ANYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - what a service may say that 
 _SMOOTH: Final = 5.0  # seconds over which rates are taken: chunks come in gusts
 _LATELY: Final = 120.0  # a service that was noted so long ago may still be starting
 _MOURNED: Final = 60.0  # seconds for which one is shown that answers no more
+_REMEMBERED: Final = 86_400.0  # the same, for which it is counted at least
 
 Samples = Iterable[tuple[str, Mapping[str, str], float]]
 """Names of metrics, with the labels and the value of each."""
@@ -189,11 +190,19 @@ class Service:
         return self._is_silent
 
     def is_gone(self, now: float) -> bool:
-        """Whether it was probably killed: it does not answer, and has not for a while."""
-        if not self._is_silent:
+        """Whether it was probably killed: it does not answer, and has not for a while.
+
+        One that was named by its address is looked for until the end.
+        """
+        if not self._is_silent or self.named.kind is None:
             return False
         latest = self.latest
         return self.named.age > _LATELY if latest is None else now - latest.at > _MOURNED
+
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether it was killed so long ago, without a word since, that nobody looks for it."""
+        return self.latest is None and self.named.age > _REMEMBERED
 
     @property
     def state(self) -> str:

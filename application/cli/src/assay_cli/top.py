@@ -47,7 +47,8 @@ def top(
 
     Services are found by the table `runs`, where each notes its address. One that
     does not answer is shown as `silent` for a minute, or for two after its start,
-    and then left out: it was killed, and its run stays open.
+    and then left out: it was killed, and its run stays open. How many these are
+    stands below, for a day. What --url names is never left out.
 
     Rates are those of the last five seconds. Doors count since the service began.
 
@@ -181,11 +182,12 @@ class Board:
                 notes = notes or [str(error)]
         now = time.monotonic()
         shown = [each for each in self._services.values() if not each.is_gone(now)]
+        gone = [each for each in self._services.values() if each.is_gone(now)]
         return Picture(
             at=self._sources.now(),
             services=sorted(shown, key=_order),
             letters=self._letters,
-            left_out=len(self._services) - len(shown),
+            left_out=sum(not each.is_forgotten for each in gone),
             notes=notes,
         )
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from threading import Thread
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 from uuid import uuid4
 
 import structlog
@@ -49,21 +50,24 @@ from assay_adapters.postgres.letters import PostgresLetters
 from assay_adapters.postgres.lookup import DeadLetters
 from assay_adapters.postgres.migrate import check
 from assay_adapters.postgres.retire import retire, unfinished
-from assay_adapters.postgres.runs import end_run, start_run
+from assay_adapters.postgres.runs import end_run, serving, start_run
 from assay_adapters.postgres.selection import PostgresSelection
 from assay_adapters.postgres.store import PostgresStore
 from assay_adapters.prometheus.meter import CONTENT_TYPE, PrometheusMeter
 from assay_adapters.s3.config import S3Config, s3_client
 from assay_adapters.s3.objects import S3Objects
 from assay_adapters.s3.objects import located as located_in_s3
+from assay_adapters.status.client import StatusClient
 from assay_adapters.status.server import served
 from assay_streaming import dead_letters
 from assay_streaming.config import StreamConfig
 from assay_streaming.consume import PIPELINE, Request, Result, Services
 from assay_streaming.gaps import Gaps, Retire, find
+from assay_streaming.groups import others
 from assay_streaming.health import Health
 from assay_streaming.outlet import Outlet
 
+_LOOKED_AT: Final = 20  # runs, the latest
 _log: Any = structlog.get_logger(__name__)
 
 __all__ = ["complain", "decompress", "interrupt", "last_line", "on_signal", "read_text", "run"]
@@ -154,6 +158,9 @@ def consumer(request: Request, settings: ConsumerSettings, result: Result) -> Ge
         health = Health(clock, stream.stall)
         url = _served(stack, stream, health, meter)
         _noted(stack, engine, result, kind="stream", source=request.source, url=url)
+        # Beside the start, which waits for no service that does not answer.
+        looking = Thread(target=_look_for_others, args=(engine, request), daemon=True)
+        looking.start()
         events = _events(stack, settings, meter, PIPELINE)
         if "start" in stream.model_fields_set and unfinished(engine, request.source):
             _log.info(
@@ -187,6 +194,31 @@ def consumer(request: Request, settings: ConsumerSettings, result: Result) -> Ge
             events=events,
             connections=_connections(engine),
             on_signal=on_signal,
+        )
+
+
+def _look_for_others(engine: Engine, request: Request) -> None:
+    """Warns of other groups that read the topic into these tables."""
+    client = StatusClient()
+    try:
+        found = set(
+            others(
+                serving(engine, _LOOKED_AT),
+                lambda url: client.ask(url).facts,
+                source=request.source,
+                group=request.group,
+            )
+        )
+    except AssayError:  # whoever needs the tables will say so
+        return
+    finally:
+        client.close()
+    for group in sorted(found):
+        _log.warning(
+            "another group reads this topic into the same database: stop one of them, since each"
+            " undoes the work of the other; nothing is doubled",
+            group=request.group,
+            other=group,
         )
 
 
@@ -233,7 +265,7 @@ def _served(stack: ExitStack, stream: StreamConfig, health: Health, meter: Prome
         url = stack.enter_context(answering)
     except Fatal as error:
         raise Fatal(
-            f"{error}; set ASSAY_STREAM__STATUS_PORT (0 takes a free one) or"
+            f"{error}; set --status-port or ASSAY_STREAM__STATUS_PORT (0 takes a free one), or"
             " ASSAY_STREAM__STATUS_HOST"
         ) from None
     _log.info("health and metrics are told", url=url)

@@ -7,6 +7,8 @@ from typing import Annotated, Literal, NoReturn
 
 import typer
 
+from assay_streaming.pace import PresetName
+
 app = typer.Typer(
     help="Classify the transactions on a Kafka topic, for as long as they come.",
     no_args_is_help=True,
@@ -37,15 +39,24 @@ def topics() -> None:
 _Topic = Annotated[
     str | None, typer.Option(metavar="NAME", help="Another topic than ASSAY_STREAM__TOPIC names.")
 ]
+_StatusPort = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=65_535,
+        metavar="PORT",
+        help="Where /health/live, /health/ready and /metrics are told; 0 takes a free one.",
+    ),
+]
 
 
 @app.command()
 def produce(
     *,
     preset: Annotated[
-        str | None,
+        PresetName | None,
         typer.Option(
-            metavar="NAME",
+            metavar="trickle|gusts",
             help="At which pace, by chance: trickle, 1 to 10 records every half second, or gusts,"
             " 5 to 20 records every second. Unless given, trickle.",
         ),
@@ -210,15 +221,7 @@ def consume(
             help="End once all is read and nothing has come for so long; unless given, never.",
         ),
     ] = None,
-    status_port: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            max=65_535,
-            metavar="PORT",
-            help="Where /health/live, /health/ready and /metrics are told; 0 takes a free one.",
-        ),
-    ] = None,
+    status_port: _StatusPort = None,
 ) -> None:
     """Classify a topic's records and store transactions, predictions and rejects.
 
@@ -314,15 +317,7 @@ def dead_letters(
             help="A name that this instance keeps when it is started again. Each has its own.",
         ),
     ] = None,
-    status_port: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            max=65_535,
-            metavar="PORT",
-            help="Where /health/live, /health/ready and /metrics are told; 0 takes a free one.",
-        ),
-    ] = None,
+    status_port: _StatusPort = None,
 ) -> None:
     """Publish the dead letters of streams, and try retriable ones again.
 

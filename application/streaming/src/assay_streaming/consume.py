@@ -33,6 +33,7 @@ PIPELINE: Final = "stream"
 
 _EVERY: Final = 1.0  # seconds between two looks at what is not told by itself
 _SOON: Final = 0.1
+_JOINING: Final = 5.0  # seconds in which a group has usually shared out its partitions
 _log = structlog.get_logger(__name__)
 
 
@@ -58,6 +59,10 @@ class Progress(Protocol):
 
     def away(self, dependency: str, error: Unavailable | None) -> None:
         """A dependency is away and is waited for; with None: it is back."""
+        ...
+
+    def unassigned(self, group: str) -> None:
+        """For a while no partition has been assigned to this member of the group."""
         ...
 
 
@@ -90,6 +95,7 @@ class Request:
         run_id: its name.
         source: under which the store keeps positions and ledger.
         destination: where relays publish the rejects.
+        group: whose members share the partitions.
         policy: patience, limits, window.
         until_idle: ends when nothing has come for so many seconds; None goes on for ever.
     """
@@ -97,6 +103,7 @@ class Request:
     run_id: str
     source: str
     destination: str
+    group: str
     policy: Policy
     until_idle: float | None = None
 
@@ -147,14 +154,20 @@ class _Watcher:
         came: when something came, or was still to come, for the last time.
         owned: the partitions that it has told of.
         seen: those that metrics have been set for.
+        asking: since when it has had none, with Kafka there; None once that was said, or needs not.
     """
 
     services: Services
     result: Result
     progress: Progress
+    group: str
     came: float
-    owned: Collection[Partition] = ()
+    owned: Collection[Partition] = field(default_factory=list[Partition])
     seen: set[Partition] = field(default_factory=set[Partition])
+    asking: float | None = None
+
+    def __post_init__(self) -> None:
+        self.asking = self.services.clock.now()
 
     def committed(self, outcome: Outcome, tally: Tally) -> None:
         """An outcome is committed."""
@@ -169,6 +182,8 @@ class _Watcher:
         if assigned != self.owned:
             self.owned = assigned
             _log.info("partitions are assigned", partitions=assigned)
+            self.asking = None if assigned else clock.now()
+        self._say_unassigned(pump)
         self.seen.update(lags)
         for each in self.seen:
             meter.set(metrics.LAG, lags.get(each, 0), pipeline=PIPELINE, partition=each)
@@ -178,13 +193,29 @@ class _Watcher:
         self.services.health.look(
             away=pump.away,
             is_busy=any(lags.values()) and not (pump.is_failing or pump.is_asking),
-            facts={"partitions": assigned, "lag": lag},
+            facts={
+                "run_id": self.result.run_id,
+                "group": self.group,
+                "partitions": assigned,
+                "lag": lag,
+            },
         )
         self.progress.look(self.result.tally, lag)
         if not lags or len(lags) < len(assigned) or any(lags.values()):
             self.came = clock.now()  # nothing is known yet, or not all is read
             return 0
         return clock.now() - self.came
+
+    def _say_unassigned(self, pump: Pump) -> None:
+        """Says once why nothing comes, where others have the partitions, or the dead."""
+        if self.asking is None:
+            return
+        now = self.services.clock.now()
+        if "source" in pump.away:
+            self.asking = now
+        elif now >= self.asking + _JOINING:
+            self.asking = None
+            self.progress.unassigned(self.group)
 
 
 def consume(request: Request, services: Services, result: Result, progress: Progress) -> None:
@@ -195,7 +226,7 @@ def consume(request: Request, services: Services, result: Result, progress: Prog
         Fatal: it does not help to go on: settings, rights, or records that are gone.
     """
     health, clock = services.health, services.clock
-    watcher = _Watcher(services, result, progress, came=clock.now())
+    watcher = _Watcher(services, result, progress, request.group, came=clock.now())
     told = Told(services.events, request.run_id, PIPELINE)
 
     def away(dependency: str, error: Unavailable | None) -> None:

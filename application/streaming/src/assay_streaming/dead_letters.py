@@ -16,6 +16,7 @@ import structlog
 
 from assay.domain import metrics
 from assay.domain.choice import Filter
+from assay.domain.dependencies import OF_LETTERS
 from assay.domain.errors import (
     DONE,
     NOTHING_TO_DO,
@@ -50,11 +51,8 @@ _PREFIX: Final = "kafka:"
 _STREAMS: Final = "kafka/"
 _EVERY: Final = 1.0  # seconds between two looks for letters that wait
 _SELDOM: Final = 10.0  # and between two looks at how many there are
-_DEPENDENCIES: Final = ("source", "classifier", "store")
 _SAID: Final = {
-    "source": ("waiting for PostgreSQL", "PostgreSQL is back"),
-    "classifier": ("waiting for the model API", "the model API is back"),
-    "store": ("waiting for PostgreSQL", "PostgreSQL is back"),
+    **{each: (f"waiting for {name}", f"{name} is back") for each, name in OF_LETTERS.items()},
     "relay": ("publishing waits", "publishing goes on"),
     "retry": ("trying again waits", "trying again goes on"),
 }
@@ -274,7 +272,7 @@ class _Service:
                 may_be_more = True
             finally:
                 self._redrive = None
-                for each in _DEPENDENCIES:  # its watch is over
+                for each in OF_LETTERS:  # its watch is over
                     self._is_away(each, None)
                 tally = claimed.pump.report.tally
                 with suppress(AssayError):  # the books are kept elsewhere

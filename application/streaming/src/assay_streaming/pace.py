@@ -2,9 +2,9 @@
 
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from assay.domain.errors import Fatal
 
@@ -21,13 +21,18 @@ class Preset:
     most: int
 
 
-PRESETS: Final = {"trickle": Preset(0.5, 1, 10), "gusts": Preset(1.0, 5, 20)}
+PresetName: TypeAlias = Literal["trickle", "gusts"]
+
+PRESETS: Final[Mapping[PresetName, Preset]] = {
+    "trickle": Preset(0.5, 1, 10),
+    "gusts": Preset(1.0, 5, 20),
+}
 
 Schedule = Iterator[tuple[float, int]]
 """Seconds after the start, and how many records are due then."""
 
 
-def schedule(preset: str | None, rate: str | None, seed: int) -> Schedule:
+def schedule(preset: PresetName | None, rate: str | None, seed: int) -> Schedule:
     """The schedule that two options ask for, of which one at most may be given.
 
     Args:
@@ -44,9 +49,7 @@ def schedule(preset: str | None, rate: str | None, seed: int) -> Schedule:
         return _full()
     if rate is not None:
         return _steady(_number(rate))
-    if (chosen := PRESETS.get(preset or "trickle")) is None:
-        raise Fatal(f"--preset {preset} is none of {', '.join(PRESETS)}")
-    return _by_chance(chosen, seed)
+    return _by_chance(PRESETS[preset or "trickle"], seed)
 
 
 def _number(rate: str) -> float:

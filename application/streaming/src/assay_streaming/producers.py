@@ -20,7 +20,7 @@ from assay.domain.errors import DONE, AssayError, Fatal
 from assay_streaming import bootstrap
 from assay_streaming.generator import Generator as Transactions
 from assay_streaming.outlet import Outlet, Sent
-from assay_streaming.pace import schedule
+from assay_streaming.pace import PresetName, schedule
 from assay_streaming.produce import produce as produce_all
 from assay_streaming.publish import Published, ending, find
 from assay_streaming.publish import publish as publish_all
@@ -29,7 +29,7 @@ from assay_streaming.shown import shown
 
 def produce(
     *,
-    preset: str | None,
+    preset: PresetName | None,
     rate: str | None,
     records: int | None,
     seconds: float | None,

@@ -10,12 +10,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
+from assay.domain.dependencies import OF_STREAM
 from assay.domain.errors import Unavailable
 from assay.domain.tally import Tally
 
 _EVERY = 10.0  # seconds
 _SELDOM = 60.0
-_NAMES: Final = {"source": "Kafka", "classifier": "the model API", "store": "PostgreSQL"}
+_UNASSIGNED: Final = (
+    "waiting for partitions: one that was a member of group {group} may hold them until its"
+    " session is over, which takes 45 s unless set otherwise; where the group has more members"
+    " than partitions, this one is spare"
+)
 _log: Any = structlog.get_logger(__name__)
 
 
@@ -40,11 +45,16 @@ class Line:
 
     def away(self, dependency: str, error: Unavailable | None) -> None:
         """Says above the line what is waited for."""
-        name = _NAMES[dependency]
+        name = OF_STREAM[dependency]
         waiting = f"[yellow]waiting for {name}[/]: {escape(str(error))}"
         self._status.console.print(
             waiting if error is not None else f"{name} is back", highlight=False
         )
+
+    def unassigned(self, group: str) -> None:
+        """Says above the line why nothing comes."""
+        text = _UNASSIGNED.format(group=group)
+        self._status.console.print(text, highlight=False, markup=False)
 
 
 class Lines:
@@ -61,7 +71,7 @@ class Lines:
         for dependency, said in self._away.items():
             if now >= said + _SELDOM:
                 self._away[dependency] = now
-                _log.warning(f"still waiting for {_NAMES[dependency]}", dependency=dependency)
+                _log.warning(f"still waiting for {OF_STREAM[dependency]}", dependency=dependency)
         if now >= self._next and tally.read > self._read:
             self._next = time.monotonic() + _EVERY
             self._read = tally.read
@@ -71,12 +81,16 @@ class Lines:
         """Says what is waited for."""
         if error is None:
             self._away.pop(dependency, None)
-            _log.info(f"{_NAMES[dependency]} is back", dependency=dependency)
+            _log.info(f"{OF_STREAM[dependency]} is back", dependency=dependency)
         else:
             self._away[dependency] = time.monotonic()
             _log.warning(
-                f"waiting for {_NAMES[dependency]}", dependency=dependency, error=str(error)
+                f"waiting for {OF_STREAM[dependency]}", dependency=dependency, error=str(error)
             )
+
+    def unassigned(self, group: str) -> None:
+        """Says why nothing comes."""
+        _log.info(_UNASSIGNED.format(group=group), group=group)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """How the settings of Kafka become properties of librdkafka."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ CLIENTS: list[Callable[[KafkaConfig], object]] = [
 ]
 
 
-def test_settings_become_properties() -> None:
+def test_settings_become_properties(tmp_path: Path) -> None:
     """What is set is handed on under librdkafka's names, what is not is left to librdkafka."""
     assert client_properties(KafkaConfig(bootstrap_servers="a:1,b:2")) == {
         "bootstrap.servers": "a:1,b:2",
@@ -31,29 +32,43 @@ def test_settings_become_properties() -> None:
         "security.protocol": "PLAINTEXT",
         "log_level": 2,
     }
+    authorities = tmp_path / "ca.pem"
+    authorities.touch()
     config = KafkaConfig.model_validate(
         {
             "bootstrap_servers": "a:1",
             "security_protocol": "SASL_SSL",
             "sasl_username": "somebody",
             "sasl_password": "geheim",
-            "ssl_ca_location": "/ca.pem",
+            "ssl_ca_location": str(authorities),
             "properties": {"socket.keepalive.enable": "true"},
         }
     )
     properties = client_properties(config)
     assert properties["sasl.mechanism"] == "SCRAM-SHA-512"
     assert properties["sasl.password"] == "geheim"
-    assert properties["ssl.ca.location"] == "/ca.pem"
+    assert properties["ssl.ca.location"] == str(authorities)
     assert properties["socket.keepalive.enable"] == "true"
     assert "geheim" not in repr(config)
 
 
 @pytest.mark.parametrize(
-    "name", ["group.id", "enable.auto.commit", "isolation.level", "sasl.password", "acks"]
+    "name",
+    [
+        "group.id",
+        "enable.auto.commit",
+        "isolation.level",
+        "sasl.password",
+        "acks",
+        "error_cb",
+        "oauth_cb",
+        "on_delivery",
+        "logger",
+        "default.topic.config",
+    ],
 )
 def test_properties_that_the_books_depend_on_are_refused(name: str) -> None:
-    """So are those that have a setting of their own."""
+    """So are those that have a setting of their own, and what is no text, as callbacks."""
     config = KafkaConfig(bootstrap_servers="a:1", properties={name: "x", "linger.ms": "5"})
     with pytest.raises(Fatal, match=f"ASSAY_KAFKA__PROPERTIES may not set {name}$"):
         client_properties(config)
@@ -65,6 +80,15 @@ def test_properties_that_the_books_depend_on_are_refused(name: str) -> None:
     [
         ({"properties": {"sesion.timeout.ms": "1"}}, r"sesion\.timeout\.ms"),
         ({"security_protocol": "SASL_SSL"}, r"sasl\.username"),
+        ({"properties": {"error_cb": "print"}}, "ASSAY_KAFKA__PROPERTIES may not set error_cb"),
+        (
+            {"security_protocol": "SSL", "ssl_ca_location": "/missing.pem"},
+            r"ASSAY_KAFKA__SSL_CA_LOCATION \(ssl\.ca\.location\): there is no file /missing\.pem",
+        ),
+        (
+            {"security_protocol": "SSL", "properties": {"ssl.key.location": "/missing.pem"}},
+            r"ASSAY_KAFKA__PROPERTIES: there is no file /missing\.pem, which ssl\.key\.location",
+        ),
     ],
 )
 def test_no_client_takes_a_wrong_property(

@@ -15,6 +15,7 @@ from polars.testing import assert_frame_equal
 from assay.domain.errors import Fatal, Unavailable, Unreadable
 from assay.domain.reject import LETTERS
 from assay.ports.letters import Claim
+from assay_adapters.kafka import events, letters
 from assay_adapters.kafka.config import KafkaConfig
 from assay_adapters.kafka.events import KafkaEvents
 from assay_adapters.kafka.letters import HEADS, KafkaLetters
@@ -237,6 +238,54 @@ def test_a_broker_that_is_away_is_waited_for(local: Local, kafka: KafkaConfig, t
     in_time(publisher, published)
     assert on(kafka, topic)["position"].to_list() == list(range(200))
     publisher.close()
+
+
+class BrokenOff(Producer):
+    """Tells nothing, and that it can send nothing more as soon as it is fatal."""
+
+    is_fatal = False
+
+    def poll(self, timeout: float = -1) -> int:  # noqa: ARG002 - as librdkafka has it
+        if self.is_fatal:
+            raise KafkaException(
+                KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, "lost", fatal=True)
+            )
+        return 0
+
+
+def test_a_producer_that_breaks_off_is_replaced_for_all_claims(
+    kafka: KafkaConfig, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that was under way when another one was told of it is published then."""
+    publisher = KafkaLetters(kafka, patience=0.3)
+    claims = [claim(letter(number, topic)) for number in range(2)]
+    with monkeypatch.context() as patch:
+        patch.setattr(letters, "Producer", BrokenOff)
+        with pytest.raises(Unavailable, match="1 dead letters are under way"):
+            publisher.publish(claims[0])
+        patch.setattr(BrokenOff, "is_fatal", True)
+        with pytest.raises(Unavailable, match="broke off"):
+            publisher.publish(claims[1])
+    for each in claims:
+        in_time(publisher, each)
+    assert set(on(kafka, topic)["position"]) == {0, 1}
+    publisher.close()
+
+
+def test_events_go_on_with_another_producer(
+    kafka: KafkaConfig, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where one can send nothing more; telling never fails."""
+    dropped: list[int] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(events, "Producer", BrokenOff)
+        patch.setattr(BrokenOff, "is_fatal", True)
+        told = KafkaEvents(kafka, topic, dropped.append)
+        patch.undo()
+        told.tell([b"1"])
+    told.tell([b"2"])
+    told.close()
+    assert b"2" in {value for _, value in topics.read(kafka.bootstrap_servers, topic)}
 
 
 def test_a_whole_record_is_read_again(kafka: KafkaConfig, topic: str) -> None:

@@ -5,13 +5,16 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
+from hashlib import sha256
 
 import pytest
 from confluent_kafka import Producer
+from trial import MakeTopic, read
 
 from assay.domain.chunk import Chunk
 from assay.domain.errors import Fatal, Unavailable
 from assay.domain.position import Partition, Positions
+from assay.domain.reject import RAW_LIMIT
 from assay.ports.source import Source
 from assay.testing.source import MakeSource, SharedSourceSuite
 from assay_adapters.kafka.config import KafkaConfig
@@ -117,3 +120,18 @@ def test_keys_count_for_the_size_of_a_chunk(kafka: KafkaConfig, topic: str) -> N
         events = source.events(lambda _: {})
         chunk = next(event for event in events if isinstance(event, Chunk))
         assert 2 <= chunk.records.height <= 6
+
+
+def test_long_records_keep_their_head_and_a_digest(make_topic: MakeTopic) -> None:
+    """Of the whole, so that it can be told again; others are whole and have none."""
+    topic = make_topic(max_message_bytes=str(4 << 20))
+    long, longest = b"x" * (RAW_LIMIT + 1), b"y" * RAW_LIMIT
+    topic.put(b"a", long, longest, **{"message.max.bytes": 4 << 20})
+    chunks = read(topic.source(), None, {})
+    names = ("raw", "length", "sha256", "fault")
+    rows = [row for each in chunks for row in each.records.select(names).rows()]
+    assert rows == [
+        (b"a", 1, None, None),
+        (long[:RAW_LIMIT], RAW_LIMIT + 1, sha256(long).digest(), "record_too_long"),
+        (longest, RAW_LIMIT, None, None),
+    ]

@@ -1,7 +1,9 @@
 """Topics on a real broker: made, found, looked at; and what is said when that cannot be done."""
 
+import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -134,3 +136,54 @@ def test_wrong_properties_are_fatal() -> None:
     config = KafkaConfig(bootstrap_servers="127.0.0.1:1", properties={"nonsense": "1"})
     with pytest.raises(Fatal, match="nonsense"):
         Topics(config)
+
+
+@pytest.mark.chaos  # each broker in turn
+def test_topics_are_told_while_any_broker_is_away(kafka_cluster: Local) -> None:
+    """Whether or not it was the controller that died, the others are asked."""
+    servers = kafka_cluster.kafka.url
+    topics = Topics(KafkaConfig(bootstrap_servers=servers))
+    name = f"spread-{secrets.token_hex(4)}"
+    topics.make(name, partitions=3, replication=None)
+    for broker in kafka_cluster.brokers:
+        known = topics.named(name)
+        broker.kill()
+        try:
+            deadline = time.monotonic() + 20
+            while True:
+                assert time.monotonic() < deadline
+                with suppress(Unavailable):
+                    if len(topics.bounds(topics.named(name))) == len(known.partitions):
+                        break
+        finally:
+            broker.start()
+
+
+@pytest.mark.chaos  # a cluster
+def test_copies_that_a_lost_broker_had_are_missed(kafka_cluster: Local) -> None:
+    """A topic that is kept once has partitions without a leader; one that is kept thrice lacks."""
+    servers = kafka_cluster.kafka.url
+    topics = Topics(KafkaConfig(bootstrap_servers=servers))
+    once, thrice = f"once-{secrets.token_hex(4)}", f"thrice-{secrets.token_hex(4)}"
+    topics.make(once, partitions=3, replication=1)
+    topics.make(thrice, partitions=3, replication=3, config={"min.insync.replicas": "3"})
+    well = [Copies(once, 3, (), (), ()), Copies(thrice, 3, (), (), ())]
+
+    def until(found: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 30
+        while not found():
+            assert time.monotonic() < deadline
+
+    until(lambda: topics.copies([once, thrice, "misspelt"]) == well)
+    kafka_cluster.brokers[0].kill()
+    try:
+        every = (0, 1, 2)
+        until(lambda: topics.copies([thrice]) == [Copies(thrice, 3, (), every, every)])
+        until(lambda: len(topics.copies([once])[0].leaderless) == 1)
+        (lost,) = topics.copies([once])[0].leaderless
+        found = topics.find(once)
+        assert found is not None
+        with pytest.raises(Unavailable, match=f"{once}, partition {lost} has no leader"):
+            Topics(KafkaConfig(bootstrap_servers=servers), timeout=2).bounds(found)
+    finally:
+        kafka_cluster.brokers[0].start()

@@ -148,6 +148,33 @@ def test_of_several_attempts_the_last_is_imported(books: Engine) -> None:
     assert noted == ["code-3", "code-1", "code-3", "code-1", "code-2", "code-9"]
     assert take(attempt(4, position=9)) == 0
     assert stands()[1] == (9, None, 3, "code-3")
+    assert take(attempt(4, "A", position=9)) == 0
+    assert stands()[1] == (9, None, 3, "code-3")
+    assert reconcile(books).differences == ()
+
+
+def test_a_letter_gets_its_topics_id_from_a_later_page(books: Engine) -> None:
+    """As within one page; the next topic's letter at this place is then another one."""
+    given = outcome([], rejected=["x"], source="kafka/t", partition="0")
+    one = letters_of(given, given.rejects)
+
+    def take(*topics: str | None) -> int:
+        named = [one.with_columns(topic_id=pl.lit(each, pl.String)) for each in topics]
+        letters = pl.concat(named)
+        return import_letters(books, letters, run_id="run-5", by="somebody", place="there")
+
+    def stands() -> list[str | None]:
+        found = "SELECT topic_id FROM dead_letters WHERE import_run = 'run-5' ORDER BY id"
+        with books.connect() as connection:
+            return list(connection.execute(text(found)).scalars())
+
+    assert take(None) == 1
+    assert take("A", "B") == 0
+    assert stands() == [None]
+    assert take("A") == 0
+    assert stands() == ["A"]
+    assert take(None, "B") == 1
+    assert stands() == ["A", "B"]
     assert reconcile(books).differences == ()
 
 

@@ -1,6 +1,7 @@
 """Settings of Kafka, section `kafka`: `ASSAY_KAFKA__BOOTSTRAP_SERVERS` and so on."""
 
 import json
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
@@ -13,6 +14,8 @@ _OURS: Final = frozenset(
         "auto.offset.reset",
         "bootstrap.servers",
         "client.id",
+        "default.topic.config",
+        "delivery.report.only.error",
         "enable.auto.commit",
         "enable.auto.offset.store",
         "enable.idempotence",
@@ -20,7 +23,10 @@ _OURS: Final = frozenset(
         "group.id",
         "group.instance.id",
         "isolation.level",
+        "logger",
         "metadata.broker.list",
+        "on_commit",
+        "on_delivery",
         "partition.assignment.strategy",
         "request.required.acks",
         "sasl.mechanism",
@@ -32,7 +38,10 @@ _OURS: Final = frozenset(
         "transactional.id",
     }
 )
-"""Properties that the books depend on, or that have a setting of their own, by all their names."""
+"""Properties that the books depend on, or that have a setting of their own, by all their names; and
+those that no text can be given to, as is true of all callbacks."""
+
+_CALLBACK: Final = "_cb"
 
 
 def _object(value: object) -> object:
@@ -78,10 +87,14 @@ def client_properties(config: KafkaConfig) -> dict[str, Any]:
     """The properties that every client has.
 
     Raises:
-        Fatal: `properties` names one that the books depend on, or that has its own setting.
+        Fatal: `properties` names one that the books depend on, that has its own setting, or that
+            is no text; or a file of TLS is not there.
     """
-    if taken := sorted(_OURS & config.properties.keys()):
+    callbacks = {name for name in config.properties if name.endswith(_CALLBACK)}
+    if taken := sorted((_OURS & config.properties.keys()) | callbacks):
         raise Fatal(f"ASSAY_KAFKA__PROPERTIES may not set {', '.join(taken)}")
+    if config.security_protocol.endswith("SSL"):
+        _require_files(config)
     given: dict[str, Any] = {
         "bootstrap.servers": config.bootstrap_servers,
         "client.id": config.client_id,
@@ -97,3 +110,18 @@ def client_properties(config: KafkaConfig) -> dict[str, Any]:
     if config.ssl_ca_location is not None:
         given["ssl.ca.location"] = config.ssl_ca_location
     return {name: value for name, value in given.items() if value is not None} | config.properties
+
+
+def _require_files(config: KafkaConfig) -> None:
+    """That what TLS needs is there: librdkafka would tell of it in the words of its library.
+
+    Raises:
+        Fatal: a file is not.
+    """
+    place = config.ssl_ca_location
+    # It may be a folder, or the word `probe` for librdkafka's own search.
+    if place is not None and place != "probe" and not Path(place).exists():
+        raise Fatal(f"ASSAY_KAFKA__SSL_CA_LOCATION (ssl.ca.location): there is no file {place}")
+    for name, value in config.properties.items():
+        if name.startswith("ssl.") and name.endswith(".location") and not Path(value).exists():
+            raise Fatal(f"ASSAY_KAFKA__PROPERTIES: there is no file {value}, which {name} names")

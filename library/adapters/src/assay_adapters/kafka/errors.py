@@ -33,6 +33,18 @@ _MENDABLE: Final = {
 }
 
 
+NO_TOPIC: Final = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})  # noqa: SLF001 - the same
+"""What is said where there is no topic of a name."""
+
+
+def no_topic(name: str) -> Fatal:
+    """There is no topic of this name."""
+    return Fatal(
+        f"there is no topic {name}; `assay stream topics` makes those that the settings name"
+        " (ASSAY_STREAM__TOPIC, …)"
+    )
+
+
 def error_of(error: KafkaError) -> AssayError:
     """What an error of librdkafka means to the caller: everything passes but a few."""
     if advice := _MENDABLE.get(error.code()):

@@ -1,6 +1,7 @@
 """Events on a topic, as well as they go."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -41,9 +42,11 @@ class KafkaEvents:
         """
         self._topic = topic
         self._dropped = dropped
-        properties = _PROPERTIES | client_properties(config) | {"on_delivery": self._note}
+        self._properties: Any = (
+            _PROPERTIES | client_properties(config) | {"on_delivery": self._note}
+        )
         with translated():
-            self._producer: Any = Producer(properties)  # its stubs are partial
+            self._producer: Any = Producer(self._properties)  # its stubs are partial
 
     def tell(self, events: Iterable[bytes]) -> None:
         """Takes events in, in this order."""
@@ -55,13 +58,27 @@ class KafkaEvents:
                 lost += 1
         if lost:
             self._dropped(lost)
-        self._producer.poll(0)
+        try:
+            self._producer.poll(0)
+        except KafkaException:  # it can send nothing more
+            self._begin_anew()
 
     def close(self) -> None:
         """Waits two seconds at most for what is under way; the rest is dropped."""
-        if self._producer.flush(_FLUSH):
-            self._producer.purge()
-            self._producer.poll(0)
+        with suppress(KafkaException):
+            if self._producer.flush(_FLUSH):
+                self._drop()
+
+    def _begin_anew(self) -> None:
+        """Another producer sends what comes next."""
+        with suppress(KafkaException):
+            self._drop()
+        self._producer = Producer(self._properties)
+
+    def _drop(self) -> None:
+        """Gives up what is under way, and counts it."""
+        self._producer.purge()
+        self._producer.poll(0)
 
     def _take(self, event: bytes) -> None:
         try:

@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Final, TypeAlias
@@ -53,6 +54,14 @@ _AWAY: Final = frozenset(
     }
 )
 """What is said of a topic that was deleted: it may be made anew at any time."""
+_BROKEN_OFF: Final = frozenset(
+    {
+        KafkaError._FATAL,  # noqa: SLF001 - librdkafka's own name
+        KafkaError._PURGE_INFLIGHT,  # noqa: SLF001 - the same
+        KafkaError._PURGE_QUEUE,  # noqa: SLF001 - the same
+    }
+)
+"""What is said of messages whose producer can send nothing more."""
 
 
 @dataclass
@@ -83,8 +92,8 @@ class KafkaLetters:
 
     A claim is published once all replicas in sync have all its letters. One that is published again
     by the same object after `Unavailable` goes on where it was, so that nothing is on the topic
-    twice unless a process has ended in between; each message has its letter's id as a header. The
-    same holds of one whose stamp failed.
+    twice unless a process has ended in between, or Kafka gave the producer up; each message has its
+    letter's id as a header. The same holds of one whose stamp failed.
 
     Of a letter that is larger than the brokers take, the head is published, with the length and the
     sha256 of the whole. Used from one thread.
@@ -199,10 +208,13 @@ class KafkaLetters:
         """Until all is delivered or has failed.
 
         Raises:
-            Unavailable: it takes too long.
+            Unavailable: it takes too long, or the producer can send nothing more.
         """
         while sending.waiting:
-            self._producer.poll(_POLL)
+            try:
+                self._producer.poll(_POLL)
+            except KafkaException as error:
+                self._fail(topic, error.args[0])
             if sending.waiting and time.monotonic() >= until:
                 number = len(sending.waiting)
                 raise Unavailable(
@@ -213,12 +225,23 @@ class KafkaLetters:
         """Raises what an error means; the next attempt looks at everything anew."""
         self._known.discard(topic)
         meant = error_of(error)
-        if error.fatal() or error.code() == KafkaError._PURGE_QUEUE:  # noqa: SLF001 - librdkafka's own name
-            self._producer = None
+        if error.fatal() or error.code() in _BROKEN_OFF:
+            self._drop_producer()
             meant = Unavailable(f"Kafka broke off ({error.name()})")
         if error.code() in _AWAY:
             meant = Unavailable(f"the topic {topic} is away ({error.name()}): {_MAKES}")
         raise meant
+
+    def _drop_producer(self) -> None:
+        """The next claim gets another one; no claim waits for what this one has not told.
+
+        What was under way is handed over anew, though it may be on the topic.
+        """
+        with suppress(KafkaException):
+            self.close()  # tells what it knows, of all claims
+        self._producer = None
+        for each in self._sending.values():
+            each.waiting.clear()
 
 
 def _keyed(messages: Iterable[Message]) -> dict[_Key, Message]:

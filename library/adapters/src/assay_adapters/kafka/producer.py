@@ -112,7 +112,8 @@ class KafkaProducer:
         """
         until = time.monotonic() + within
         while self.waiting and time.monotonic() < until:
-            self._producer.flush(_POLL)
+            with translated():  # what ends a producer is raised by what asks it
+                self._producer.flush(_POLL)
             self._raise()
         self._poll(0)
         return self.waiting
@@ -138,7 +139,8 @@ class KafkaProducer:
         return left
 
     def _poll(self, seconds: float) -> None:
-        self._producer.poll(seconds)
+        with translated():
+            self._producer.poll(seconds)
         self._raise()
 
     def _raise(self) -> None:

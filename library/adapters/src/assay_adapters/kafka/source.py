@@ -1,15 +1,13 @@
 """A topic as a source: each message is a record, its offset the position."""
 
-import hashlib
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from threading import Thread
 from typing import Any, Final, TypeAlias
 
-import polars as pl
 from confluent_kafka import (
     OFFSET_INVALID,
     Consumer,
@@ -19,13 +17,13 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from assay.domain.chunk import RECORDS, Chunk, Idle, Revoked
-from assay.domain.errors import Fatal, Unavailable
-from assay.domain.position import Partition, Position, Positions, Range
-from assay.domain.reject import RAW_LIMIT
+from assay.domain.chunk import Chunk, Idle, Revoked
+from assay.domain.errors import AssayError, Fatal, Unavailable
+from assay.domain.position import Partition, Position, Positions
 from assay.ports.source import AskPositions, Drain, no_drain
+from assay_adapters.kafka.chunks import Held, Owned, cut
 from assay_adapters.kafka.config import KafkaConfig, client_properties
-from assay_adapters.kafka.errors import error_of, translated
+from assay_adapters.kafka.errors import NO_TOPIC, error_of, no_topic, translated
 from assay_adapters.kafka.survey import Standing, Survey, standing
 from assay_adapters.kafka.topics import Topic, Topics
 
@@ -68,54 +66,6 @@ class Reading:
     tick: float = 0.1
 
 
-@dataclass
-class _Owned:
-    """A partition that belongs to this consumer.
-
-    Attributes:
-        next: where the next range begins; None until the store has said so, and where it says that
-            the partition is over.
-        seen: where what has come ends, holes included.
-        acked: up to where it is committed.
-        end: where the partition ended when it was placed.
-        is_at_end: whether nothing that can be read came since its end was reached.
-        numbering: the topic's id.
-        is_over: whether nothing is to be read of it any more.
-    """
-
-    next: int | None = None
-    seen: int = 0
-    acked: int = 0
-    end: int = 0
-    is_at_end: bool = False
-    numbering: str | None = None
-    is_over: bool = False
-
-    @property
-    def is_placed(self) -> bool:
-        """Whether it is read."""
-        return self.next is not None
-
-    @property
-    def is_under_way(self) -> bool:
-        """Whether something of it was handed out and not acked yet."""
-        return self.next is not None and self.next > self.acked
-
-    @property
-    def has_holes(self) -> bool:
-        """Whether more has come of it than was handed out."""
-        return self.next is not None and self.seen > self.next
-
-
-@dataclass
-class _Held:
-    """The messages that the next chunk is cut from."""
-
-    messages: list[Message] = field(default_factory=list[Message])
-    bytes: int = 0
-    since: float = 0.0
-
-
 class KafkaSource:
     """The port `assay.ports.source.Source` on one topic of Apache Kafka, in a consumer group.
 
@@ -150,9 +100,9 @@ class KafkaSource:
         self._named = Survey(partial(topics.named, reading.topic))
         self._topic: Topic | None = None
         self._looked_at = float("-inf")
-        self._owned: dict[int, _Owned] = {}
+        self._owned: dict[int, Owned] = {}
         self._fetched: set[int] = set()  # what librdkafka takes for assigned
-        self._held = _Held()
+        self._held = Held()
         self._cut: Chunk | None = None  # waits for its proof
         self._revoked: set[Partition] = set()
         self._paused_since: float | None = None
@@ -302,7 +252,7 @@ class KafkaSource:
         self._fetched.difference_update(numbers)
 
     def _on_error(self, error: KafkaError) -> None:
-        fault = error_of(error)
+        fault = self._meant(error)
         if isinstance(fault, Unavailable):
             # One broker or all of them: that all are down is told once, and may be told before
             # the last messages that they have sent are taken.
@@ -337,7 +287,7 @@ class KafkaSource:
         for each in waiting:
             position = stand.get(str(each))
             if position is not None and position.end == "finished":
-                self._owned[each] = _Owned(is_over=True)
+                self._owned[each] = Owned(is_over=True)
             elif each in found.bounds:
                 self._begin(each, position, found)
 
@@ -373,7 +323,7 @@ class KafkaSource:
             (self._consumer.pause if self._is_still else self._consumer.resume)(
                 [self._at(partition)]
             )
-        self._owned[partition] = _Owned(at, seen=at, acked=at, end=after, numbering=found.topic.id)
+        self._owned[partition] = Owned(at, seen=at, acked=at, end=after, numbering=found.topic.id)
 
     def _look(self) -> None:
         """Notices, now and then, that the topic has been made anew meanwhile."""
@@ -410,7 +360,7 @@ class KafkaSource:
 
     def _await_place(self, numbers: Collection[int]) -> None:
         """These are read from where the store stands, as soon as it and the brokers have told."""
-        self._owned.update({each: _Owned() for each in numbers})
+        self._owned.update({each: Owned() for each in numbers})
         self._forget(numbers)
         self._standing.forget()
 
@@ -494,11 +444,7 @@ class KafkaSource:
             messages = [
                 each for each in messages if each.error() is None and each.partition() in read
             ]
-        held = self._held
-        if messages and not held.messages:
-            held.since = time.monotonic()
-        held.messages += messages
-        held.bytes += sum(map(_size, messages))
+        self._held.add(messages)
 
     def _heed(self, message: Message, error: KafkaError) -> None:
         number = message.partition()
@@ -509,8 +455,11 @@ class KafkaSource:
         elif error.code() in _GONE and number is not None:
             # Placed anew, the topic's bounds say what has become of it.
             self._restart({number})
-        elif isinstance(fault := error_of(error), Fatal):
+        elif isinstance(fault := self._meant(error), Fatal):
             raise fault
+
+    def _meant(self, error: KafkaError) -> AssayError:
+        return no_topic(self._reading.topic) if error.code() in NO_TOPIC else error_of(error)
 
     def _proved(self) -> Chunk | None:
         """The next chunk, once it is known that the topic was not made anew before it came.
@@ -536,26 +485,14 @@ class KafkaSource:
                 return None
         elif not any(each.has_holes for each in self._owned.values()):
             return None
-        self._held = _Held()
-        records = _records(held.messages)
+        self._held = Held()
         if held.messages:
             self._usual_bytes = held.bytes // len(held.messages)
-        found = records.group_by("partition").agg(pl.len(), pl.col("position").max())
-        of = {partition: (read, last + 1) for partition, read, last in found.iter_rows()}
-        ranges: list[Range] = []
-        for number, owned in sorted(self._owned.items()):
-            partition = str(number)
-            read, end = of.get(partition, (0, 0))
-            end = max(end, owned.seen)
-            if owned.next is not None and end > owned.next:
-                ranges.append(Range(partition, owned.next, end, read, None, owned.numbering))
-                owned.next = owned.seen = end
-        return Chunk(tuple(ranges), records)
+        return cut(held.messages, self._owned)
 
     def _forget(self, numbers: Collection[int]) -> None:
         """Drops what is held of these."""
-        kept = [each for each in self._held.messages if each.partition() not in numbers]
-        self._held = _Held(kept, sum(map(_size, kept)), self._held.since)
+        self._held = self._held.without(numbers)
         if self._cut is not None:
             rest = self._cut.without([str(each) for each in numbers])
             self._cut = rest if rest.ranges else None
@@ -568,40 +505,3 @@ def _is_end(message: Message) -> bool:
     """Whether it says that a partition's end is reached."""
     error = message.error()
     return error is not None and error.code() == KafkaError._PARTITION_EOF  # noqa: SLF001 - librdkafka's own name
-
-
-def _size(message: Message) -> int:
-    """Bytes of value and key, about."""
-    key = message.key()
-    return len(message) + (0 if key is None else len(key))
-
-
-def _records(messages: Sequence[Message]) -> pl.DataFrame:
-    """The messages shaped as `RECORDS`; of one longer than 1 MiB the head."""
-    raw = pl.Series("raw", [each.value() for each in messages], dtype=pl.Binary)
-    frame = pl.DataFrame(
-        {
-            "partition": pl.Series([each.partition() for each in messages], dtype=pl.Int32),
-            "position": pl.Series([each.offset() for each in messages], dtype=pl.Int64),
-            "key": pl.Series([each.key() for each in messages], dtype=pl.Binary),
-            "raw": raw,
-        }
-    ).with_columns(
-        pl.col("partition").cast(pl.String),
-        length=pl.col("raw").bin.size().fill_null(0).cast(pl.Int64),
-        sha256=pl.lit(None, pl.Binary),
-        occurrence=pl.lit(None, pl.UInt32),
-        fault=pl.lit(None, pl.String),
-    )
-    if (frame["length"] > RAW_LIMIT).any():
-        is_long = pl.col("length") > RAW_LIMIT
-        digests = [
-            hashlib.sha256(each).digest() if each is not None and len(each) > RAW_LIMIT else None
-            for each in raw
-        ]
-        frame = frame.with_columns(
-            pl.when(is_long).then(pl.col("raw").bin.head(RAW_LIMIT)).otherwise("raw").alias("raw"),
-            pl.Series("sha256", digests, dtype=pl.Binary),
-            pl.when(is_long).then(pl.lit("record_too_long")).alias("fault"),
-        )
-    return frame.select(pl.col(name).cast(dtype) for name, dtype in RECORDS.items())

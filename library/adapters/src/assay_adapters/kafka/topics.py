@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ from confluent_kafka.admin._config import ConfigResource  # the type's own place
 from confluent_kafka.admin._listoffsets import OffsetSpec  # the type's own place
 from confluent_kafka.cimpl import NewTopic
 
-from assay.domain.errors import Fatal, Unavailable
+from assay.domain.errors import Unavailable
 from assay_adapters.kafka.config import KafkaConfig, client_properties
-from assay_adapters.kafka.errors import translated
+from assay_adapters.kafka.errors import no_topic, translated
 
 _TIMEOUT: Final = 10.0
 _AS_THE_BROKERS_HAVE_IT: Final[Mapping[str, str]] = {}
@@ -141,10 +141,7 @@ class Topics:
         """
         topic = self.find(name)
         if topic is None:
-            raise Fatal(
-                f"there is no topic {name}; `assay stream topics` makes those that the settings "
-                "name (ASSAY_STREAM__TOPIC, …)"
-            )
+            raise no_topic(name)
         return topic
 
     def make(
@@ -212,7 +209,7 @@ class Topics:
                 if moving is None or (not whole and time.monotonic() > deadline):
                     return found
                 if time.monotonic() > deadline:
-                    raise moving
+                    raise _leaderless(topic, found) from moving
                 time.sleep(_PAUSE)
 
     def _ask_leaders(
@@ -258,6 +255,16 @@ class Topics:
                     raise
                 self._admin.poll(0)
                 raise (KafkaException(*self._complaints) if self._complaints else error) from None
+
+
+def _leaderless(topic: Topic, found: Collection[int]) -> Unavailable:
+    missing = [str(each) for each in topic.partitions if each not in found]
+    which = (
+        f"partition {missing[0]} has"
+        if len(missing) == 1
+        else (f"partitions {', '.join(missing)} have")
+    )
+    return Unavailable(f"Kafka is away in part: {topic.name}, {which} no leader: start the brokers")
 
 
 def _copies(topic: str, partitions: Mapping[int, Any], least: int) -> Copies:

@@ -1,13 +1,12 @@
 """Where the books of a source begin that is not read from its beginning."""
 
-import platform
-
-from sqlalchemy import Engine, func
+from sqlalchemy import Engine
 from sqlalchemy.dialects.postgresql import insert
 
 from assay.domain.position import Positions
 from assay_adapters.postgres.connection import translated
-from assay_adapters.postgres.tables import positions, runs
+from assay_adapters.postgres.runs import end_run, start_run
+from assay_adapters.postgres.tables import positions
 
 
 @translated()
@@ -30,16 +29,6 @@ def begin(engine: Engine, source: str, begins: Positions, *, run_id: str, versio
     """
     if not begins:
         return
-    run = {
-        "run_id": run_id,
-        "kind": "begin",
-        "source": source,
-        "version": version,
-        "host": platform.node(),
-        "status": "done",
-        "summary": {"begins": {name: at.next for name, at in begins.items()}},
-        "ended_at": func.now(),
-    }
     rows = [
         {
             "source": source,
@@ -51,7 +40,14 @@ def begin(engine: Engine, source: str, begins: Positions, *, run_id: str, versio
         for name, at in begins.items()
     ]
     with engine.connect() as connection, connection.begin() as transaction:
-        connection.execute(insert(runs).values(run).on_conflict_do_nothing())
+        start_run(connection, run_id, kind="begin", source=source, version=version)
         entered = insert(positions).values(rows).on_conflict_do_nothing()
         if not connection.execute(entered.returning(positions.c.partition)).all():
             transaction.rollback()
+            return
+        end_run(
+            connection,
+            run_id,
+            status="done",
+            summary={"begins": {name: at.next for name, at in begins.items()}},
+        )

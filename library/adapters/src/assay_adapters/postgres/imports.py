@@ -55,7 +55,8 @@ def import_letters(
     ids, where both are known; books that were put aside count, too.
 
     Of several attempts of one letter the last counts: an imported letter that is open, and was not
-    taken by a redrive here, takes over what a later attempt says.
+    taken by a redrive here, takes over what a later attempt says; and its topic's id, where it was
+    imported without.
 
     Args:
         engine: from `engine_for`.
@@ -78,7 +79,9 @@ def import_letters(
         found = _once(letters.with_columns(text))
         known = _known(connection, found)
         fresh = found.join(known, on=_ORIGIN, how="anti", nulls_equal=True, maintain_order="left")
-        _raise(connection, found.join(known, on=_ORIGIN, nulls_equal=True), run_id=run_id, by=by)
+        old = found.join(known, on=_ORIGIN, nulls_equal=True)
+        _name(connection, old)
+        _raise(connection, old, run_id=run_id, by=by)
         if fresh.is_empty():
             return 0
         before = connection.scalar(select(func.max(_c.id)).where(_c.import_run == run_id)) or 0
@@ -119,6 +122,29 @@ def _once(letters: pl.DataFrame) -> pl.DataFrame:
         "attempt", descending=True, maintain_order=True
     )
     return last.unique(_ORIGIN, keep="first", maintain_order=True).sort("came").drop("came")
+
+
+def _name(connection: Connection, known: pl.DataFrame) -> None:
+    """Gives imported letters that nobody has touched the topic's id that a later one of them says.
+
+    As in a frame: unless several are named for a place.
+    """
+    named = known.filter(pl.col("topic_id").is_not_null()).unique(_PLACE, keep="none")
+    if named.is_empty():
+        return
+    asked = _asked(named, dict.fromkeys(_ORIGIN, KEY) | {"position": BigInteger()})
+    connection.execute(
+        update(dead_letters)
+        .where(
+            *(_c[name] == asked.c[name] for name in _PLACE),
+            _c.topic_id.is_(None),
+            _c.import_run.is_not(None),
+            _c.retired.is_(None),
+            _c.state == "open",
+            _c.redrive.is_(None),
+        )
+        .values(topic_id=asked.c.topic_id)
+    )
 
 
 def _raise(connection: Connection, known: pl.DataFrame, *, run_id: str, by: str) -> None:

@@ -2,9 +2,10 @@
 
 import platform
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from sqlalchemy import Engine, Float, extract, func, select, update
+from sqlalchemy import Connection, Engine, Float, extract, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from assay_adapters.postgres.connection import translated
@@ -13,7 +14,7 @@ from assay_adapters.postgres.tables import runs
 
 @translated()
 def start_run(
-    engine: Engine,
+    books: Engine | Connection,
     run_id: str,
     *,
     kind: str,
@@ -24,7 +25,7 @@ def start_run(
     """Notes that a run has begun on this machine; repeated, it changes nothing.
 
     Args:
-        engine: from `engine_for`.
+        books: from `engine_for`; or a connection, whose transaction it becomes part of.
         run_id: its name.
         kind: batch, stream, redrive, ….
         source: what it reads.
@@ -42,18 +43,20 @@ def start_run(
         "version": version,
         "status_url": status_url,
     }
-    with engine.begin() as connection:
+    with _writing(books) as connection:
         connection.execute(
             insert(runs).values(**row, host=platform.node()).on_conflict_do_nothing()
         )
 
 
 @translated()
-def end_run(engine: Engine, run_id: str, *, status: str, summary: Mapping[str, Any]) -> None:
+def end_run(
+    books: Engine | Connection, run_id: str, *, status: str, summary: Mapping[str, Any]
+) -> None:
     """Notes how a run has ended.
 
     Args:
-        engine: from `engine_for`.
+        books: from `engine_for`; or a connection, whose transaction it becomes part of.
         run_id: its name.
         status: in one word.
         summary: what can be said of it in JSON.
@@ -62,7 +65,7 @@ def end_run(engine: Engine, run_id: str, *, status: str, summary: Mapping[str, A
         Unavailable: PostgreSQL is away.
         Fatal: the tables cannot be used.
     """
-    with engine.begin() as connection:
+    with _writing(books) as connection:
         connection.execute(
             update(runs)
             .where(runs.c.run_id == run_id)
@@ -97,3 +100,7 @@ def serving(engine: Engine, limit: int) -> list[dict[str, Any]]:
     )
     with engine.connect() as connection:
         return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def _writing(books: Engine | Connection) -> AbstractContextManager[Connection]:
+    return books.begin() if isinstance(books, Engine) else nullcontext(books)

@@ -303,3 +303,13 @@ SIGN: Final = Fault(
     lambda text: text.str.contains("^-.*[1-9]") & (pl.col("side") == "credit"),
     lambda text: re.search("^-.*[1-9]", text, re.DOTALL) is not None,
 )
+
+
+def fault_in(column: str, text: str) -> Fault | None:
+    """The first fault of a text that is to stand in a column, without regard to other columns."""
+    rule, missing = next(
+        each for each in zip(RULES, MISSING, strict=True) if each[0].column == column
+    )
+    if not text:
+        return missing if rule.required else None
+    return next((each for each in rule.faults if each.in_value(text)), None)

@@ -1,4 +1,4 @@
-"""Composes what the commands need: the one place that names adapters."""
+"""Composes what the commands need: with its modules the one place that names adapters."""
 
 # ruff: noqa: PLC0415 - a command waits for the libraries that it uses, and for no others
 
@@ -12,11 +12,20 @@ from functools import cache, partial
 from getpass import getuser
 from importlib.metadata import version
 from time import monotonic
-from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from assay.domain.errors import AssayError, Fatal, Unavailable, Unreadable
 from assay_adapters.console.run import complain, last_line, run
 from assay_adapters.console.signals import interrupt, on_signal
+from assay_cli.bootstrap.sections import (
+    ANSWER,
+    CONNECT,
+    api_section,
+    kafka_section,
+    postgres_section,
+    s3_section,
+    tables,
+)
 from assay_cli.offsets import Bounds, Topic
 from assay_cli.services import Named, Reading, named, reading
 
@@ -29,37 +38,13 @@ if TYPE_CHECKING:
     from assay.pipeline.redrive import Services
     from assay.pipeline.watch import Watch
     from assay_adapters.environment.settings import Survey
-    from assay_adapters.http.config import ApiConfig
-    from assay_adapters.kafka.config import KafkaConfig
     from assay_adapters.kafka.reading import WholeRecords
-    from assay_adapters.postgres.config import PostgresConfig
     from assay_adapters.postgres.lookup import DeadLetters
-    from assay_adapters.s3.config import S3Config
 
 __all__ = ["DeadLetters", "complain", "interrupt", "last_line", "on_signal", "run"]
 
-LOST_BROKER: Final = "start the brokers that are lost; `assay up kafka` does where they are local"
-"""What to do where copies of topics are missing."""
-
-_MAKE_TOPICS: Final = "`assay stream topics` makes them, if you mean to stream"
-
-_CONNECT: Final = 3  # seconds that a probe waits for a connection
-_ANSWER: Final = 5  # and for an answer
-_NAMED: Final = 5  # buckets, at most
 _WORKERS: Final = 4  # chunks of a redrive that are worked on at once
 _RUNS: Final = 64  # services that are looked for, the latest
-
-
-class Answer(NamedTuple):
-    """What a probe found out.
-
-    Attributes:
-        text: for people.
-        doubt: what should be looked at although nothing failed, and what to do; else None.
-    """
-
-    text: str
-    doubt: str | None = None
 
 
 def settings() -> "Survey":
@@ -70,62 +55,12 @@ def settings() -> "Survey":
     return survey(installed())
 
 
-def _postgres(*, strict: bool = True) -> "PostgresConfig":
-    from assay_adapters.environment.settings import load_section
-    from assay_adapters.postgres.config import PostgresConfig
-
-    return load_section("postgres", PostgresConfig, strict=strict)
-
-
-def _s3(*, strict: bool = True) -> "S3Config":
-    from assay_adapters.environment.settings import load_section
-    from assay_adapters.s3.config import S3Config
-
-    return load_section("s3", S3Config, strict=strict)
-
-
-def _api(*, strict: bool = True) -> "ApiConfig":
-    from assay_adapters.environment.settings import load_section
-    from assay_adapters.http.config import ApiConfig
-
-    return load_section("api", ApiConfig, strict=strict)
-
-
-def _kafka(*, strict: bool = True) -> "KafkaConfig":
-    from assay_adapters.environment.settings import load_section
-    from assay_adapters.kafka.config import KafkaConfig
-
-    return load_section("kafka", KafkaConfig, strict=strict)
-
-
-@contextmanager
-def _engine(config: "PostgresConfig | None" = None) -> "Generator[Engine]":
-    """PostgreSQL with tables of this version, for as long as the block lasts.
-
-    Args:
-        config: other than what the settings say.
-
-    Raises:
-        Unavailable: it is away.
-        Fatal: the settings are wrong, or `assay migrate` has not been run.
-    """
-    from assay_adapters.postgres.connection import engine_for
-    from assay_adapters.postgres.migrate import check
-
-    engine = engine_for(config or _postgres())
-    try:
-        check(engine)
-        yield engine
-    finally:
-        engine.dispose()
-
-
 @contextmanager
 def dead_letters() -> "Generator[DeadLetters]":
-    """The dead letters, for as long as the block lasts; raises what `_engine` does."""
+    """The dead letters, for as long as the block lasts; raises what `tables` does."""
     from assay_adapters.postgres.lookup import DeadLetters
 
-    with _engine() as engine:
+    with tables() as engine:
         yield DeadLetters(engine)
 
 
@@ -141,7 +76,7 @@ def discard(chosen: "Filter", *, by: str, reason: str) -> int:
     """Discards open letters: see `assay_adapters.postgres.discard`."""
     from assay_adapters.postgres import discard as discarding
 
-    with _engine() as engine:
+    with tables() as engine:
         return discarding.discard(engine, chosen, by=by, reason=reason)
 
 
@@ -154,7 +89,7 @@ def importing(run_id: str, *, by: str) -> "Generator[Callable[[pl.DataFrame, str
     from assay_adapters.postgres.imports import import_letters
     from assay_adapters.postgres.runs import end_run, start_run
 
-    with _engine() as engine:
+    with tables() as engine:
         start_run(engine, run_id, kind="import", source="import", version=version("assay"))
         imported = 0
 
@@ -177,7 +112,7 @@ def letters_on(topic: str) -> "Iterator[tuple[pl.DataFrame, int]]":
     """The letters on a topic: see `assay_adapters.kafka.reading`."""
     from assay_adapters.kafka.reading import letters_on
 
-    return letters_on(_kafka(), topic)
+    return letters_on(kafka_section(), topic)
 
 
 def whole_record(source: str, partition: str, position: int) -> bytes | None:
@@ -196,7 +131,7 @@ def whole_record(source: str, partition: str, position: int) -> bytes | None:
 def _whole_records() -> "WholeRecords":
     from assay_adapters.kafka.reading import WholeRecords
 
-    return WholeRecords(_kafka())
+    return WholeRecords(kafka_section())
 
 
 @dataclass(frozen=True)
@@ -231,9 +166,9 @@ def redriving(run_id: str, *, by: str, edits: Mapping[str, str]) -> Generator[Re
     from assay_adapters.postgres.store import PostgresStore
     from assay_adapters.prometheus.meter import PrometheusMeter
 
-    api = _api()
+    api = api_section()
     with ExitStack() as stack:
-        engine = stack.enter_context(_engine())
+        engine = stack.enter_context(tables())
         classifier = HttpClassifier(api)
         stack.callback(classifier.close)
         executor = ThreadPoolExecutor(_WORKERS, thread_name_prefix="worker")
@@ -302,9 +237,9 @@ def watching(urls: Sequence[str]) -> Generator[Sources]:
         # Where addresses are given, the letters are all that PostgreSQL is asked for.
         with suppress(Unavailable) if given else nullcontext():
             if not given or is_named("postgres"):
-                hasty = {"connect_timeout": _CONNECT, "statement_timeout": _ANSWER, "pool_size": 2}
-                config = _postgres().model_copy(update=hasty)
-                engine = stack.enter_context(_engine(config))
+                hasty = {"connect_timeout": CONNECT, "statement_timeout": ANSWER, "pool_size": 2}
+                config = postgres_section().model_copy(update=hasty)
+                engine = stack.enter_context(tables(config))
 
         def ask(url: str) -> Reading:
             told = client.ask(url)
@@ -332,14 +267,14 @@ def migrate() -> list[str]:
     """Brings the tables to this version: see `assay_adapters.postgres.migrate`."""
     from assay_adapters.postgres import migrate as migrations
 
-    return migrations.migrate(_postgres())
+    return migrations.migrate(postgres_section())
 
 
 def reconcile() -> "Report":
     """Proves the books: see `assay_adapters.postgres.reconcile`."""
     from assay_adapters.postgres import reconcile as books
 
-    with _engine() as engine:
+    with tables() as engine:
         return books.reconcile(engine)
 
 
@@ -351,13 +286,12 @@ def topics() -> Callable[[str], Topic | None] | None:
     Raises:
         Fatal: the settings are wrong.
     """
-    from assay_adapters.environment.settings import is_named, load_section
-    from assay_adapters.kafka.config import KafkaConfig
+    from assay_adapters.environment.settings import is_named
     from assay_adapters.kafka.topics import Topics
 
     if not is_named("kafka"):
         return None
-    topics = Topics(load_section("kafka", KafkaConfig))
+    topics = Topics(kafka_section())
 
     def ask(name: str) -> Topic | None:
         if (found := topics.find(name)) is None:
@@ -401,7 +335,7 @@ def lines_of(files: Iterable[str], standard: IO[bytes]) -> Iterator[tuple[str, I
             from assay_adapters.s3.config import s3_client
             from assay_adapters.s3.objects import S3Objects
 
-            objects = S3Objects(s3_client(_s3()))
+            objects = S3Objects(s3_client(s3_section()))
             for item in objects.list(uri):
                 yield item.uri, decompress(item.uri, objects.read(item))
         else:
@@ -412,7 +346,7 @@ def _s3_blocks(uri: str) -> Iterator[bytes]:
     from assay_adapters.s3.config import s3_client
     from assay_adapters.s3.objects import S3Objects
 
-    objects = S3Objects(s3_client(_s3()))
+    objects = S3Objects(s3_client(s3_section()))
     item = next(iter(objects.list(uri)), None)
     if item is None:
         raise Unreadable(f"{uri} does not exist")
@@ -432,131 +366,3 @@ def _file_blocks(uri: str) -> Iterator[bytes]:
                 yield block
     except OSError as error:
         raise Unreadable(f"{uri} cannot be read: {error.strerror}") from None
-
-
-def probes(bucket: str | None) -> Mapping[str, list[tuple[str, Callable[[], Answer]]]]:
-    """What can be asked about each section that something installed reads, in a sensible order.
-
-    A probe raises `Unavailable` where something is away, within seconds, and other errors of
-    Assay where something is misconfigured. Variables that nobody knows hinder none.
-
-    Args:
-        bucket: to look at; None: which there are.
-    """
-    from assay_adapters.environment.sections import installed
-
-    all_there_are: dict[str, list[tuple[str, Callable[[], Answer]]]] = {
-        "postgres": [("postgres", _ask_postgres), ("migrations", _ask_tables)],
-        "s3": [("s3", lambda: _ask_s3(bucket))],
-        "api": [("model", _ask_model)],
-        "kafka": [("kafka", _ask_kafka), ("topics", _ask_copies)],
-    }
-    return {name: asked for name, asked in all_there_are.items() if name in installed()}
-
-
-@contextmanager
-def _hasty_engine() -> "Generator[Engine]":
-    from assay_adapters.postgres.connection import engine_for
-
-    hasty = {"connect_timeout": _CONNECT, "statement_timeout": _ANSWER, "pool_size": 1}
-    engine = engine_for(_postgres(strict=False).model_copy(update=hasty))
-    try:
-        yield engine
-    finally:
-        engine.dispose()
-
-
-def _ask_postgres() -> Answer:
-    from sqlalchemy import text
-
-    from assay_adapters.postgres.connection import translated
-
-    with _hasty_engine() as engine, translated(), engine.connect() as connection:
-        asked = text("SELECT current_setting('server_version'), current_database(), current_user")
-        version, database, role = connection.execute(asked).one()
-        return Answer(f"PostgreSQL {version}; database {database}, as {role}")
-
-
-def _ask_tables() -> Answer:
-    from assay_adapters.postgres.migrate import check
-    from assay_adapters.postgres.rights import require_rights
-
-    with _hasty_engine() as engine:
-        check(engine)
-        require_rights(engine)
-    return Answer("the tables are of this version, and may be written to")
-
-
-def _ask_s3(bucket: str | None) -> Answer:
-    from assay_adapters.s3.config import s3_client
-    from assay_adapters.s3.errors import translated
-    from assay_adapters.s3.objects import S3Objects
-
-    hasty = {"connect_timeout": float(_CONNECT), "read_timeout": float(_ANSWER)}
-    client = s3_client(_s3(strict=False).model_copy(update=hasty))
-    if bucket is not None:
-        found = next(iter(S3Objects(client).list(f"s3://{bucket}/")), None)
-        return Answer(f"bucket {bucket} can be listed" + ("" if found else "; it is empty"))
-    name_one = "name one to check: assay doctor --bucket NAME"
-    try:
-        with translated("its list of buckets"):
-            names = [each.get("Name", "") for each in client.list_buckets().get("Buckets", ())]
-    except Fatal as error:
-        if "AccessDenied" not in str(error):
-            raise
-        # Good keys are often for one bucket only.
-        return Answer("S3 answers; its buckets may not be listed with these keys", name_one)
-    some = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
-    return Answer(f"S3 answers; its buckets: {some or 'none'}", name_one)
-
-
-def _ask_model() -> Answer:
-    from assay_adapters.http.classifier import HttpClassifier
-
-    hasty = {"connect_timeout": float(_CONNECT), "timeout": float(_ANSWER)}
-    classifier = HttpClassifier(_api(strict=False).model_copy(update=hasty))
-    try:
-        name, version = classifier.model()
-    finally:
-        classifier.close()
-    return Answer(f"{name} {version}")
-
-
-def _ask_kafka() -> Answer:
-    from assay_adapters.kafka.topics import Topics
-
-    count = Topics(_kafka(strict=False), timeout=_CONNECT).brokers()
-    return Answer(f"Kafka answers; {count} {'broker' if count == 1 else 'brokers'}")
-
-
-def _ask_copies() -> Answer:
-    """How the topics are kept that the streaming services read and write."""
-    from assay_adapters.environment.sections import installed
-    from assay_adapters.environment.settings import load_section
-    from assay_adapters.kafka.topics import Topics
-
-    if (config := installed().get("stream")) is None:
-        return Answer("no streaming service is installed")
-    stream: Any = load_section("stream", config, strict=False)
-    names = (stream.topic, stream.dead_letter_topic, stream.event_topic)
-    found = Topics(_kafka(strict=False), timeout=_CONNECT).copies(names)
-    if lost := _partitions((each.topic, each.leaderless) for each in found):
-        raise Unavailable(f"without a leader, so that nothing comes or goes: {lost}")
-    doubts: dict[str, str] = {}  # with what to do
-    if held := _partitions((each.topic, each.unwritable) for each in found):
-        text = f"fewer copies in sync than min.insync.replicas, so that nothing comes in: {held}"
-        doubts[text] = LOST_BROKER
-    elif thin := _partitions((each.topic, each.lacking) for each in found):
-        doubts[f"fewer copies in sync than there should be: {thin}"] = LOST_BROKER
-    if missing := set(names) - {each.topic for each in found}:
-        doubts[f"not there: {', '.join(sorted(missing))}"] = _MAKE_TOPICS
-    if doubts:
-        return Answer("; ".join(doubts), "; ".join(doubts.values()))
-    there = ", ".join(f"{each.topic} ({each.partitions})" for each in found)
-    return Answer(f"all copies are in sync: {there}")
-
-
-def _partitions(found: Iterable[tuple[str, Sequence[int]]]) -> str:
-    return ", ".join(
-        f"{topic} {', '.join(map(str, numbers))}" for topic, numbers in found if numbers
-    )

@@ -1,0 +1,134 @@
+"""What came of a topic's partitions and is not acked yet, and the chunks that are cut from it."""
+
+import hashlib
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+from confluent_kafka import Message
+
+from assay.domain.chunk import RECORDS, Chunk
+from assay.domain.position import Range
+from assay.domain.reject import RAW_LIMIT
+
+
+@dataclass
+class Owned:
+    """A partition that belongs to this consumer.
+
+    Attributes:
+        next: where the next range begins; None until the store has said so, and where it says that
+            the partition is over.
+        seen: where what has come ends, holes included.
+        acked: up to where it is committed.
+        end: where the partition ended when it was placed.
+        is_at_end: whether nothing that can be read came since its end was reached.
+        numbering: the topic's id.
+        is_over: whether nothing is to be read of it any more.
+    """
+
+    next: int | None = None
+    seen: int = 0
+    acked: int = 0
+    end: int = 0
+    is_at_end: bool = False
+    numbering: str | None = None
+    is_over: bool = False
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether it is read."""
+        return self.next is not None
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether something of it was handed out and not acked yet."""
+        return self.next is not None and self.next > self.acked
+
+    @property
+    def has_holes(self) -> bool:
+        """Whether more has come of it than was handed out."""
+        return self.next is not None and self.seen > self.next
+
+
+@dataclass
+class Held:
+    """The messages that the next chunk is cut from.
+
+    Attributes:
+        bytes: of their values and keys, about.
+        since: when the first of them came.
+    """
+
+    messages: list[Message] = field(default_factory=list[Message])
+    bytes: int = 0
+    since: float = 0.0
+
+    def add(self, messages: Sequence[Message]) -> None:
+        """Holds these, too."""
+        if messages and not self.messages:
+            self.since = time.monotonic()
+        self.messages += messages
+        self.bytes += sum(map(_size, messages))
+
+    def without(self, numbers: Collection[int]) -> "Held":
+        """What is left once those of these partitions are dropped."""
+        kept = [each for each in self.messages if each.partition() not in numbers]
+        return Held(kept, sum(map(_size, kept)), self.since)
+
+
+def cut(messages: Sequence[Message], partitions: Mapping[int, Owned]) -> Chunk:
+    """A chunk of these messages, and of the holes behind them.
+
+    The next range of each partition begins where the chunk's ends.
+    """
+    records = _records(messages)
+    found = records.group_by("partition").agg(pl.len(), pl.col("position").max())
+    of = {partition: (read, last + 1) for partition, read, last in found.iter_rows()}
+    ranges: list[Range] = []
+    for number, owned in sorted(partitions.items()):
+        partition = str(number)
+        read, end = of.get(partition, (0, 0))
+        end = max(end, owned.seen)
+        if owned.next is not None and end > owned.next:
+            ranges.append(Range(partition, owned.next, end, read, None, owned.numbering))
+            owned.next = owned.seen = end
+    return Chunk(tuple(ranges), records)
+
+
+def _size(message: Message) -> int:
+    """Bytes of value and key, about."""
+    key = message.key()
+    return len(message) + (0 if key is None else len(key))
+
+
+def _records(messages: Sequence[Message]) -> pl.DataFrame:
+    """The messages shaped as `RECORDS`; of one longer than 1 MiB the head."""
+    raw = pl.Series("raw", [each.value() for each in messages], dtype=pl.Binary)
+    frame = pl.DataFrame(
+        {
+            "partition": pl.Series([each.partition() for each in messages], dtype=pl.Int32),
+            "position": pl.Series([each.offset() for each in messages], dtype=pl.Int64),
+            "key": pl.Series([each.key() for each in messages], dtype=pl.Binary),
+            "raw": raw,
+        }
+    ).with_columns(
+        pl.col("partition").cast(pl.String),
+        length=pl.col("raw").bin.size().fill_null(0).cast(pl.Int64),
+        sha256=pl.lit(None, pl.Binary),
+        occurrence=pl.lit(None, pl.UInt32),
+        fault=pl.lit(None, pl.String),
+    )
+    if (frame["length"] > RAW_LIMIT).any():
+        is_long = pl.col("length") > RAW_LIMIT
+        digests = [
+            hashlib.sha256(each).digest() if each is not None and len(each) > RAW_LIMIT else None
+            for each in raw
+        ]
+        frame = frame.with_columns(
+            pl.when(is_long).then(pl.col("raw").bin.head(RAW_LIMIT)).otherwise("raw").alias("raw"),
+            pl.Series("sha256", digests, dtype=pl.Binary),
+            pl.when(is_long).then(pl.lit("record_too_long")).alias("fault"),
+        )
+    return frame.select(pl.col(name).cast(dtype) for name, dtype in RECORDS.items())

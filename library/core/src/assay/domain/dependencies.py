@@ -1,0 +1,12 @@
+"""What people call the dependencies of a pump: one role is another thing in each service."""
+
+from typing import Final
+
+_ALWAYS: Final = {"classifier": "the model API", "store": "PostgreSQL"}
+
+OF_FILES: Final = _ALWAYS | {
+    "source": "the place of the files",
+    "publisher": "the place of the rejects",
+}
+OF_STREAM: Final = _ALWAYS | {"source": "Kafka"}
+OF_LETTERS: Final = _ALWAYS | {"source": "PostgreSQL"}

@@ -1,0 +1,83 @@
+"""A consumer that cannot start says what is wrong, by its name."""
+
+import socket
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from system import System
+
+from assay.domain.errors import Unavailable
+from assay_adapters.status.client import StatusClient
+
+
+def test_a_topic_that_is_missing_is_named_up_front(system: System, kafka_servers: str) -> None:
+    """And what makes it; exit 78."""
+    done = system.quick(
+        "stream", "consume", "--topic", "misspelt", ASSAY_KAFKA__BOOTSTRAP_SERVERS=kafka_servers
+    )
+    assert done.exit_code == 78
+    assert "error: there is no topic misspelt; `assay stream topics` makes those" in done.errors
+
+
+def test_a_status_port_that_is_taken_is_named(system: System, kafka_servers: str) -> None:
+    """With the option and the setting that choose another one; exit 78."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = system.quick(
+            "stream",
+            "consume",
+            "--status-port",
+            port,
+            ASSAY_KAFKA__BOOTSTRAP_SERVERS=kafka_servers,
+        )
+    assert done.exit_code == 78
+    assert f"cannot listen on 127.0.0.1:{port}" in done.errors
+    assert "set --status-port or ASSAY_STREAM__STATUS_PORT (0 takes a free one)" in done.errors
+
+
+def test_certificates_that_are_missing_are_named(system: System) -> None:
+    """With the setting and librdkafka's own name; exit 78, wherever Kafka is used."""
+    away = {
+        "ASSAY_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1",
+        "ASSAY_KAFKA__SECURITY_PROTOCOL": "SSL",
+        "ASSAY_KAFKA__SSL_CA_LOCATION": "/missing.pem",
+    }
+    said = "ASSAY_KAFKA__SSL_CA_LOCATION (ssl.ca.location): there is no file /missing.pem"
+    for command in ("consume", "produce", "topics", "dead-letters"):
+        done = system.quick("stream", command, **away)
+        assert done.exit_code == 78, command
+        assert f"error: {said}" in done.errors
+
+
+def told(system: System) -> Mapping[str, Any]:
+    """What the only consumer says of itself, once it does its work."""
+    client, until = StatusClient(), time.monotonic() + 60
+    while time.monotonic() < until:
+        time.sleep(0.05)
+        for (url,) in system.query("SELECT status_url FROM runs WHERE ended_at IS NULL"):
+            with suppress(Unavailable):
+                if (found := client.ask(url)).is_ready:
+                    client.close()
+                    return found.facts
+    raise AssertionError("no consumer")
+
+
+def test_another_group_on_the_same_books_is_warned_of(
+    system: System, kafka_servers: str, topic: str
+) -> None:
+    """While it runs."""
+    system.environment |= {
+        "ASSAY_KAFKA__BOOTSTRAP_SERVERS": kafka_servers,
+        "ASSAY_STREAM__TOPIC": topic,
+    }
+    first = system.start("stream", "consume", "--group", "first")
+    assert told(system)["group"] == "first"
+    warning = "another group reads this topic into the same database"
+    second = system.quick("stream", "consume", "--until-idle", "0", "--group", "second")
+    assert second.exit_code == 0
+    (line,) = [each for each in second.errors.splitlines() if warning in each]
+    assert '"other": "first"' in line
+    first.kill()
+    first.communicate()
