@@ -270,6 +270,17 @@ def test_a_file_that_another_run_works_on_is_left_to_it() -> None:
     assert sum(entry.tally.read for entry in store.ledger if entry.range.partition == "a") == 20
 
 
+def test_a_store_that_does_not_say_where_it_stands_is_what_is_away() -> None:
+    """It is named, and not the source that asked it; the run begins when it is back."""
+    plant = Plant.of({"a": GOOD})
+    plant.store.faults.plan("positions", *[Unavailable("away")] * 8)
+    away: set[str] = set()
+    while plant.step():
+        away.update(plant.pump.away)
+    assert away == {"store"}
+    assert plant.pump.report.tally == Tally(read=10, classified=10)
+
+
 def test_stop_commits_what_is_in_the_window() -> None:
     """A run that is asked to stop reads nothing more and commits what it has read."""
     plant = Plant.of({"a": GOOD * 100})

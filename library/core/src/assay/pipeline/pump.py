@@ -183,7 +183,9 @@ class Pump:
             held = self._ends_at is not None or self._window.is_full or self._is_held_back()
             self._source.pause(held)
             event: Chunk | Revoked | Idle | None = None
-            if self._to_source.allows(self._clock.now()):
+            now = self._clock.now()
+            # To begin, a source asks where the store stands.
+            if self._to_source.allows(now) and (events or self._to_store.allows(now)):
                 self._to_source.began()
                 try:
                     events = events or self._source.events(self._positions, self._drain)
@@ -193,7 +195,10 @@ class Pump:
                         self._to_source.succeeded()
                 except Unavailable as error:
                     events = None
-                    self._to_source.failed(self._clock.now(), error)
+                    if error is self._to_store.last_error:
+                        self._to_source.succeeded()
+                    else:
+                        self._to_source.failed(self._clock.now(), error)
             match event:
                 case Chunk():
                     self._take(event)
@@ -238,8 +243,7 @@ class Pump:
 
     def _ask_store(self, partitions: Sequence[Partition]) -> Positions:
         if not self._to_store.allows(self._clock.now()):
-            why = self._to_store.last_error
-            raise Unavailable(str(why or "the store is away")) from why
+            raise self._to_store.last_error or Unavailable("the store is away")
         self._to_store.began()
         try:
             found = self._store.positions(self._name, partitions)
