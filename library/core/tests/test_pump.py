@@ -1,6 +1,7 @@
 """What the pump does with each kind of record and each kind of fault, over memory adapters."""
 
 from collections import Counter
+from collections.abc import Sequence
 from itertools import count
 from time import process_time
 
@@ -9,12 +10,13 @@ import pytest
 from assay.domain import metrics
 from assay.domain.errors import Fatal, Fenced, Refused, RejectLimitExceeded, Unavailable
 from assay.domain.outcome import Outcome
-from assay.domain.position import Position
+from assay.domain.position import Partition, Position
 from assay.domain.tally import Tally
 from assay.memory.classifier import MemoryClassifier
 from assay.memory.source import MemorySource
 from assay.memory.store import MemoryStore
 from assay.pipeline.pump import Policy
+from assay.ports.source import AskPositions
 from assay.testing.plant import Plant
 
 DEFAULT = Policy()
@@ -272,7 +274,15 @@ def test_a_file_that_another_run_works_on_is_left_to_it() -> None:
 
 def test_a_store_that_does_not_say_where_it_stands_is_what_is_away() -> None:
     """It is named, and not the source that asked it; the run begins when it is back."""
-    plant = Plant.of({"a": GOOD})
+
+    class Frank(MemorySource):
+        """Lets through what the store says, as the source of files does."""
+
+        def _ask(self, positions: AskPositions, partitions: Sequence[Partition]) -> None:
+            found = positions(partitions)
+            super()._ask(lambda _: found, partitions)
+
+    plant = Plant(Frank({"a": list[bytes | None](GOOD)}, owned={"a"}, size=3))
     plant.store.faults.plan("positions", *[Unavailable("away")] * 8)
     away: set[str] = set()
     while plant.step():
