@@ -40,6 +40,13 @@ def test_what_passes_is_unavailable(code: int) -> None:
     assert isinstance(error_of(KafkaError(code)), Unavailable)
 
 
+@pytest.mark.parametrize("reason", ["Local: Broker transport failure", "Local: Timed out"])
+def test_a_login_that_comes_to_no_answer_is_unavailable(reason: str) -> None:
+    """It has the code of one that is refused."""
+    said = f"SASL PLAIN mechanism handshake failed: {reason}: broker's supported mechanisms: (n/a)"
+    assert isinstance(error_of(KafkaError(KafkaError._AUTHENTICATION, said)), Unavailable)
+
+
 def test_what_librdkafka_calls_fatal_is() -> None:
     """Such a client can do nothing any more: a new one is needed."""
     error = error_of(KafkaError(KafkaError._STATE, "lost", fatal=True))
