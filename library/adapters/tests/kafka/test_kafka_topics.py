@@ -18,7 +18,6 @@ from assay_adapters.kafka.config import KafkaConfig
 from assay_adapters.kafka.events import KafkaEvents
 from assay_adapters.kafka.producer import KafkaProducer
 from assay_adapters.kafka.reading import WholeRecords
-from assay_adapters.kafka.source import KafkaSource, Reading
 from assay_adapters.kafka.topics import Copies, Topic, Topics
 from assay_local import Local, kafka, servers
 
@@ -30,12 +29,6 @@ ASK: list[Callable[[Topics], object]] = [
     lambda topics: topics.make("any", partitions=1, replication=None),
     lambda topics: topics.bounds(Topic("any", None, (0,))),
 ]
-
-
-def _read(config: KafkaConfig, name: str) -> None:
-    with closing(KafkaSource(config, Reading(name, name))) as source, pytest.raises(Fatal):
-        for _ in source.events(lambda _: {}):
-            pass
 
 
 def _read_again(config: KafkaConfig, name: str) -> None:
@@ -59,7 +52,6 @@ def _tell(config: KafkaConfig, name: str) -> None:
 USE: list[Callable[[KafkaConfig, str], object]] = [
     lambda config, name: Topics(config).find(name),
     lambda config, name: Topics(config).copies([name]),
-    _read,
     _read_again,
     _produce,
     _tell,

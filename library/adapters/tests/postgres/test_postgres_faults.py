@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import polars as pl
@@ -23,7 +24,6 @@ from assay.domain.position import Position
 from assay.domain.tally import Tally
 from assay.testing.frames import outcome, transaction
 from assay_adapters.postgres import connection as connections
-from assay_adapters.postgres import copy as copies
 from assay_adapters.postgres.config import PostgresConfig
 from assay_adapters.postgres.connection import engine_for, translated, unlimited
 from assay_adapters.postgres.rights import require_rights
@@ -92,19 +92,20 @@ def test_a_server_that_freezes_while_rows_are_copied_is_away(
 ) -> None:
     """It is told why, and not that what is under way there can be ended no more."""
     monkeypatch.setattr(connections, "_SILENCE", 0.3)
-    fitting = copies._fitting
+    write = pl.DataFrame.write_csv
 
-    def freeze(frame: pl.DataFrame) -> int:
+    def freeze(rows: pl.DataFrame, **how: Any) -> str:
         local.postgres.pause()
-        return fitting(frame)
+        return write(rows, **how)
 
+    monkeypatch.setattr(pl.DataFrame, "write_csv", freeze)
     with _using(migrated, connect_timeout=1) as store:
         try:
-            with monkeypatch.context() as patch, pytest.raises(Unavailable, match="lets nobody in"):
-                patch.setattr(copies, "_fitting", freeze)
+            with pytest.raises(Unavailable, match="lets nobody in"):
                 store.commit(outcome(["a"]))
         finally:
             local.postgres.resume()
+        monkeypatch.undo()
         assert store.commit(outcome(["a"])) == Tally(read=1, classified=1)
 
 
