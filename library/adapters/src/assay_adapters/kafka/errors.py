@@ -9,7 +9,8 @@ from confluent_kafka import KafkaError, KafkaException
 from assay.domain.errors import AssayError, Fatal, Unavailable
 
 _NO_TOPIC: Final = (
-    "there is no such topic; `assay stream topics` makes those that the settings name"
+    "there is no such topic; `assay stream topics` makes those that the settings name. If it was "
+    "read before and deleted: assay stream accept-gap"
 )
 _MENDABLE: Final = {
     KafkaError.SASL_AUTHENTICATION_FAILED: "the login was refused: check ASSAY_KAFKA__SASL_…",
@@ -47,7 +48,8 @@ def no_topic(name: str) -> Fatal:
     """There is no topic of this name."""
     return Fatal(
         f"there is no topic {name}; `assay stream topics` makes those that the settings name"
-        " (ASSAY_STREAM__TOPIC, …)"
+        " (ASSAY_STREAM__TOPIC, …). If it was read before and deleted: assay stream accept-gap "
+        f"--topic {name}"
     )
 
 
