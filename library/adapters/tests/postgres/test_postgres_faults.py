@@ -92,7 +92,7 @@ def test_a_server_that_freezes_while_rows_are_copied_is_away(
 ) -> None:
     """It is told why, and not that what is under way there can be ended no more."""
     monkeypatch.setattr(connections, "_SILENCE", 0.3)
-    write: Callable[..., str] = pl.DataFrame.write_csv
+    write: Any = pl.DataFrame.write_csv  # its overloads do not fit
 
     def freeze(rows: pl.DataFrame, **how: Any) -> str:
         local.postgres.pause()
