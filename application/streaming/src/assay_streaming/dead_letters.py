@@ -386,7 +386,7 @@ class _Service:
         self._log(now)
 
     def _count(self) -> None:
-        waiting = self._services.books.waiting()
+        waiting = self._waiting_here()
         self._waiting = sum(waiting.values())
         self._show(metrics.LETTERS_WAITING, "destination", waiting)
         codes: Counter[str] = Counter()
@@ -396,6 +396,11 @@ class _Service:
         if rest := codes.total() - sum(frequent.values()):
             frequent["other"] = frequent.get("other", 0) + rest
         self._show(metrics.LETTERS_OPEN, "code", frequent)
+
+    def _waiting_here(self) -> Mapping[str, int]:
+        """Those that it publishes; others wait for runs that publish elsewhere."""
+        waiting = self._services.books.waiting()
+        return {to: number for to, number in waiting.items() if to.startswith(_PREFIX)}
 
     def _show(self, metric: metrics.Metric, label: str, values: Mapping[str, int]) -> None:
         """Sets a gauge, to 0 where there is none any more."""
