@@ -182,11 +182,7 @@ def with_head_only(message: Message, size: int) -> Message:
     anywhere stays as it is.
     """
     key, value, headers = message
-    headers = [
-        (name, text)
-        for name, text in headers
-        if name not in _OPTIONAL or len(text) <= size
-    ]
+    headers = [(name, text) for name, text in headers if name not in _OPTIONAL or len(text) <= size]
     if value is not None and len(value) > size:
         if "assay.sha256" not in dict(headers):
             headers.append(("assay.sha256", sha256(value).hexdigest().encode()))
