@@ -216,6 +216,14 @@ def test_what_was_exported_is_imported(
     assert assay("reconcile").returncode == 0
     assert assay("dead-letters", "import", "gone.jsonl").returncode == 65
 
+    later = body.replace(b'"assay.attempt":1', b'"assay.attempt":2', 2)
+    Path("later.jsonl").write_bytes(later)
+    ended = assay("dead-letters", "import", "later.jsonl")
+    counts = [_summary(ended)[name] for name in ("status", "imported", "renewed", "known")]
+    assert (ended.returncode, counts) == (0, ["done", 0, 2, 1])
+    assert "2 letters that were imported before" in _words(ended)
+    assert assay("dead-letters", "import", "later.jsonl").returncode == 99
+
 
 def test_a_file_of_something_else_is_refused(assay: Assay, engine: Engine) -> None:
     """It is said what is taken in; nothing is."""
