@@ -106,6 +106,25 @@ def test_what_cannot_be_done_is_refused(
     assert _rows(letters, "SELECT redrive FROM dead_letters WHERE redrive IS NOT NULL") == []
 
 
+def test_what_has_to_be_read_again_wants_settings(assay: Assay, letters: Engine) -> None:
+    """Exit 78 before anything is claimed, unless others are chosen."""
+    with letters.begin() as connection:
+        connection.execute(
+            text(
+                "UPDATE dead_letters SET source = 'kafka/t';"
+                " UPDATE dead_letters SET sha256 = sha256(raw) WHERE id = (SELECT min(id) FROM"
+                " dead_letters)"
+            )
+        )
+    ended = assay("dead-letters", "redrive", "--all")
+    assert ended.returncode == 78
+    assert "ASSAY_KAFKA__BOOTSTRAP_SERVERS" in _words(ended)
+    assert _rows(letters, "SELECT redrive FROM dead_letters WHERE redrive IS NOT NULL") == []
+    others = _rows(letters, "SELECT id FROM dead_letters WHERE sha256 IS NULL")
+    chosen = [word for (number,) in others for word in ("--id", str(number))]
+    assert _summary(assay("dead-letters", "redrive", *chosen))["rejected"] == 2
+
+
 _BEYOND = str(2**63)
 
 

@@ -72,11 +72,8 @@ def test_what_is_claimed_is_free_however_early_a_redrive_ends(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(LetterSource, "__init__", interrupted)
-    asked = request(lambda *_: WHOLE)
-    with (
-        pytest.raises(KeyboardInterrupt),
-        redrive(asked, memory.services, memory.watch()),
-    ):
+    asked = Request("run", {}, Reading())
+    with pytest.raises(KeyboardInterrupt), redrive(asked, memory.services, memory.watch()):
         raise AssertionError
     assert memory.store.redrives == {}
 

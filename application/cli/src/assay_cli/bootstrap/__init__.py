@@ -135,6 +135,15 @@ def whole_record(source: str, partition: str, position: int) -> bytes | None:
     return _whole_records()(source, partition, position)
 
 
+def require_kafka() -> None:
+    """Returns if settings say how Kafka is reached, be it there or not.
+
+    Raises:
+        Fatal: they are wrong or missing.
+    """
+    kafka_section()
+
+
 @cache
 def _whole_records() -> "WholeRecords":
     from assay_adapters.kafka.reading import WholeRecords
