@@ -1,6 +1,7 @@
 """Dead letters of streams reach Kafka and come back."""
 
 import json
+import secrets
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -128,6 +129,44 @@ def test_what_fails_again_is_left_to_people_after_a_while(stream: Stream) -> Non
     assert stream.run(*ONCE, "--max-attempts", "3").exit_code == 99
     assert [headers(each)["assay.attempt"] for each in stream.on("dead")] == ["1", "2", "3"]
     assert stream.balances()
+
+
+def test_a_letter_that_its_topic_does_not_take_holds_up_no_other(stream: Stream) -> None:
+    """It waits, set aside, and is said to; when there is room it is published, the others once."""
+    admin: Any = AdminClient({"bootstrap.servers": stream.servers})  # its stubs are partial
+    dead = f"{stream.name}-dead"
+    wanted = NewTopic(dead, 1, config={"max.message.bytes": "1800"})
+    admin.create_topics([wanted])[dead].result(30)
+    stream.make()
+    stream.put(record(secrets.token_hex(100_000)), *(b"no json %d" % each for each in range(5)))
+    assert stream.consume().summary["rejected"] == 6
+    assert stream.system.query("SELECT max(length(transaction_id)) FROM dead_letters") == [(128,)]
+    change = "UPDATE dead_letters SET {} WHERE position = {}"
+    stream.system.execute(change.format(f"code = '{secrets.token_urlsafe(1_900)}'", 1))
+    # One for a file that no run publishes any more is none of this service's.
+    stream.system.execute(change.format("destination = 'file:///gone'", 2))
+
+    done = stream.run(*ONCE, "--no-retry")
+    summary = done.summary["status"], done.summary["published"]
+    assert (done.exit_code, *summary) == (75, "held", 4), done.errors
+    assert f"kafka/{stream.topic}/1#" in done.errors
+    assert "max.message.bytes" in done.errors
+    done = stream.run(*ONCE, "--no-retry")
+    assert (done.exit_code, done.summary["status"]) == (75, "held"), done.errors
+    stream.system.execute(change.format("code = 'x', leased_until = now()", 1))
+    assert stream.run(*ONCE, "--no-retry").summary["published"] == 1
+    assert stream.run(*ONCE, "--no-retry").exit_code == 99
+    origins = stream.origins()
+    assert (len(origins), set(origins.values())) == (5, {1})
+
+
+def test_what_was_claimed_is_given_back(stream: Stream) -> None:
+    """Where the topic was away for one that publishes once, the next one publishes at once."""
+    stream.rejected("x", "y")
+    assert stream.run(*ONCE, "--no-retry").exit_code == 75
+    stream.make()
+    done = stream.run(*ONCE, "--no-retry")
+    assert (done.exit_code, done.summary["published"]) == (0, 2), done.errors
 
 
 def test_a_letter_is_not_tried_before_it_is_due(stream: Stream) -> None:

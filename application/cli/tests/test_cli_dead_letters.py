@@ -106,6 +106,25 @@ def test_what_cannot_be_done_is_refused(
     assert _rows(letters, "SELECT redrive FROM dead_letters WHERE redrive IS NOT NULL") == []
 
 
+def test_what_has_to_be_read_again_wants_settings(assay: Assay, letters: Engine) -> None:
+    """Exit 78 before anything is claimed, unless others are chosen."""
+    with letters.begin() as connection:
+        connection.execute(
+            text(
+                "UPDATE dead_letters SET source = 'kafka/t';"
+                " UPDATE dead_letters SET sha256 = sha256(raw) WHERE id = (SELECT min(id) FROM"
+                " dead_letters)"
+            )
+        )
+    ended = assay("dead-letters", "redrive", "--all")
+    assert ended.returncode == 78
+    assert "ASSAY_KAFKA__BOOTSTRAP_SERVERS" in _words(ended)
+    assert _rows(letters, "SELECT redrive FROM dead_letters WHERE redrive IS NOT NULL") == []
+    others = _rows(letters, "SELECT id FROM dead_letters WHERE sha256 IS NULL")
+    chosen = [word for (number,) in others for word in ("--id", str(number))]
+    assert _summary(assay("dead-letters", "redrive", *chosen))["rejected"] == 2
+
+
 _BEYOND = str(2**63)
 
 
@@ -215,6 +234,14 @@ def test_what_was_exported_is_imported(
     ]
     assert assay("reconcile").returncode == 0
     assert assay("dead-letters", "import", "gone.jsonl").returncode == 65
+
+    later = body.replace(b'"assay.attempt":1', b'"assay.attempt":2', 2)
+    Path("later.jsonl").write_bytes(later)
+    ended = assay("dead-letters", "import", "later.jsonl")
+    counts = [_summary(ended)[name] for name in ("status", "imported", "renewed", "known")]
+    assert (ended.returncode, counts) == (0, ["done", 0, 2, 1])
+    assert "2 letters that were imported before" in _words(ended)
+    assert assay("dead-letters", "import", "later.jsonl").returncode == 99
 
 
 def test_a_file_of_something_else_is_refused(assay: Assay, engine: Engine) -> None:

@@ -92,6 +92,15 @@ def test_no_more_is_handed_out_than_the_rate_allows() -> None:
     assert 17 <= clock.now() <= 21
 
 
+def test_a_rate_without_end_is_none() -> None:
+    """As many are handed out as are taken."""
+    source, _, clock = _source([b"a"] * 4, rate=float("inf"))
+    for event in source.events(_nowhere):
+        if isinstance(event, Chunk):
+            source.ack({each.partition: each.position for each in event.ranges})
+    assert clock.now() == 0
+
+
 def test_letters_that_are_away_for_a_moment_are_read_later() -> None:
     """What was handed out before is not handed out again."""
     source, store, _ = _source([b"a", b"b", b"c", b"d"])

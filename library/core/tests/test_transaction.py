@@ -164,6 +164,13 @@ def test_id_is_another_name() -> None:
     assert in_json(row | {"id": ""})[:2] == ("missing_transaction_id", "transaction_id")
 
 
+def test_of_an_id_that_is_too_long_its_beginning_is_kept() -> None:
+    """As many characters as an id may have, not bytes: letters stay small enough to be sent."""
+    _, rejects = split(pl.DataFrame([{"row": 0} | GOOD | {"transaction_id": "☕" * 300_000}]))
+    (reject,) = rejects.iter_rows(named=True)
+    assert (reject["code"], reject["transaction_id"]) == ("transaction_id_too_long", "☕" * 128)
+
+
 def test_messages_hold_no_content() -> None:
     """A message may be logged; a value may not."""
     secret = "SECRET" * 200

@@ -144,9 +144,12 @@ def test_what_is_no_letter_is_no_message(name: str, value: bytes | None, said: s
     assert letters_from_messages([message._replace(headers=more)]).height == 1
 
 
+BARE = ROW | dict.fromkeys(("transaction_id", "message", "field", "model_version"))
+
+
 def test_a_message_that_is_too_large_keeps_its_head() -> None:
     """Length and sha256 tell of the whole record; what is long besides is left out."""
-    row = ROW | {"key": b"k" * 9, "raw": b"0123456789", "length": 10, "header": b"h" * 9}
+    row = BARE | {"key": b"k" * 9, "raw": b"0123456789", "length": 10, "header": b"h" * 9}
     (message,) = letters_to_messages(letters(row))
     expected = row | {"raw": b"01234567", "key": None, "header": None}
     expected["sha256"] = sha256(b"0123456789").digest()
@@ -154,9 +157,19 @@ def test_a_message_that_is_too_large_keeps_its_head() -> None:
     assert with_head_only(message, 10) == message
 
 
+@pytest.mark.parametrize("name", ["transaction_id", "message", "field", "model_version"])
+def test_no_header_makes_a_message_too_large(name: str) -> None:
+    """Without what is long there it is the same letter; what says which one it is stays."""
+    row = ROW | {"raw": b"", "sha256": None, "header": None, name: "☕" * 100_000}
+    (message,) = letters_to_messages(letters(row))
+    cut = with_head_only(message, 1 << 10)
+    assert sum(len(text) for _, text in cut.headers) < 1 << 10
+    assert_frame_equal(letters_from_messages([cut]), letters(row | {name: None}))
+
+
 def test_a_head_stays_the_head_of_the_whole_record() -> None:
     """Cut once more, its sha256 stays that of the record."""
-    row = ROW | {"raw": b"0123456789", "length": 99, "sha256": bytes(32), "header": None}
+    row = BARE | {"raw": b"0123456789", "length": 99, "sha256": bytes(32), "header": None}
     (message,) = letters_to_messages(letters(row))
     (cut,) = letters_from_messages([with_head_only(message, 2)]).iter_rows(named=True)
     assert (cut["raw"], cut["length"], cut["sha256"]) == (b"01", 99, bytes(32))

@@ -49,7 +49,8 @@ def import_(
     The last line on standard output is a summary in JSON.
 
     Exit codes: 0 done, also where some were known; 65 a file cannot be read;
-    75 something is away: run again; 78 settings are wrong; 99 all were known.
+    75 something is away: run again; 78 settings are wrong; 99 all were known,
+    and nothing more was said of any.
     """
     from assay_cli import import_run
 

@@ -35,6 +35,7 @@ class Taken:
     """What an import has done so far.
 
     Attributes:
+        renewed: letters that were imported before and take over what a later attempt says.
         foreign: messages of topics that are no letters.
     """
 
@@ -44,6 +45,7 @@ class Taken:
     files: int = 0
     read: int = 0
     imported: int = 0
+    renewed: int = 0
     foreign: int = 0
 
     def summary(self) -> dict[str, Any]:
@@ -54,18 +56,30 @@ class Taken:
             "files": self.files,
             "read": self.read,
             "imported": self.imported,
-            "known": self.read - self.imported,
+            "renewed": self.renewed,
+            "known": self.known,
             "foreign": self.foreign,
         }
+
+    @property
+    def known(self) -> int:
+        """How many letters were refused."""
+        return self.read - self.imported - self.renewed
 
 
 def _import(found: Iterable[tuple[str, pl.DataFrame]], by: str, result: Taken) -> None:
     with bootstrap.importing(result.run_id, by=by) as take:
         for name, letters in found:
-            result.imported += take(letters, name)
+            imported, renewed = take(letters, name)
+            result.imported += imported
+            result.renewed += renewed
             result.read += letters.height
-    if known := result.read - result.imported:
-        say(f"{known:,} of {result.read:,} letters were known here already, and are refused.")
+    if result.renewed:
+        say(f"{result.renewed:,} letters that were imported before say what a later attempt does.")
+    if result.known:
+        say(
+            f"{result.known:,} of {result.read:,} letters were known here already, and are refused."
+        )
     if result.imported:
         say(
             f"{result.imported:,} letters are open now, also those that were closed or discarded"
@@ -73,7 +87,7 @@ def _import(found: Iterable[tuple[str, pl.DataFrame]], by: str, result: Taken) -
         )
     if result.foreign:
         say(f"{result.foreign:,} messages are no dead letters of Assay, and are left alone.")
-    if not result.imported:
+    if not (result.imported or result.renewed):
         result.status, result.exit_code = "nothing_to_do", NOTHING_TO_DO
 
 

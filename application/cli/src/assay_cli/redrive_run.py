@@ -26,7 +26,7 @@ from assay.domain.errors import (
     Unavailable,
 )
 from assay.domain.outcome import Outcome
-from assay.domain.reject import by_code
+from assay.domain.reject import TOPICS, by_code
 from assay.domain.rules import COLUMNS, SIGN, fault_in
 from assay.domain.tally import Tally
 from assay.domain.transaction import split
@@ -134,6 +134,8 @@ class Result:
 def _redrive(request: Request, by: str, result: Result, console: Console) -> None:
     with bootstrap.redriving(request.run_id, by=by, edits=request.reading.edits) as tools:
         require_codes(request.chosen, tools.letters)
+        if _number(tools.letters, {**request.chosen, "source_prefix": TOPICS, "cut": True}):
+            bootstrap.require_kafka()
         result.left_out = _left_out(tools.letters, request)
         with _shown(console) as progress:
             watch = tools.watch(committed=partial(_committed, result, progress), away=progress.away)

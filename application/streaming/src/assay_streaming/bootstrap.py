@@ -347,6 +347,10 @@ def dead_letter_service(
             kind = dead_letters.SERVICE
             _noted(stack, engine, result, kind=kind, source="dead_letters", url=url)
         events = _events(stack, settings, meter, dead_letters.PIPELINE)
+        # A stranger's claims are taken up when their lease is over.
+        relay = stream.instance_id or f"{platform.node()}/{request.run_id}"
+        letters = PostgresLetters(engine, f"stream/{relay}")
+        stack.callback(_give_back, letters)
         publisher = KafkaLetters(settings.kafka)
         stack.callback(publisher.close)
         whole = WholeRecords(settings.kafka)
@@ -354,10 +358,8 @@ def dead_letter_service(
         redrives = None
         if isinstance(settings, ConsumerSettings):
             redrives = _redrives(stack, engine, settings, clock)
-        # A stranger's claims are taken up when their lease is over.
-        relay = stream.instance_id or f"{platform.node()}/{request.run_id}"
         yield dead_letters.Services(
-            letters=PostgresLetters(engine, f"stream/{relay}"),
+            letters=letters,
             publisher=publisher,
             books=DeadLetters(engine),
             runs=_Redrives(engine),
@@ -370,6 +372,11 @@ def dead_letter_service(
             connections=_connections(engine),
             on_signal=on_signal,
         )
+
+
+def _give_back(letters: PostgresLetters) -> None:
+    with suppress(AssayError):  # what cannot be given back is free when its lease is over
+        letters.give_back()
 
 
 def _redrives(

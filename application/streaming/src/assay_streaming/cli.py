@@ -332,8 +332,8 @@ def dead_letters(
     The last line on standard output is a summary in JSON.
 
     Exit codes: 0 stopped or, once, done; 75 something was away at the start or,
-    once, at all; 78 settings, rights or tables are wrong; 99 once, and there
-    was nothing to do.
+    once, at all, or letters wait that others have claimed; 78 settings, rights
+    or tables are wrong; 99 once, and there was nothing to do.
     """
     from assay_streaming import dead_letter_command
 

@@ -12,6 +12,7 @@ from threading import Event, Lock
 from typing import Any, Final, Protocol
 from uuid import uuid4
 
+import polars as pl
 import structlog
 
 from assay.domain import metrics
@@ -24,9 +25,11 @@ from assay.domain.errors import (
     AssayError,
     Fatal,
     Fenced,
+    NotTaken,
     Unavailable,
 )
 from assay.domain.outcome import Outcome
+from assay.domain.reject import letter_id
 from assay.domain.tally import Tally
 from assay.pipeline import redrive
 from assay.pipeline.letters import Reading
@@ -59,6 +62,7 @@ _SAID: Final = {
 """What people are told while something is away, and when it is back."""
 _LIMIT: Final = 10_000  # letters that are tried again together
 _CODES: Final = 50  # that have a gauge of their own
+_NAMED: Final = 5  # letters, where some are set aside
 _log: Any = structlog.get_logger(__name__)
 
 
@@ -139,7 +143,8 @@ class Result:
     """What the service has done so far.
 
     Attributes:
-        status: `running`, then `stopped`, `done`, `nothing_to_do` or `failed`.
+        status: `running`, then `stopped`, `done`, `held` (letters wait that others have claimed, or
+            that are set aside), `nothing_to_do` or `failed`.
         published: letters, by destination.
         retried: letters that were tried again, by what became of them.
         stuck: letters that broke their redrive off, and are left alone since.
@@ -209,7 +214,11 @@ class _Service:
     def _publish_to(self, destination: str) -> None:
         services = self._services
         for number in relay(
-            services.letters, services.publisher, destination, published=self._tell_of
+            services.letters,
+            services.publisher,
+            destination,
+            published=self._tell_of,
+            set_aside=self._warn_of,
         ):
             self._result.published[destination] += number
             services.meter.add(metrics.LETTERS_PUBLISHED, number, destination=destination)
@@ -219,6 +228,15 @@ class _Service:
 
     def _tell_of(self, claim: Claim) -> None:
         self._services.events.tell(of_letters(claim.letters, datetime.now(UTC)))
+
+    def _warn_of(self, letters: pl.DataFrame, error: NotTaken) -> None:
+        origins = letters.select("source", "partition", "topic_id", "position").head(_NAMED)
+        _log.warning(
+            "letters are set aside, and tried again in some minutes",
+            letters=letters.height,
+            first=[letter_id(*origin) for origin in origins.iter_rows()],
+            error=str(error),
+        )
 
     def retry(self) -> None:
         """Tries again what is due, until nothing is or it is to stop.
@@ -386,7 +404,7 @@ class _Service:
         self._log(now)
 
     def _count(self) -> None:
-        waiting = self._services.books.waiting()
+        waiting = self.waiting()
         self._waiting = sum(waiting.values())
         self._show(metrics.LETTERS_WAITING, "destination", waiting)
         codes: Counter[str] = Counter()
@@ -396,6 +414,11 @@ class _Service:
         if rest := codes.total() - sum(frequent.values()):
             frequent["other"] = frequent.get("other", 0) + rest
         self._show(metrics.LETTERS_OPEN, "code", frequent)
+
+    def waiting(self) -> Mapping[str, int]:
+        """How many letters wait that it publishes, by destination; others wait for batch runs."""
+        waiting = self._services.books.waiting()
+        return {to: number for to, number in waiting.items() if to.startswith(_PREFIX)}
 
     def _show(self, metric: metrics.Metric, label: str, values: Mapping[str, int]) -> None:
         """Sets a gauge, to 0 where there is none any more."""
@@ -447,6 +470,12 @@ def _once(service: _Service, result: Result) -> None:
     result.status = "done"
     if service.is_stopping:
         result.status, result.exit_code = "interrupted", TEMPORARY
+    elif waiting := sum(service.waiting().values()):
+        result.status, result.exit_code = "held", TEMPORARY
+        _log.warning(
+            "letters wait that are claimed already or set aside: run again in some minutes",
+            letters=waiting,
+        )
     elif not (result.published or result.retried.read or result.stuck):
         result.status, result.exit_code = "nothing_to_do", NOTHING_TO_DO
 

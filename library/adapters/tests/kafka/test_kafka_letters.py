@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from polars.testing import assert_frame_equal
 
-from assay.domain.errors import Fatal, Unavailable, Unreadable
+from assay.domain.errors import Fatal, NotTaken, Unavailable, Unreadable
 from assay.domain.reject import LETTERS
 from assay.ports.letters import Claim
 from assay_adapters.kafka import events, letters
@@ -212,6 +212,49 @@ def test_a_letter_that_is_too_large_is_cut(kafka: KafkaConfig, publisher: KafkaL
     assert found["raw"].to_list() == [rows[0]["raw"], large[: HEADS[0]], rows[2]["raw"]]
     assert found["length"].to_list() == [each["length"] for each in rows]
     assert found["sha256"].to_list() == [None, sha256(large).digest(), None]
+
+
+def test_a_letter_that_is_not_taken_holds_up_no_other(
+    kafka: KafkaConfig, publisher: KafkaLetters
+) -> None:
+    """It is named by its row; the others are on the topic, where it is not sent before that."""
+    topic = make_topic(kafka, **{"max.message.bytes": "5000"})
+    noise = secrets.token_hex(5_000)
+    published = claim(letter(0, topic), letter(1, topic, code=noise), letter(2, topic))
+    with pytest.raises(NotTaken, match=r"1 dead letters: raise its max\.message\.bytes") as caught:
+        publisher.publish(published)
+    assert (caught.value.place, caught.value.rows) == (f"kafka:{topic}", (1,))
+    assert on(kafka, topic)["position"].to_list() == [0, 2]
+
+
+def test_an_id_that_is_too_long_is_left_out(kafka: KafkaConfig, publisher: KafkaLetters) -> None:
+    """Of a letter that has one from elsewhere."""
+    topic = make_topic(kafka, **{"max.message.bytes": "100000"})
+    publisher.publish(
+        claim(letter(0, topic, transaction_id=secrets.token_hex(200_000)), letter(1, topic))
+    )
+    assert on(kafka, topic)["transaction_id"].to_list() == [None, None]
+
+
+def test_a_claim_is_not_forgotten_for_those_of_other_topics(
+    local: Local, kafka: KafkaConfig, topic: str
+) -> None:
+    """However many are published before it comes again: none of its letters is there twice."""
+    slow = make_topic(kafka)
+    publisher = KafkaLetters(kafka, patience=0.5)
+    in_time(publisher, claim(letter(0, slow)))
+    published = claim(*(letter(number, slow) for number in range(1, 5)))
+    local.kafka.pause()
+    try:
+        with pytest.raises(Unavailable, match="4 dead letters are under way"):
+            publisher.publish(published)
+    finally:
+        local.kafka.resume()
+    for number in range(10):
+        in_time(publisher, claim(letter(number, topic)))
+    in_time(publisher, published)
+    assert on(kafka, slow)["position"].to_list() == list(range(5))
+    publisher.close()
 
 
 def test_a_topic_that_takes_nothing_blocks_no_process(

@@ -157,7 +157,7 @@ def test_letters_that_were_imported_and_put_aside_again_and_again_are_kept(
 
     def take(run_id: str, partition: str) -> int:
         letters = found.with_columns(partition=pl.lit(partition), position=pl.lit(7, pl.Int64))
-        return import_letters(engine, letters, run_id=run_id, by="somebody", place="there")
+        return import_letters(engine, letters, run_id=run_id, by="somebody", place="there").new
 
     for name in aside:
         store.commit(outcome(["a"], source="kafka/t", partition=name, run=f"of {name}"))

@@ -46,7 +46,7 @@ def books(engine: Engine) -> Engine:
     assert discard(engine, {"codes": ["conflicting_duplicate"]}, by="somebody", reason="known") == 1
     elsewhere = outcome([], rejected=["z"], source="elsewhere")
     letters = letters_of(elsewhere, elsewhere.rejects).with_columns(attempt=pl.lit(3, pl.Int16))
-    assert import_letters(engine, letters, run_id="run-4", by="somebody", place="there") == 1
+    assert import_letters(engine, letters, run_id="run-4", by="somebody", place="there").new == 1
     return engine
 
 
@@ -84,7 +84,7 @@ def test_what_was_imported_may_be_rejected_here_later(books: Engine) -> None:
     more = outcome(["g"], rejected=["z"], source="elsewhere")
     both = letters_of(more, faults(pl.DataFrame({"row": [0, 1], "code": "c"}), stage="decode"))
     store.commit(outcome(["g"], first=1, source="elsewhere"))
-    assert import_letters(books, both, run_id="run-5", by="somebody", place="there") == 0
+    assert import_letters(books, both, run_id="run-5", by="somebody", place="there").new == 0
     assert reconcile(books).differences == ()
 
 
@@ -98,7 +98,7 @@ def test_books_that_are_put_aside_keep_their_letters(books: Engine) -> None:
 
     def take(given: Outcome, run_id: str) -> int:
         found = letters_of(given, given.rejects)
-        return import_letters(books, found, run_id=run_id, by="somebody", place="there")
+        return import_letters(books, found, run_id=run_id, by="somebody", place="there").new
 
     store.commit(of("A", "x", "y"))
     assert take(of("B", "x"), "run-5") == 1
@@ -123,7 +123,7 @@ def test_of_several_attempts_the_last_is_imported(books: Engine) -> None:
             position=pl.lit(position, pl.Int64),
         )
 
-    def take(*found: pl.DataFrame) -> int:
+    def take(*found: pl.DataFrame) -> tuple[int, int]:
         letters = pl.concat(found)
         return import_letters(books, letters, run_id="run-5", by="somebody", place="there")
 
@@ -135,20 +135,20 @@ def test_of_several_attempts_the_last_is_imported(books: Engine) -> None:
         with books.connect() as connection:
             return [tuple(row) for row in connection.execute(text(letters))]
 
-    assert take(attempt(1), attempt(3, "A"), attempt(2), attempt(1, position=9)) == 2
+    assert take(attempt(1), attempt(3, "A"), attempt(2), attempt(1, position=9)) == (2, 0)
     assert stands() == [(0, "A", 3, "code-3"), (9, None, 1, "code-1")]
-    assert take(attempt(4), attempt(2, "A"), attempt(2, position=9)) == 0
+    assert take(attempt(4), attempt(2, "A"), attempt(2, position=9)) == (0, 2)
     assert stands() == [(0, "A", 4, "code-4"), (9, None, 2, "code-2")]
-    assert take(attempt(1, "B"), attempt(9), attempt(3, position=9)) == 1
+    assert take(attempt(1, "B"), attempt(9), attempt(3, position=9)) == (1, 1)
     assert stands() == [(0, "A", 4, "code-4"), (9, None, 3, "code-3"), (0, "B", 9, "code-9")]
     with books.begin() as connection:
         codes = "SELECT code FROM dead_letter_actions WHERE run_id = 'run-5' ORDER BY id"
         noted = connection.execute(text(codes)).scalars().all()
         connection.execute(text("UPDATE dead_letters SET redrive = 'run-6' WHERE position = 9"))
     assert noted == ["code-3", "code-1", "code-3", "code-1", "code-2", "code-9"]
-    assert take(attempt(4, position=9)) == 0
+    assert take(attempt(4, position=9)) == (0, 0)
     assert stands()[1] == (9, None, 3, "code-3")
-    assert take(attempt(4, "A", position=9)) == 0
+    assert take(attempt(4, "A", position=9)) == (0, 0)
     assert stands()[1] == (9, None, 3, "code-3")
     assert reconcile(books).differences == ()
 
@@ -161,7 +161,7 @@ def test_a_letter_gets_its_topics_id_from_a_later_page(books: Engine) -> None:
     def take(*topics: str | None) -> int:
         named = [one.with_columns(topic_id=pl.lit(each, pl.String)) for each in topics]
         letters = pl.concat(named)
-        return import_letters(books, letters, run_id="run-5", by="somebody", place="there")
+        return import_letters(books, letters, run_id="run-5", by="somebody", place="there").new
 
     def stands() -> list[str | None]:
         found = "SELECT topic_id FROM dead_letters WHERE import_run = 'run-5' ORDER BY id"

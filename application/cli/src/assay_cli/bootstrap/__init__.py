@@ -81,8 +81,10 @@ def discard(chosen: "Filter", *, by: str, reason: str) -> int:
 
 
 @contextmanager
-def importing(run_id: str, *, by: str) -> "Generator[Callable[[pl.DataFrame, str], int]]":
-    """Takes in frames of letters, each with where it comes from, and says how many were new.
+def importing(
+    run_id: str, *, by: str
+) -> "Generator[Callable[[pl.DataFrame, str], tuple[int, int]]]":
+    """Takes in frames of letters, each with where it comes from: see `import_letters`.
 
     The run is noted in the tables.
     """
@@ -91,13 +93,14 @@ def importing(run_id: str, *, by: str) -> "Generator[Callable[[pl.DataFrame, str
 
     with tables() as engine:
         start_run(engine, run_id, kind="import", source="import", version=version("assay"))
-        imported = 0
+        imported = renewed = 0
 
-        def take(letters: "pl.DataFrame", place: str) -> int:
-            nonlocal imported
-            new = import_letters(engine, letters, run_id=run_id, by=by, place=place)
-            imported += new
-            return new
+        def take(letters: "pl.DataFrame", place: str) -> tuple[int, int]:
+            nonlocal imported, renewed
+            done = import_letters(engine, letters, run_id=run_id, by=by, place=place)
+            imported += done.new
+            renewed += done.renewed
+            return done
 
         status = "failed"
         try:
@@ -105,7 +108,12 @@ def importing(run_id: str, *, by: str) -> "Generator[Callable[[pl.DataFrame, str
             status = "done"
         finally:
             with suppress(AssayError):  # the books are kept elsewhere; this is a note
-                end_run(engine, run_id, status=status, summary={"imported": imported})
+                end_run(
+                    engine,
+                    run_id,
+                    status=status,
+                    summary={"imported": imported, "renewed": renewed},
+                )
 
 
 def letters_on(topic: str) -> "Iterator[tuple[pl.DataFrame, int]]":
@@ -125,6 +133,15 @@ def whole_record(source: str, partition: str, position: int) -> bytes | None:
     if not source.startswith("kafka/"):
         return None
     return _whole_records()(source, partition, position)
+
+
+def require_kafka() -> None:
+    """Returns if settings say how Kafka is reached, be it there or not.
+
+    Raises:
+        Fatal: they are wrong or missing.
+    """
+    kafka_section()
 
 
 @cache

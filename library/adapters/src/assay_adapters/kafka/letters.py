@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka import Message as Report
 
-from assay.domain.errors import Unavailable
+from assay.domain.errors import NotTaken, Unavailable
 from assay.ports.letters import Claim
 from assay.wire.envelope import Message, letters_to_messages, with_head_only
 from assay_adapters.kafka.config import KafkaConfig, client_properties
@@ -31,7 +31,8 @@ _Key: TypeAlias = tuple[bytes, int]
 """Which message: its digest, and which one of those that are equal."""
 
 _POLL: Final = 0.05  # seconds
-_KEPT: Final = 8  # claims whose letters are remembered
+_KEPT: Final = 8  # claims of a topic whose letters are remembered
+_REFUSED: Final = 100  # letters of a claim that are refused as heads until no more are tried
 _PROPERTIES: Final = {
     "enable.idempotence": True,
     "acks": "all",
@@ -96,7 +97,8 @@ class KafkaLetters:
     letter's id as a header. The same holds of one whose stamp failed.
 
     Of a letter that is larger than the brokers take, the head is published, with the length and the
-    sha256 of the whole. Used from one thread.
+    sha256 of the whole; one of which they take not even that holds up no other. Used from one
+    thread.
     """
 
     def __init__(self, config: KafkaConfig, *, patience: float = 5.0) -> None:
@@ -115,12 +117,13 @@ class KafkaLetters:
         self._topics = Topics(config)
         self._known: set[str] = set()
         self._producer: Any = None  # its stubs are partial
-        self._sending: dict[str, _Sending] = {}
+        self._sending: dict[str, dict[str, _Sending]] = {}  # by topic and claim
 
     def publish(self, claim: Claim) -> str:
         """Publishes all letters of a claim; returns where.
 
         Raises:
+            NotTaken: the topic does not take even the heads of some; all others are there.
             Unavailable: Kafka is away, or there is no such topic; try again later.
             Fatal: this user may not write there.
         """
@@ -128,20 +131,28 @@ class KafkaLetters:
         topic = place.removeprefix(PREFIX)
         self._require(topic)
         messages = _keyed(letters_to_messages(claim.letters))
-        sending = self._sending.setdefault(claim.name, _Sending())
+        sending = self._remembered(topic, claim.name)
         until = time.monotonic() + self._patience
         self._send(topic, messages, sending)
         self._wait(topic, sending, until)
+        rows = {key: row for row, key in enumerate(messages)}
+        refused: list[int] = []
         for key, error in list(sending.failed.items()):
             if key not in messages:  # its letter was tried again meanwhile, and is not to be sent
                 del sending.failed[key]
             elif error.code() != _TOO_LARGE:
                 self._fail(topic, error)
             else:
-                self._send_head(topic, key, messages[key], sending)
-        # Kept for a while: it comes again where its stamp fails.
-        while len(self._sending) > _KEPT:
-            del self._sending[next(iter(self._sending))]
+                may_be_taken = len(refused) < _REFUSED  # a topic may take nothing at all
+                if not (may_be_taken and self._send_head(topic, key, messages[key], sending)):
+                    refused.append(rows[key])
+        if refused:
+            raise NotTaken(
+                f"the topic {topic} takes not even the head of {len(refused):,} dead letters: raise"
+                " its max.message.bytes",
+                place,
+                refused,
+            )
         return place
 
     def close(self) -> None:
@@ -149,6 +160,19 @@ class KafkaLetters:
         if self._producer is not None:
             self._producer.purge()
             self._producer.flush(_POLL)
+
+    def _remembered(self, topic: str, name: str) -> _Sending:
+        """What became of a claim so far: it comes again where it failed, or its stamp did.
+
+        That is before the next ones of its topic, so that older ones can be forgotten, unless they
+        are under way still.
+        """
+        claims = self._sending.setdefault(topic, {})
+        claims[name] = claims.pop(name, None) or _Sending()
+        for each in list(claims)[:-_KEPT]:
+            if not claims[each].waiting:
+                del claims[each]
+        return claims[name]
 
     def _require(self, topic: str) -> None:
         # Brokers may make a topic that they are asked about, with a limit that is too small.
@@ -164,10 +188,10 @@ class KafkaLetters:
             if key not in sending.waiting and key not in sending.delivered:
                 self._hand_over(topic, key, message, sending)
 
-    def _send_head(self, topic: str, key: _Key, message: Message, sending: _Sending) -> None:
-        """Sends a letter that was refused as too large: alone, then less and less of it.
+    def _send_head(self, topic: str, key: _Key, message: Message, sending: _Sending) -> bool:
+        """Sends a letter that was refused as too large; returns whether the topic takes any of it.
 
-        Alone, since brokers refuse a whole batch for one that is too large.
+        Alone, since brokers refuse a whole batch for one that is too large, then less and less.
         """
         until = time.monotonic() + self._patience
         for each in (message, *(with_head_only(message, size) for size in HEADS)):
@@ -175,10 +199,10 @@ class KafkaLetters:
             self._wait(topic, sending, until)
             error = sending.failed.pop(key, None)
             if error is None:
-                return
+                return True
             if error.code() != _TOO_LARGE:
                 self._fail(topic, error)
-        raise Unavailable(f"the topic {topic} takes no dead letters: raise its max.message.bytes")
+        return False
 
     def _hand_over(self, topic: str, key: _Key, message: Message, sending: _Sending) -> None:
         if self._producer is None:
@@ -240,8 +264,9 @@ class KafkaLetters:
         with suppress(KafkaException):
             self.close()  # tells what it knows, of all claims
         self._producer = None
-        for each in self._sending.values():
-            each.waiting.clear()
+        for claims in self._sending.values():
+            for each in claims.values():
+                each.waiting.clear()
 
 
 def _keyed(messages: Iterable[Message]) -> dict[_Key, Message]:

@@ -1,7 +1,7 @@
 """Dead letters that were published elsewhere, taken in."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import polars as pl
 from sqlalchemy import (
@@ -43,10 +43,17 @@ _PLACE: Final = ("source", "partition", "position")
 _ORIGIN: Final = ("source", "partition", "topic_id", "position")
 
 
+class Imported(NamedTuple):
+    """What an import has changed: letters that are new, and those that say what they did not."""
+
+    new: int
+    renewed: int
+
+
 @translated()
 def import_letters(
     engine: Engine, letters: pl.DataFrame, *, run_id: str, by: str, place: str
-) -> int:
+) -> Imported:
     """Takes in letters whose origin is not known here, all at once or none, as a range of a run.
 
     Their origin stays as it is, and they count as published where they come from. Known is the
@@ -66,7 +73,7 @@ def import_letters(
         place: where they come from.
 
     Returns:
-        How many were new.
+        How many were new, and how many took over what a later attempt says.
 
     Raises:
         Unavailable: PostgreSQL is away.
@@ -81,9 +88,9 @@ def import_letters(
         fresh = found.join(known, on=_ORIGIN, how="anti", nulls_equal=True, maintain_order="left")
         old = found.join(known, on=_ORIGIN, nulls_equal=True)
         _name(connection, old)
-        _raise(connection, old, run_id=run_id, by=by)
+        renewed = _raise(connection, old, run_id=run_id, by=by)
         if fresh.is_empty():
-            return 0
+            return Imported(0, renewed)
         before = connection.scalar(select(func.max(_c.id)).where(_c.import_run == run_id)) or 0
         now = connection.scalar(select(func.now()))
         copy_into(
@@ -104,7 +111,7 @@ def import_letters(
             )
         )
         _enter(connection, run_id, fresh.height)
-        return fresh.height
+        return Imported(fresh.height, renewed)
 
 
 def _once(letters: pl.DataFrame) -> pl.DataFrame:
@@ -147,11 +154,14 @@ def _name(connection: Connection, known: pl.DataFrame) -> None:
     )
 
 
-def _raise(connection: Connection, known: pl.DataFrame, *, run_id: str, by: str) -> None:
-    """Lets imported letters that nobody has touched take over what later attempts say."""
+def _raise(connection: Connection, known: pl.DataFrame, *, run_id: str, by: str) -> int:
+    """Lets imported letters that nobody has touched take over what later attempts say.
+
+    Returns how many did.
+    """
     again = known.filter(pl.col("attempt") > 1)
     if again.is_empty():
-        return
+        return 0
     types = dict.fromkeys(_ORIGIN, KEY) | {"position": BigInteger(), "attempt": SmallInteger()}
     asked = _asked(again.with_row_index("row"), types | {"row": BigInteger()})
     later = (
@@ -172,7 +182,7 @@ def _raise(connection: Connection, known: pl.DataFrame, *, run_id: str, by: str)
     # One that may be of several topics says nothing of any.
     raised = found.unique("row", keep="none").unique("id", keep="first", maintain_order=True)
     if raised.is_empty():
-        return
+        return 0
     ids = literal(raised["id"].to_list(), ARRAY(BigInteger))
     noted = select(_c.id, literal("imported"), literal(run_id), literal(by), _c.code)
     connection.execute(
@@ -190,6 +200,7 @@ def _raise(connection: Connection, known: pl.DataFrame, *, run_id: str, by: str)
         .values({name: bindparam(f"new_{name}") for name in columns}),
         values.to_dicts(),
     )
+    return raised.height
 
 
 def _asked(letters: pl.DataFrame, types: Mapping[str, TypeEngine[Any]]) -> CTE:

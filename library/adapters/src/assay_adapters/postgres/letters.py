@@ -1,6 +1,6 @@
 """Dead letters: handed out to relays, and shown to people."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from itertools import accumulate
 from typing import Final
@@ -91,6 +91,32 @@ class PostgresLetters:
                 .values(published_at=func.now(), place=place)
             )
 
+    @translated()
+    def set_aside(self, claim: Claim, rows: Collection[int]) -> Claim:
+        """Takes letters out of a claim whose destination does not take them; returns the rest."""
+        aside = literal([claim.ids[row] for row in rows], ARRAY(BigInteger))
+        with self._engine.begin() as connection:
+            connection.execute(
+                update(dead_letters)
+                .where(_c.id == any_(aside), _c.claim == claim.name, _WAITS)
+                .values(
+                    claim=uuid4().hex,
+                    relay=None,
+                    leased_until=func.clock_timestamp() + self._lease,
+                )
+            )
+        return claim.without(rows)
+
+    @translated()
+    def give_back(self) -> None:
+        """What this relay has claimed and not stamped is handed out to whoever asks, at once."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                update(dead_letters)
+                .where(_WAITS, _c.relay == self._relay)
+                .values(leased_until=func.clock_timestamp())
+            )
+
     def _take(self, connection: Connection, held: Sequence[int], name: str) -> Claim:
         """Leases these letters to this relay under a name."""
         rows = connection.execute(
@@ -101,7 +127,9 @@ class PostgresLetters:
                 relay=self._relay,
                 leased_until=func.clock_timestamp() + self._lease,
             )
-            .returning(*_LETTER)
+            .returning(_c.id, *_LETTER)
         )
-        letters = pl.DataFrame(rows.all(), schema=LETTERS, orient="row")
-        return Claim(name, letters.sort("source", "partition", "position"))
+        letters = pl.DataFrame(rows.all(), schema={"id": pl.Int64, **LETTERS}, orient="row").sort(
+            "source", "partition", "position", "id"
+        )
+        return Claim(name, letters.drop("id"), letters["id"].to_list())

@@ -82,6 +82,7 @@ def conditions(chosen: Filter) -> Iterator[ColumnElement[bool]]:
         "until": lambda until: _c.created_at < until,
         "due": _is_due,
         "held": lambda held: IS_HELD if held else ~IS_HELD,
+        "cut": lambda cut: _c.sha256.is_not(None) if cut else _c.sha256.is_(None),
     }
     for name, value in chosen.items():
         if value is not None and value not in ((), []):

@@ -30,6 +30,7 @@ class Filter(TypedDict, total=False):
         due: they were tried last at least that long ago, doubled for each attempt after the first;
             an hour is always enough, unless it says more itself.
         held: whether a redrive that is at work holds them.
+        cut: whether they hold the head of their record only.
     """
 
     codes: Sequence[str]
@@ -48,3 +49,4 @@ class Filter(TypedDict, total=False):
     until: datetime | None
     due: timedelta | None
     held: bool | None
+    cut: bool | None

@@ -9,4 +9,5 @@ OF_FILES: Final = _ALWAYS | {
     "publisher": "the place of the rejects",
 }
 OF_STREAM: Final = _ALWAYS | {"source": "Kafka"}
-OF_LETTERS: Final = _ALWAYS | {"source": "PostgreSQL"}
+OF_LETTERS: Final = _ALWAYS | {"source": "PostgreSQL", "records": "Kafka"}
+"""Records are read again that a letter holds the head of only."""

@@ -5,7 +5,7 @@ else: a dependency that is away, a call that was refused, a race that was lost, 
 wrong. Each command ends with the exit code of the error that stopped it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from assay.domain.position import Range
@@ -39,6 +39,19 @@ class Unavailable(AssayError):
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class NotTaken(Unavailable):
+    """A destination takes some letters of a claim in no form; the others are published.
+
+    Attributes:
+        place: where the others can be found.
+        rows: those that are not there, by their rows in the claim.
+    """
+
+    def __init__(self, message: str, place: str, rows: Collection[int]) -> None:
+        super().__init__(message)
+        self.place, self.rows = place, tuple(rows)
 
 
 class Refused(AssayError):

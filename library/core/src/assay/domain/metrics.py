@@ -68,7 +68,7 @@ LETTERS_PUBLISHED: Final = Metric(
 LETTERS_WAITING: Final = Metric(
     "assay_letters_waiting",
     "gauge",
-    "Dead letters in the database that wait to be published, by destination.",
+    "Dead letters in the database that wait to be published on a topic, by destination.",
     ("destination",),
 )
 LETTERS_OPEN: Final = Metric(

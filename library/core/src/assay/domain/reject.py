@@ -21,6 +21,9 @@ TOPICS: Final = "kafka/"
 RAW_LIMIT: Final = 1 << 20
 """Bytes of a record that are kept; of a longer one the head, the length and the sha256."""
 
+ID_LIMIT: Final = 128
+"""Characters that the id of a transaction may have, and that are kept of a longer one."""
+
 REJECTS: Final = pl.Schema(
     {
         "row": pl.UInt32,
@@ -36,7 +39,7 @@ REJECTS: Final = pl.Schema(
 """One row a rejected record of a chunk.
 
 - `row`: its row in the chunk's records, which hold its origin and bytes.
-- `transaction_id`: as far as it is known.
+- `transaction_id`: as far as it is known; of one that is too long its first `ID_LIMIT` characters.
 - `field`: the column at fault; null where it is the whole record.
 - `message`: for people; never holds any content.
 - `retriable`: whether the same bytes may succeed later, with another model.
@@ -96,10 +99,11 @@ def faults(
     """
     given = frame.columns
     constants = {"stage": stage, "retriable": retriable, "model_version": model_version}
-    return frame.select(
+    found = frame.select(
         (pl.col(name) if name in given else pl.lit(constants.get(name))).cast(dtype).alias(name)
         for name, dtype in REJECTS.items()
     )
+    return found.with_columns(pl.col("transaction_id").str.head(ID_LIMIT))
 
 
 def no_rejects() -> pl.DataFrame:

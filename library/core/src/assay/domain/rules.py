@@ -13,6 +13,8 @@ from typing import Any, Final, TypeAlias
 
 import polars as pl
 
+from assay.domain.reject import ID_LIMIT
+
 Value: TypeAlias = str | Decimal | datetime
 
 OPERATION_TYPES: Final = ("payment", "direct_debit", "transfer", "refund")
@@ -174,7 +176,7 @@ RULES: Final = (
         required=True,
         faults=(
             _surrogates("transaction_id"),
-            _longer_than("transaction_id", 128),
+            _longer_than("transaction_id", ID_LIMIT),
             _matches(
                 "invalid_transaction_id",
                 "transaction_id must be printable, without blanks at its ends",
@@ -184,7 +186,7 @@ RULES: Final = (
         ),
         convert_column=_same,
         convert_value=_same,
-        json_schema={"type": "string", "minLength": 1, "maxLength": 128},
+        json_schema={"type": "string", "minLength": 1, "maxLength": ID_LIMIT},
     ),
     Rule(
         "description",

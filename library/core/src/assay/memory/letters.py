@@ -1,6 +1,6 @@
 """The letters of a memory store, handed out to relays."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from itertools import count
 from typing import Final
@@ -54,13 +54,32 @@ class MemoryLetters:
                 if letter.get("claim") == claim.name:
                     letter["place"] = place
 
+    def set_aside(self, claim: Claim, rows: Collection[int]) -> Claim:
+        """Takes letters out of a claim whose destination does not take them; returns the rest."""
+        self._store.faults.at("set aside")
+        with self._store.lock:
+            self._lease_to("", f"claim-{next(_NUMBERS)}", {claim.ids[row] for row in rows})
+        return claim.without(rows)
+
+    def give_back(self) -> None:
+        """What this relay has claimed and not stamped is handed out to whoever asks, at once."""
+        with self._store.lock:
+            for name, (relay, _) in self._store.leases.items():
+                if relay == self._relay:
+                    self._store.leases[name] = relay, self._now()
+
     def _waiting(self) -> pl.DataFrame:
-        schema = LETTERS | {"claim": pl.String()}
+        schema = LETTERS | {"claim": pl.String(), "id": pl.Int64()}
         letters = [each for each in self._store.letters.values() if "place" not in each]
         return pl.DataFrame(letters, schema=schema).sort("source", "partition", "position")
 
     def _take(self, letters: pl.DataFrame, name: str) -> Claim:
-        self._store.leases[name] = self._relay, self._now() + self._lease.total_seconds()
-        for origin in letters.select("source", "partition", "position").iter_rows():
-            self._store.letters[origin]["claim"] = name
-        return Claim(name, letters.select(LETTERS.names()))
+        ids: list[int] = letters["id"].to_list()
+        self._lease_to(self._relay, name, set(ids))
+        return Claim(name, letters.select(LETTERS.names()), ids)
+
+    def _lease_to(self, relay: str, name: str, ids: set[int]) -> None:
+        self._store.leases[name] = relay, self._now() + self._lease.total_seconds()
+        for letter in self._store.letters.values():
+            if letter["id"] in ids:
+                letter["claim"] = name

@@ -77,7 +77,8 @@ class LetterSource:
             clock,
         )
         self._rate = rate
-        self._chunk_records = chunk_records if rate is None else min(chunk_records, int(rate) or 1)
+        # Of an infinite rate there is no whole number.
+        self._chunk_records = int(min(chunk_records, max(rate or chunk_records, 1)))
         self._at: Position | None = None  # None: the store is to be asked
         self._handed: Position | None = None
         self._paused = False

@@ -108,7 +108,7 @@ class Pump:
             source_name: under which the store keeps positions and ledger.
             destination: where relays publish the rejects.
             source: read from one thread, the one that calls `run`.
-            decode: run by workers.
+            decode: run by workers; where it raises `Unavailable`, it is run again later.
             classifier: called by workers.
             store: called by workers for commits, and by the source's thread for positions.
             executor: the workers. Belongs to the caller, who shuts it down.
@@ -122,10 +122,12 @@ class Pump:
         self._watch, self._policy = watch, policy
         self._window = Window(policy.window_chunks, policy.window_bytes)
         self._limit = RejectLimit(policy.reject_limit)
-        self._to_source, self._to_classifier, self._to_store = (
-            Breaker(name) for name in ("source", "classifier", "store")
+        self._to_source, self._to_records, self._to_classifier, self._to_store = self._breakers = (
+            Breaker("source"),
+            Breaker("records"),
+            Breaker("classifier"),
+            Breaker("store"),
         )
-        self._breakers = (self._to_source, self._to_classifier, self._to_store)
         self._commit: Future[Tally] | None = None
         self._outcome: Outcome | None = None
         self._counted: dict[Partition, Range] = {}  # the latest of each
@@ -153,7 +155,7 @@ class Pump:
 
     @property
     def away(self) -> tuple[str, ...]:
-        """The dependencies that count as away: source, classifier, store."""
+        """The dependencies that count as away: source, records, classifier, store."""
         return tuple(each.name for each in self._breakers if each.is_open)
 
     @property
@@ -217,12 +219,13 @@ class Pump:
             return exhausted and len(self._window) == 0
         if len(self._window) == 0:
             return True
-        away = self._to_classifier.last_error or self._to_store.last_error
-        return self._commit is None and (bool(away) or self._clock.now() >= self._ends_at)
+        away = any(each.last_error for each in self._breakers if each is not self._to_source)
+        return self._commit is None and (away or self._clock.now() >= self._ends_at)
 
     def _is_held_back(self) -> bool:
         # With an empty window the next chunk is the probe.
-        return len(self._window) > 0 and (self._to_classifier.is_open or self._to_store.is_open)
+        away = any(each.is_open for each in self._breakers if each is not self._to_source)
+        return len(self._window) > 0 and away
 
     def _jobs(self) -> list[Future[Any]]:
         return self._window.jobs() + ([self._commit] if self._commit is not None else [])
@@ -232,8 +235,13 @@ class Pump:
     def _take(self, chunk: Chunk) -> None:
         rest = chunk.without(self.report.given_up.keys())
         if rest.ranges:
-            flight = self._window.append(rest)
-            flight.job = self._executor.submit(prepare, rest, self._decode)
+            self._prepare(self._window.append(rest))
+
+    def _prepare(self, flight: Flight) -> None:
+        """Has a chunk decoded, unless what it takes to read its records is away."""
+        if self._to_records.allows(self._clock.now()):
+            self._to_records.began()
+            flight.job = self._executor.submit(prepare, flight.chunk, self._decode)
 
     def _positions(self, partitions: Sequence[Partition]) -> Positions:
         """What the source is told: the store's positions, and that what was given up is over."""
@@ -284,6 +292,8 @@ class Pump:
             self._window.pop()
             self._outcome = None
         for flight in self._window:
+            if flight.prepared is None and flight.job is None and flight.ranges:
+                self._prepare(flight)
             self._ask_next(flight)
         self._begin_commit()
         self._watch.look(self._window, self._breakers)
@@ -298,10 +308,16 @@ class Pump:
         flight.job = flight.asked = None
         if job is None:
             return
-        if ask is None:
-            flight.is_prepared(job.result())
-            return
         now = self._clock.now()
+        if ask is None:
+            try:
+                prepared = job.result()
+            except Unavailable as error:
+                self._to_records.failed(now, error)
+                return
+            self._to_records.succeeded()
+            flight.is_prepared(prepared)
+            return
         try:
             verdicts = job.result()
         except Unavailable as error:

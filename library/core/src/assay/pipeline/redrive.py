@@ -97,15 +97,25 @@ def redrive(request: Request, services: Services, watch: Watch) -> Generator[Red
         Fatal: the request says nothing of how some of them are written; nothing is claimed then.
     """
     selection = services.selection
-    letters = selection.claim(
-        request.chosen | {"states": ("open",)}, request.limit, request.reading.require
-    )
-    pump = Pump(
+    try:
+        # In here, since a signal may come as soon as they are claimed.
+        letters = selection.claim(
+            request.chosen | {"states": ("open",)}, request.limit, request.reading.require
+        )
+        yield Redrive(letters, _pump(request, services, watch, letters))
+    finally:
+        # A lease that cannot be given back runs out.
+        with suppress(AssayError):
+            selection.free()
+
+
+def _pump(request: Request, services: Services, watch: Watch, letters: int) -> Pump:
+    return Pump(
         run_id=request.run_id,
         source_name=REDRIVE,
         destination=_NOWHERE,
         source=LetterSource(
-            selection,
+            services.selection,
             request.run_id,
             letters,
             services.clock,
@@ -120,9 +130,3 @@ def redrive(request: Request, services: Services, watch: Watch) -> Generator[Red
         watch=watch,
         policy=replace(request.policy, reject_limit=1, alone=True),
     )
-    try:
-        yield Redrive(letters, pump)
-    finally:
-        # A lease that cannot be given back runs out.
-        with suppress(AssayError):
-            selection.free()

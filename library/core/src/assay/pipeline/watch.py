@@ -45,8 +45,8 @@ class Watch:
             clock: of the pump.
             pipeline: the label of its metrics.
             committed: told of each commit.
-            away: told once when a dependency (`source`, `classifier`, `store`) counts as away, with
-                its last error, and once when it is back, with None.
+            away: told once when a dependency (`source`, `records`, `classifier`, `store`) counts as
+                away, with its last error, and once when it is back, with None.
             answered: told of each call to a dependency that was answered, whatever the answer.
         """
         self._meter, self._clock, self._pipeline = meter, clock, pipeline

@@ -1,7 +1,7 @@
 """The dead letters that wait to be published."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import polars as pl
@@ -15,10 +15,17 @@ class Claim:
         name: given once to exactly these letters and kept with them, so that whoever repeats
             the claim after a crash publishes the same letters under the same name.
         letters: shaped as `LETTERS`, in order of source, partition and position.
+        ids: by which whoever hands them out knows them, one for each.
     """
 
     name: str
     letters: pl.DataFrame
+    ids: Sequence[int] = ()
+
+    def without(self, rows: Collection[int]) -> "Claim":
+        """The same without these of its letters."""
+        left = [row for row in range(self.letters.height) if row not in rows]
+        return replace(self, letters=self.letters[left], ids=[self.ids[row] for row in left])
 
 
 class Letters(Protocol):
@@ -41,4 +48,16 @@ class Letters(Protocol):
 
     def stamp(self, claim: Claim, place: str) -> None:
         """These letters are published, and where."""
+        ...
+
+    def set_aside(self, claim: Claim, rows: Collection[int]) -> Claim:
+        """Takes letters out of a claim whose destination does not take them; returns the rest.
+
+        They wait on, and are handed out to whoever asks, under another name, once a lease of some
+        minutes has run out.
+        """
+        ...
+
+    def give_back(self) -> None:
+        """What this relay has claimed and not stamped is handed out to whoever asks, at once."""
         ...

@@ -18,6 +18,7 @@ class Publisher(Protocol):
             The place where they can be found.
 
         Raises:
+            NotTaken: some it can publish in no form; all others are safe.
             Unavailable: try again later.
         """
         ...

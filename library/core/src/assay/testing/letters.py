@@ -161,6 +161,51 @@ class LettersSuite:
         other = _claim(make_letters("one", lease=_LONG), 2)
         assert other.letters["transaction_id"].to_list() == ["z"]
 
+    def test_what_is_set_aside_holds_up_no_other(
+        self, store: Store, make_letters: MakeLetters
+    ) -> None:
+        """The rest of its claim is published; it comes to nobody before a lease is over."""
+        store.commit(outcome([], rejected=["x", "y", "z"]))
+        letters = make_letters("one", lease=_LONG)
+        rest = letters.set_aside(_claim(letters), [1])
+        assert rest.letters["transaction_id"].to_list() == ["x", "z"]
+        letters.stamp(rest, "there")
+        store.commit(outcome([], first=3, rejected=["v"]))
+        new = _claim(letters)
+        assert new.letters["transaction_id"].to_list() == ["v"]
+        letters.stamp(new, "there")
+        for relay in ("one", "two"):
+            assert make_letters(relay, lease=_LONG).claim(_TO, 10) is None
+        assert letters.destinations("mem") == [_TO]
+
+    def test_what_was_set_aside_comes_again(self, store: Store, make_letters: MakeLetters) -> None:
+        """When a lease is over, to whoever asks, alone and under another name."""
+        store.commit(outcome([], rejected=["x", "y"]))
+        letters = make_letters("one", lease=_OVER)
+        claim = _claim(letters)
+        letters.stamp(letters.set_aside(claim, [0]), "there")
+        for relay in ("two", "one"):
+            again = _claim(make_letters(relay, lease=_OVER))
+            assert again.name != claim.name
+            assert again.letters["transaction_id"].to_list() == ["x"]
+            letters.stamp(claim, "there")
+        letters.stamp(_claim(letters), "there")
+        assert letters.claim(_TO, 10) is None
+
+    def test_what_is_given_back_goes_to_another_relay(
+        self, store: Store, make_letters: MakeLetters
+    ) -> None:
+        """At once, with the same name and letters; what others have claimed stays theirs."""
+        store.commit(outcome([], rejected=["x", "y", "z"]))
+        one, two = make_letters("one", lease=_LONG), make_letters("two", lease=_LONG)
+        mine, other = _claim(one, 2), _claim(two, 2)
+        one.give_back()
+        three = make_letters("three", lease=_LONG)
+        assert _same(mine, _claim(three))
+        three.stamp(mine, "there")
+        assert three.claim(_TO, 10) is None
+        assert _same(other, _claim(two))
+
     def test_relays_at_the_same_time_share_the_letters(
         self, store: Store, make_letters: MakeLetters
     ) -> None:

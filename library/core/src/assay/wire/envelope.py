@@ -50,6 +50,16 @@ _Count = Annotated[int, Field(ge=0, lt=1 << 63)]
 _CONTENTS: Final = {"key": "key", "value": "raw", "header": "header"}
 _ID: Final = "assay.id"
 _HEADER: Final = "assay.header"
+_OPTIONAL: Final = frozenset(
+    {
+        _HEADER,
+        "__connect.errors.exception.message",
+        "assay.field",
+        "assay.model.version",
+        "assay.transaction.id",
+    }
+)
+"""Headers without which a message is the same letter."""
 
 
 class _Headers(BaseModel):
@@ -167,11 +177,12 @@ def with_head_only(message: Message, size: int) -> Message:
     """A message of a letter with so many bytes of its value, at most, for one that is too large.
 
     Its headers `assay.length` and `assay.sha256` are those of the whole record, as those of a
-    letter that holds a head from the beginning. A key or a file's header that is longer is left
-    out. A message that is not longer anywhere stays as it is.
+    letter that holds a head from the beginning. What is longer is left out of its key, a file's
+    header and all headers without which it is the same letter. A message that is not longer
+    anywhere stays as it is.
     """
     key, value, headers = message
-    headers = [each for each in headers if each[0] != _HEADER or len(each[1]) <= size]
+    headers = [(name, text) for name, text in headers if name not in _OPTIONAL or len(text) <= size]
     if value is not None and len(value) > size:
         if "assay.sha256" not in dict(headers):
             headers.append(("assay.sha256", sha256(value).hexdigest().encode()))
