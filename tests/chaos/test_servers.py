@@ -1,5 +1,6 @@
 """PostgreSQL, the model API and brokers fail under load: nothing is lost, doubled or diverted."""
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -246,19 +247,32 @@ def test_a_partition_without_a_leader_holds_up_no_other(
     prove(stream, undisturbed(records))
 
 
+@pytest.mark.parametrize(
+    ("seconds", "session"),
+    [
+        pytest.param(4, 2_000, id="longer than the stall"),
+        # It loses its partitions while the breaker is open.
+        pytest.param(60, 45_000, id="longer than the session", marks=pytest.mark.chaos),
+    ],
+)
 def test_a_broker_that_is_away_is_waited_for(
-    stream: Stream, undisturbed: Callable[[list[Record]], Books], local: Local
+    stream: Stream,
+    undisturbed: Callable[[list[Record]], Books],
+    local: Local,
+    seconds: float,
+    session: int,
 ) -> None:
     """The only broker killed: the consumer says so, lives, and goes on when it is back."""
     records = load(6_000)
     expected = undisturbed(records)
     stream.topic.put(records[:1_500])
-    runner = stream.start(ASSAY_STREAM__STALL="3")
+    properties = json.dumps({"session.timeout.ms": str(session)})
+    runner = stream.start(ASSAY_STREAM__STALL="3", ASSAY_KAFKA__PROPERTIES=properties)
     stream.wait_read(1)
     local.kafka.kill()
     try:
         wait_for(lambda: runner.asks("/health/ready")[0] == 503, why=lambda: runner.log)
-        time.sleep(4)  # longer than the stall
+        time.sleep(seconds)
         assert runner.asks("/health/live")[0] == 200
     finally:
         local.kafka.start()

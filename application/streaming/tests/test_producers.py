@@ -172,12 +172,17 @@ def test_options_that_have_no_meaning_end_with_78(
     assert message in " ".join(ended.stderr.replace("│", "").split())
 
 
-def test_a_topic_that_is_not_there_ends_with_78(assay: Assay, kafka_servers: str) -> None:
+def test_a_topic_that_is_not_there_ends_with_78(
+    assay: Assay, contract: Path, kafka_servers: str
+) -> None:
     """None is made by the way."""
-    ended = assay("produce", "--topic", "no-such", servers=kafka_servers)
-    assert ended.returncode == 78
-    assert "there is no topic no-such; `assay stream topics` makes" in ended.stderr
-    assert not ended.stdout
+    path = contract.with_name("cards.csv")
+    path.write_text(HEADER + GOOD)
+    for words in (["produce"], ["publish", str(path), "--contract", str(contract)]):
+        ended = assay(*words, "--topic", "no-such", servers=kafka_servers)
+        assert ended.returncode == 78
+        assert "there is no topic no-such; `assay stream topics` makes" in ended.stderr
+        assert not ended.stdout
 
 
 def test_kafka_away_ends_with_75(assay: Assay) -> None:

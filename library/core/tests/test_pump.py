@@ -291,6 +291,39 @@ def test_a_store_that_does_not_say_where_it_stands_is_what_is_away() -> None:
     assert plant.pump.report.tally == Tally(read=10, classified=10)
 
 
+def test_an_outage_after_a_loss_is_got_over() -> None:
+    """That partitions went away leaves no call open that would count against the next ones."""
+    plant = Plant(MemorySource({"a": [*GOOD]}, owned={"a"}, finite=False))
+    plant.source.revoke({"a"})
+    plant.step()
+    plant.source.faults.plan("events", *[Unavailable("away")] * 6)
+    while not plant.pump.away:
+        plant.step()
+    plant.source.assign({"a"})
+    for _ in range(2_000):
+        plant.step()
+    assert plant.pump.away == ()
+    assert plant.pump.report.tally == Tally(read=10, classified=10)
+
+
+def test_what_is_read_again_counts_once() -> None:
+    """A partition went and came back while its commit was under way."""
+    plant = Plant(MemorySource({"a": [*GOOD]}, owned={"a"}, size=10, finite=False))
+    plant.clock.while_waiting = None
+    while not plant.classifier.calls:
+        plant.step()
+        plant.executor.step()
+    plant.step()  # begins to commit
+    plant.source.revoke({"a"})
+    plant.source.assign({"a"})
+    for _ in range(6):
+        plant.step()  # reads it again
+    for _ in range(60):
+        plant.executor.step()
+        plant.step()
+    assert plant.pump.report.tally == Tally(read=10, classified=10)
+
+
 def test_stop_commits_what_is_in_the_window() -> None:
     """A run that is asked to stop reads nothing more and commits what it has read."""
     plant = Plant.of({"a": GOOD * 100})

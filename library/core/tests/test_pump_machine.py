@@ -221,6 +221,8 @@ class TwoOwners(RuleBasedStateMachine):
         survivor.source.assign(PARTITIONS)
         for plant in (other, survivor):
             plant.clock.while_waiting = plant.executor.step
+            # Whatever has happened, an outage is got over.
+            plant.source.faults.plan("events", *[Unavailable("away")] * 6)
         for _ in range(3000):
             other.step()
             survivor.step()

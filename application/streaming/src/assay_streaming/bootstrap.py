@@ -154,7 +154,8 @@ def consumer(request: Request, settings: ConsumerSettings, result: Result) -> Ge
         stack.callback(classifier.close)
         own = (each for each in metrics.METRICS if each not in metrics.OF_LETTERS)
         meter, clock = PrometheusMeter(own), SystemClock()
-        health = Health(clock, stream.stall)
+        # What waits for its chunk to be cut is not late.
+        health = Health(clock, stream.stall + stream.linger)
         url = _served(stack, stream, health, meter)
         _noted(stack, engine, result, kind="stream", source=request.source, url=url)
         # Beside the start, which waits for no service that does not answer.

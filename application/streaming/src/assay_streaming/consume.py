@@ -185,11 +185,12 @@ class _Watcher:
             self.asking = None if assigned else clock.now()
         self._say_unassigned(pump)
         self.seen.update(lags)
-        for each in self.seen:
+        for each in self.seen - (set(assigned) - lags.keys()):  # of those nothing is known
             meter.set(metrics.LAG, lags.get(each, 0), pipeline=PIPELINE, partition=each)
         meter.set(metrics.DATABASE_CONNECTIONS, self.services.connections(), pipeline=PIPELINE)
         # What was known before Kafka went away says nothing of now.
-        lag = sum(lags.values()) if lags and "source" not in pump.away else None
+        is_known = lags and len(lags) == len(assigned) and "source" not in pump.away
+        lag = sum(lags.values()) if is_known else None
         self.services.health.look(
             away=pump.away,
             is_busy=any(lags.values()) and not (pump.is_failing or pump.is_asking),
@@ -201,8 +202,8 @@ class _Watcher:
             },
         )
         self.progress.look(self.result.tally, lag)
-        if not lags or len(lags) < len(assigned) or any(lags.values()):
-            self.came = clock.now()  # nothing is known yet, or not all is read
+        if lag != 0 or pump.is_failing:
+            self.came = clock.now()  # not all is known, or not all is read
             return 0
         return clock.now() - self.came
 

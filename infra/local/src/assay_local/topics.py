@@ -3,8 +3,9 @@
 import time
 from typing import Any
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import OffsetSpec  # the type's own place
 from confluent_kafka.cimpl import NewTopic
 
 from assay_local.errors import LocalError
@@ -18,11 +19,22 @@ def create(servers: str, name: str, *, partitions: int = 3) -> str:
     created = admin.create_topics([NewTopic(name, partitions)], operation_timeout=SECONDS)
     created[name].result(SECONDS)
     deadline = time.monotonic() + SECONDS
-    while admin.list_topics(name, SECONDS).topics[name].error is not None:  # Not told to all yet.
+    while not _answers(admin, name, partitions):  # not told to all yet
         if time.monotonic() > deadline:
             raise LocalError(f"Kafka has made the topic {name}, but does not show it.")
         time.sleep(0.01)
     return name
+
+
+def _answers(admin: Any, name: str, partitions: int) -> bool:
+    """Whether those who lead a topic's partitions know that they do."""
+    ends = {TopicPartition(name, each): OffsetSpec.latest() for each in range(partitions)}
+    try:
+        for end in admin.list_offsets(ends, request_timeout=SECONDS).values():
+            end.result(SECONDS)
+    except KafkaException:
+        return False
+    return True
 
 
 def read(servers: str, name: str) -> list[tuple[bytes | None, bytes | None]]:

@@ -30,6 +30,7 @@ def test_settings_become_properties(tmp_path: Path) -> None:
         "bootstrap.servers": "a:1,b:2",
         "client.id": "assay",
         "security.protocol": "PLAINTEXT",
+        "allow.auto.create.topics": False,
         "log_level": 2,
     }
     authorities = tmp_path / "ca.pem"

@@ -11,6 +11,7 @@ from assay_adapters.kafka.errors import error_of, translated
     ("code", "advice"),
     [
         (KafkaError.UNKNOWN_TOPIC_OR_PART, "`assay stream topics`"),
+        (KafkaError.UNKNOWN_TOPIC_OR_PART, "assay stream accept-gap"),
         (KafkaError.TOPIC_AUTHORIZATION_FAILED, "give it the rights"),
         (KafkaError.SASL_AUTHENTICATION_FAILED, "ASSAY_KAFKA__SASL_"),
         (KafkaError.FENCED_INSTANCE_ID, "give each its own"),
@@ -38,6 +39,13 @@ def test_what_does_not_pass_is_fatal_and_says_what_to_do(code: int, advice: str)
 def test_what_passes_is_unavailable(code: int) -> None:
     """The same may succeed later."""
     assert isinstance(error_of(KafkaError(code)), Unavailable)
+
+
+@pytest.mark.parametrize("reason", ["Local: Broker transport failure", "Local: Timed out"])
+def test_a_login_that_comes_to_no_answer_is_unavailable(reason: str) -> None:
+    """It has the code of one that is refused."""
+    said = f"SASL PLAIN mechanism handshake failed: {reason}: broker's supported mechanisms: (n/a)"
+    assert isinstance(error_of(KafkaError(KafkaError._AUTHENTICATION, said)), Unavailable)
 
 
 def test_what_librdkafka_calls_fatal_is() -> None:

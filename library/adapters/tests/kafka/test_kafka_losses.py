@@ -1,14 +1,14 @@
 """Records that are gone, and topics that are others than they were, are never passed over."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
-from trial import MakeTopic, read, values
+from trial import MakeTopic, places, read, values
 
 from assay.domain.chunk import Chunk, Idle, Revoked
 from assay.domain.errors import Fatal, Renumbered
-from assay.domain.position import Partition, Position
+from assay.domain.position import Partition, Position, Positions
 from assay_adapters.kafka.topics import Topic, Topics
 
 
@@ -68,6 +68,22 @@ def test_a_topic_made_anew_under_a_reader_stops_it(
         read(source, lambda: False, stands)
 
 
+def test_a_topic_deleted_under_a_reader_stops_it(
+    make_topic: MakeTopic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be made anew meanwhile: what lets its books go on is said as well."""
+    monkeypatch.setattr("assay_adapters.kafka.source._LOOK", 0.2)
+    topic = make_topic()
+    topic.put(b"x")
+    source = topic.source()
+    stands: dict[Partition, Position] = {}
+    read(source, None, stands)
+    topic.delete()
+    said = f"no topic {topic.name}; `assay stream topics` .* accept-gap --topic {topic.name}"
+    with pytest.raises(Fatal, match=said):
+        read(source, lambda: False, stands)
+
+
 def test_nothing_of_another_topic_is_handed_out(
     make_topic: MakeTopic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,3 +122,25 @@ def test_a_position_after_the_end_stops_it(make_topic: MakeTopic) -> None:
     with pytest.raises(Renumbered, match=r"ends at 10, and the books stand at 11"):
         read(topic.source(), lambda: False, {"0": Position(11)})
     assert read(topic.source(), None, {"0": Position(10)}) == []
+
+
+def test_a_position_that_is_newer_than_the_end_that_was_told_is_none_after_the_end(
+    make_topic: MakeTopic,
+) -> None:
+    """Another owner may have read and committed between the brokers' answer and the store's."""
+    topic = make_topic()
+    topic.put(*[b"x"] * 10)
+    put_meanwhile = [b"y"]
+
+    def positions(_: Sequence[Partition]) -> Positions:
+        while put_meanwhile:
+            topic.put(put_meanwhile.pop())
+        return {"0": Position(11)}
+
+    source = topic.source()
+    happened = source.events(positions)
+    while not source.lags():
+        next(happened)
+    topic.put(b"z")
+    chunk = next(each for each in happened if isinstance(each, Chunk))
+    assert places([chunk]) == [("0", 11)]

@@ -1,9 +1,12 @@
 """Topics on a real broker: made, found, looked at; and what is said when that cannot be done."""
 
 import secrets
+import socket
+import struct
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -12,9 +15,13 @@ from confluent_kafka.admin import AdminClient
 
 from assay.domain.errors import Fatal, Unavailable
 from assay_adapters.kafka.config import KafkaConfig
+from assay_adapters.kafka.events import KafkaEvents
+from assay_adapters.kafka.producer import KafkaProducer
+from assay_adapters.kafka.reading import WholeRecords
 from assay_adapters.kafka.topics import Copies, Topic, Topics
-from assay_local import Local
+from assay_local import Local, kafka, servers
 
+API_VERSIONS = 18  # a request: https://kafka.apache.org/protocol#The_Messages_ApiVersions
 ASK: list[Callable[[Topics], object]] = [
     lambda topics: topics.brokers(),
     lambda topics: topics.find("any"),
@@ -22,6 +29,42 @@ ASK: list[Callable[[Topics], object]] = [
     lambda topics: topics.make("any", partitions=1, replication=None),
     lambda topics: topics.bounds(Topic("any", None, (0,))),
 ]
+
+
+def _read_again(config: KafkaConfig, name: str) -> None:
+    with closing(WholeRecords(config)) as records:
+        assert records(f"kafka/{name}", "0", 0) is None
+
+
+def _produce(config: KafkaConfig, name: str) -> None:
+    producer = KafkaProducer(config, name)
+    with pytest.raises(Fatal, match="no such topic"):
+        _ = producer.send([(None, b"1")], 0), producer.flush(30)
+
+
+def _tell(config: KafkaConfig, name: str) -> None:
+    dropped: list[int] = []
+    with closing(KafkaEvents(config, name, dropped.append)) as events:
+        events.tell([b"event"])
+    assert dropped
+
+
+USE: list[Callable[[KafkaConfig, str], object]] = [
+    lambda config, name: Topics(config).find(name),
+    lambda config, name: Topics(config).copies([name]),
+    _read_again,
+    _produce,
+    _tell,
+]
+
+
+@pytest.fixture(scope="module")
+def obliging() -> Iterator[str]:
+    """A broker as Kafka has it unless it is told: it makes topics that clients ask it for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(kafka.SETTINGS, "auto.create.topics.enable", "true")
+        with servers("kafka", durable=False, environment={}) as local:
+            yield local.kafka.url
 
 
 @pytest.fixture
@@ -90,6 +133,19 @@ def test_a_topic_that_cannot_be_made_is_fatal_or_not(topics: Topics, topic: str)
         topics.make(f"{topic}-copied", partitions=1, replication=7)
 
 
+@pytest.mark.parametrize("use", USE)
+def test_no_topic_is_made_by_the_way(
+    use: Callable[[KafkaConfig, str], object], obliging: str
+) -> None:
+    """Brokers may make what they are asked for: a topic that is misspelt stays missing."""
+    name = f"misspelt-{secrets.token_hex(4)}"
+    at_once = {"topic.metadata.propagation.max.ms": "0"}
+    config = KafkaConfig(bootstrap_servers=obliging, properties=at_once)
+    use(config, name)
+    known = AdminClient({"bootstrap.servers": obliging}).list_topics(timeout=10).topics
+    assert name not in known
+
+
 @pytest.mark.parametrize("ask", ASK)
 def test_nobody_there_is_said_within_seconds(ask: Callable[[Topics], object]) -> None:
     """Where nobody listens every call ends, and the reason is that of the connection."""
@@ -129,6 +185,44 @@ def test_wrong_settings_of_the_login_are_fatal(kafka_servers: str) -> None:
     with pytest.raises(Fatal, match="ASSAY_KAFKA__SASL_") as caught:
         Topics(config, timeout=1).brokers()
     assert "geheim" not in str(caught.value)
+
+
+def _end_at_the_login(listener: socket.socket) -> None:
+    """A broker that tells what it understands, and ends where somebody begins to log in."""
+    understood = [(3, 0, 4), (17, 0, 1), (18, 0, 0), (36, 0, 1)]
+    listed = b"".join(struct.pack(">hhh", *each) for each in understood)
+    while True:
+        try:
+            client = listener.accept()[0]
+        except OSError:
+            return  # the test is over
+        with client, client.makefile("rb") as requests:
+            while size := requests.read(4):
+                request = requests.read(int.from_bytes(size, "big"))
+                key, version, number = struct.unpack(">hhi", request[:8])
+                if key != API_VERSIONS:
+                    break
+                unsupported = 35 if version else 0
+                body = struct.pack(">ihi", number, unsupported, len(understood)) + listed
+                client.sendall(len(body).to_bytes(4, "big") + body)
+
+
+def test_a_broker_that_ends_during_a_login_is_away() -> None:
+    """As each does in turn while a cluster is restarted: nobody has refused anything."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        Thread(target=_end_at_the_login, args=(listener,), daemon=True).start()
+        config = KafkaConfig.model_validate(
+            {
+                "bootstrap_servers": f"127.0.0.1:{listener.getsockname()[1]}",
+                "security_protocol": "SASL_PLAINTEXT",
+                "sasl_mechanism": "PLAIN",
+                "sasl_username": "somebody",
+                "sasl_password": "geheim",
+            }
+        )
+        with pytest.raises(Unavailable, match="handshake failed"):
+            Topics(config, timeout=1).brokers()
+        listener.shutdown(socket.SHUT_RDWR)
 
 
 def test_wrong_properties_are_fatal() -> None:

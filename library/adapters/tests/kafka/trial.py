@@ -41,11 +41,15 @@ class Trial:
         wanted = NewTopic(self.name, partitions, config=config)
         self._admin.create_topics([wanted])[self.name].result(30)
 
-    def make_anew(self) -> None:
-        """It is another one under the same name, and empty."""
+    def delete(self) -> None:
+        """Returns once nobody is shown it any more."""
         self._admin.delete_topics([self.name])[self.name].result(30)
         while self.name in self._admin.list_topics(timeout=10).topics:
             pass
+
+    def make_anew(self) -> None:
+        """It is another one under the same name, and empty."""
+        self.delete()
         self._make(1, {})
 
     def put(self, *values: bytes, partition: int = 0, **config: Any) -> None:

@@ -3,17 +3,21 @@
 import itertools
 import select
 import socket
+import time
 import traceback
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+import polars as pl
+import psutil
 import psycopg
 import pytest
 from pydantic import SecretStr, ValidationError
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from assay.domain.errors import AssayError, Fatal, Unavailable
 from assay.domain.position import Position
@@ -21,7 +25,7 @@ from assay.domain.tally import Tally
 from assay.testing.frames import outcome, transaction
 from assay_adapters.postgres import connection as connections
 from assay_adapters.postgres.config import PostgresConfig
-from assay_adapters.postgres.connection import engine_for, translated
+from assay_adapters.postgres.connection import engine_for, translated, unlimited
 from assay_adapters.postgres.rights import require_rights
 from assay_adapters.postgres.store import PostgresStore
 from assay_local import Local
@@ -83,14 +87,122 @@ def test_a_frozen_server_is_away(
     engine.dispose()
 
 
-def test_a_server_that_works_for_long_is_not_away(
+def test_a_server_that_freezes_while_rows_are_copied_is_away(
+    local: Local, migrated: PostgresConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told why, and not that what is under way there can be ended no more."""
+    monkeypatch.setattr(connections, "_SILENCE", 0.3)
+    write: Any = pl.DataFrame.write_csv  # its overloads do not fit
+
+    def freeze(rows: pl.DataFrame, **how: Any) -> str:
+        local.postgres.pause()
+        return write(rows, **how)
+
+    monkeypatch.setattr(pl.DataFrame, "write_csv", freeze)
+    with _using(migrated, connect_timeout=1) as store:
+        try:
+            with pytest.raises(Unavailable, match="lets nobody in"):
+                store.commit(outcome(["a"]))
+        finally:
+            local.postgres.resume()
+        monkeypatch.undo()
+        assert store.commit(outcome(["a"])) == Tally(read=1, classified=1)
+
+
+@contextmanager
+def _process_frozen(connection: Connection) -> Generator[None]:
+    """That of the server which serves this connection."""
+    process = psutil.Process(connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
+    process.suspend()
+    try:
+        yield
+    finally:
+        process.resume()
+
+
+def test_a_process_of_the_server_that_is_frozen_alone_is_away(
     config: PostgresConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others are let in: the wait ends when the server itself would have ended the statement."""
+    monkeypatch.setattr(connections, "_SILENCE", 0.2)
+    engine = engine_for(config.model_copy(update={"statement_timeout": 0.5}))
+    with engine.connect() as asking, _process_frozen(asking):
+        began = time.monotonic()
+        with pytest.raises(Unavailable, match="silent beyond the limit"), translated():
+            asking.execute(text("SELECT 1"))
+        assert 0.6 < time.monotonic() - began < 5
+    engine.dispose()
+
+
+@contextmanager
+def _closing_what_is_new(url: SecretStr) -> Generator[SecretStr]:
+    """A proxy that lets one connection through, and closes all others without a word."""
+    target = urlsplit(url.get_secret_value())
+
+    def serve() -> None:
+        with suppress(OSError):  # The listener is closed at the end.
+            client = listener.accept()[0]
+            server = socket.create_connection((str(target.hostname), int(target.port or 0)))
+            pool.submit(_forward, client, server, itertools.repeat(object=True))
+            while True:
+                listener.accept()[0].close()
+
+    with ThreadPoolExecutor() as pool:
+        listener = socket.create_server(("127.0.0.1", 0))
+        pool.submit(serve)
+        try:
+            yield _elsewhere(PostgresConfig(url=url), port=str(listener.getsockname()[1]))
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
+
+
+def test_a_frozen_server_behind_somebody_who_closes_connections_is_away(
+    config: PostgresConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that ends without a word of the server is no sign of its life."""
+    monkeypatch.setattr(connections, "_SILENCE", 0.2)
+    with _closing_what_is_new(config.url) as url:
+        engine = engine_for(config.model_copy(update={"url": url}))
+        with engine.connect() as asking, _process_frozen(asking):
+            with pytest.raises(Unavailable, match="lets nobody in"), translated():
+                asking.execute(text("SELECT 1"))
+            asking.invalidate()
+        engine.dispose()
+
+
+@pytest.mark.parametrize("limit", [-1, 1], ids=["lets in", "refuses"])
+def test_a_server_that_works_for_long_is_not_away(
+    stranger: PostgresConfig, engine: Engine, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
     """Somebody who waits longer than for a silence asks, and goes on waiting."""
     monkeypatch.setattr(connections, "_SILENCE", 0.2)
-    engine = engine_for(config)
+    role = urlsplit(stranger.url.get_secret_value()).username
+    _alter(engine, "ROLE", role, f"CONNECTION LIMIT {limit}")
+    working = engine_for(stranger)
+    with working.connect() as asking:
+        assert asking.scalar(text("SELECT 1 FROM pg_sleep(0.7)")) == 1
+    working.dispose()
+
+
+def test_what_has_no_limit_at_the_server_has_none_here(
+    config: PostgresConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For one transaction, or as the URL has it; the next transaction is limited again."""
+    monkeypatch.setattr(connections, "_SILENCE", 0.2)
+    slow = text("SELECT 1 FROM pg_sleep(1)")
+    brief = config.model_copy(update={"statement_timeout": 0.2})
+    engine = engine_for(brief)
     with engine.connect() as asking:
-        assert asking.scalar(text("SELECT 1 FROM pg_sleep(1)")) == 1
+        with asking.begin(), unlimited(asking):
+            assert asking.scalar(slow) == 1
+        with _process_frozen(asking), pytest.raises(Unavailable, match="beyond"), translated():
+            asking.execute(slow)
+    engine.dispose()
+    url = SecretStr(f"{config.url.get_secret_value()}?options=-cstatement_timeout%3D0")
+    engine = engine_for(brief.model_copy(update={"url": url}))
+    with engine.connect() as asking:
+        assert asking.scalar(slow) == 1
     engine.dispose()
 
 

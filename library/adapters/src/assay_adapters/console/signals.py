@@ -8,7 +8,9 @@ from types import FrameType
 
 @contextmanager
 def on_signal(act: Callable[[], None]) -> Generator[list[int]]:
-    """Within the block the first signal calls `act` in the main thread, the next ends the process.
+    """Within the block the first signal calls `act` in the main thread.
+
+    The next ends the process, also when it comes after the block.
 
     Yields:
         The signals that have come.
@@ -27,8 +29,9 @@ def on_signal(act: Callable[[], None]) -> Generator[list[int]]:
     try:
         yield received
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        if not received:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def interrupt() -> None:

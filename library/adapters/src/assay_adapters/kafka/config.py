@@ -84,7 +84,7 @@ class KafkaConfig(BaseModel):
 
 
 def client_properties(config: KafkaConfig) -> dict[str, Any]:
-    """The properties that every client has.
+    """The properties that every client has. None makes a topic by asking for it.
 
     Raises:
         Fatal: `properties` names one that the books depend on, that has its own setting, or that
@@ -99,6 +99,8 @@ def client_properties(config: KafkaConfig) -> dict[str, Any]:
         "bootstrap.servers": config.bootstrap_servers,
         "client.id": config.client_id,
         "security.protocol": config.security_protocol,
+        # Brokers would make one that is misspelt, with partitions and limits as they have them.
+        "allow.auto.create.topics": False,
         "log_level": 2,  # what matters comes back as an error; a line each attempt helps nobody
     }
     if config.security_protocol.startswith("SASL"):

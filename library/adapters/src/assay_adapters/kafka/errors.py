@@ -9,7 +9,8 @@ from confluent_kafka import KafkaError, KafkaException
 from assay.domain.errors import AssayError, Fatal, Unavailable
 
 _NO_TOPIC: Final = (
-    "there is no such topic; `assay stream topics` makes those that the settings name"
+    "there is no such topic; `assay stream topics` makes those that the settings name. If it was "
+    "read before and deleted: assay stream accept-gap"
 )
 _MENDABLE: Final = {
     KafkaError.SASL_AUTHENTICATION_FAILED: "the login was refused: check ASSAY_KAFKA__SASL_…",
@@ -33,6 +34,12 @@ _MENDABLE: Final = {
 }
 
 
+_GOES_AWAY: Final = tuple(
+    KafkaError(code).str()
+    for code in (KafkaError._TRANSPORT, KafkaError._TIMED_OUT)  # noqa: SLF001 - the same
+)
+"""What a login failed for that nobody has refused: the broker has ended, or hangs."""
+
 NO_TOPIC: Final = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})  # noqa: SLF001 - the same
 """What is said where there is no topic of a name."""
 
@@ -41,13 +48,15 @@ def no_topic(name: str) -> Fatal:
     """There is no topic of this name."""
     return Fatal(
         f"there is no topic {name}; `assay stream topics` makes those that the settings name"
-        " (ASSAY_STREAM__TOPIC, …)"
+        " (ASSAY_STREAM__TOPIC, …). If it was read before and deleted: assay stream accept-gap "
+        f"--topic {name}"
     )
 
 
 def error_of(error: KafkaError) -> AssayError:
     """What an error of librdkafka means to the caller: everything passes but a few."""
-    if advice := _MENDABLE.get(error.code()):
+    advice = _MENDABLE.get(error.code())
+    if advice and not _is_broken_off(error):
         return Fatal(f"Kafka ({error.name()}): {advice} ({error.str()})")
     # A consumer's fatal error comes as a message of this code, which does not count as fatal.
     if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001 - librdkafka's own name
@@ -56,6 +65,12 @@ def error_of(error: KafkaError) -> AssayError:
             "instance id, give each its own"
         )
     return Unavailable(f"Kafka is away ({error.name()}: {error.str()})")
+
+
+def _is_broken_off(error: KafkaError) -> bool:
+    """Whether a login came to no answer, for which librdkafka has no code of its own."""
+    is_login = error.code() == KafkaError._AUTHENTICATION  # noqa: SLF001 - librdkafka's own name
+    return is_login and any(words in error.str() for words in _GOES_AWAY)
 
 
 @contextmanager

@@ -102,6 +102,7 @@ class KafkaSource:
         self._named = Survey(partial(topics.named, reading.topic))
         self._topic: Topic | None = None
         self._looked_at = float("-inf")
+        self._doubted: Positions = {}  # were after the end of the topic that was told before
         self._owned: dict[int, Owned] = {}
         self._fetched: set[int] = set()  # what librdkafka takes for assigned
         self._held = Held()
@@ -284,6 +285,10 @@ class KafkaSource:
             raise
         stand = None if found is None else self._stand(positions, found, waiting)
         if found is None or stand is None:
+            return
+        # Another owner may have committed since the brokers told: they are asked once more.
+        doubted, self._doubted = self._doubted, found.exceeded(stand, waiting)
+        if self._doubted and self._doubted != doubted:
             return
         self._topic = found.topic
         for each in waiting:

@@ -1,13 +1,13 @@
 """How a topic stands, asked beside the loop that reads it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from threading import Thread
 from typing import Generic, TypeVar
 
 from assay.domain.errors import Fatal, Renumbered, Unavailable
-from assay.domain.position import Partition, Position
+from assay.domain.position import Partition, Position, Positions
 from assay_adapters.kafka.topics import Topic, Topics
 
 T = TypeVar("T")
@@ -82,6 +82,16 @@ class Standing:
                 f"{topic}"
             )
         return position.next
+
+    def exceeded(self, stand: Positions, partitions: Collection[int]) -> Positions:
+        """Those positions of these partitions that are after their end."""
+        return {
+            str(number): position
+            for number in partitions
+            if (position := stand.get(str(number))) is not None
+            and number in self.bounds
+            and position.next > self.bounds[number][1]
+        }
 
 
 def standing(topics: Topics, name: str) -> Standing:

@@ -33,7 +33,8 @@ class PostgresConfig(BaseModel):
         application_name: what PostgreSQL shows in `pg_stat_activity`.
         connect_timeout: until a server that does not answer counts as away, and until a caller
             who finds all connections in use gives up.
-        statement_timeout: until the server gives up one statement; a commit has several.
+        statement_timeout: until the server gives up one statement; a commit has several. One that
+            hangs is waited for a few seconds longer.
         lock_timeout: until the server gives up waiting for another commit.
         silence: until the server gives up on a client that has fallen silent in the middle of a
             commit (frozen, or cut off), and frees what others wait for.

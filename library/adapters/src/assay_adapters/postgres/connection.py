@@ -4,13 +4,12 @@ import re
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar, cast
 
 import psycopg
 from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from sqlalchemy import Engine, create_engine, exc
+from sqlalchemy import Connection, Engine, create_engine, exc, text
 
 from assay.domain.errors import AssayError, Fatal, Unavailable
 from assay_adapters.postgres.config import PostgresConfig
@@ -66,6 +65,9 @@ _WRONG_PARAMETER: Final = re.compile(
 
 _RELIED_ON: Final = {"timezone": "UTC", "datestyle": "ISO"}
 _SILENCE: Final = 5.0  # seconds without a word of the server
+# As libpq hands on what a server says, in whatever language: severity, colon, two spaces. What it
+# says itself, as of a connection that is refused or closed without a word, has one space.
+_SAID_BY_THE_SERVER: Final = re.compile(r": [^:\n]+:  ")
 _Answer = TypeVar("_Answer")
 
 
@@ -74,8 +76,15 @@ class _Attentive(psycopg.Connection[Any]):
 
     The limits of statements are the server's own and those of TCP are kept by its kernel, so that
     nothing ends the wait for a server that hangs (SIGSTOP, a disk that answers no more). Whoever
-    waits long asks whether it still lets anybody in, and breaks off if it does not.
+    waits long asks whether it still lets anybody in, and breaks off if it does not. Where somebody
+    else lets in (a pooler, the server whose one process hangs), the wait ends a moment after the
+    server itself would have given the statement up.
+
+    Attributes:
+        longest: seconds that an answer is waited for in any case; None for no limit.
     """
+
+    longest: float | None = None
 
     def wait(
         self, gen: PQGen[_Answer], interval: float = 0.1, timeout: float | None = None
@@ -84,30 +93,34 @@ class _Attentive(psycopg.Connection[Any]):
         return super().wait(self._attentive(gen), interval, timeout)
 
     def _attentive(self, gen: PQGen[_Answer]) -> PQGen[_Answer]:
-        heard = time.monotonic()
+        heard = asked = time.monotonic()
         try:
             awaited = next(gen)
             while True:
                 ready = yield awaited
+                now = time.monotonic()
                 if ready:
-                    heard = time.monotonic()
-                elif time.monotonic() > heard + _SILENCE:
+                    heard = asked = now
+                elif self.longest is not None and now > heard + self.longest:
+                    self._break_off("the server is silent beyond the limit of a statement")
+                elif now > asked + _SILENCE:
                     if not self._lets_in():
-                        self.pgconn.finish()
-                        raise psycopg.OperationalError("the server is silent and lets nobody in")
-                    heard = time.monotonic()
+                        self._break_off("the server is silent and lets nobody in")
+                    asked = time.monotonic()
                 awaited = gen.send(ready)
         except StopIteration as end:
             return end.value
 
+    def _break_off(self, why: str) -> NoReturn:
+        self.pgconn.finish()
+        raise psycopg.OperationalError(why)
+
     def _lets_in(self) -> bool:
-        """Whether somebody answers there, if only to refuse."""
+        """Whether the server answers, if only to refuse."""
         try:
             psycopg.connect(self.info.dsn, password=self.info.password).close()
-        except psycopg.errors.ConnectionTimeout:
-            return False
-        except psycopg.Error:
-            pass
+        except psycopg.Error as error:
+            return _SAID_BY_THE_SERVER.search(str(error)) is not None
         return True
 
 
@@ -144,7 +157,15 @@ def engine_for(config: PostgresConfig) -> Engine:
         "client_encoding": "UTF8",
     }
     # A parameter's type depends on its name, so that only `conninfo` takes them all.
-    connect = partial(_Attentive.connect, make_conninfo("", **parameters))
+    conninfo = make_conninfo("", **parameters)
+    # What the URL has for a limit the server knows: it may be none.
+    is_known = re.search("statement.timeout", str(given.get("options")), re.IGNORECASE) is None
+
+    def connect() -> _Attentive:
+        connection = _Attentive.connect(conninfo)
+        connection.longest = config.statement_timeout + _SILENCE if is_known else None
+        return connection
+
     return create_engine(
         "postgresql+psycopg://",
         creator=connect,
@@ -160,6 +181,22 @@ def engine_for(config: PostgresConfig) -> Engine:
 
 def _options(values: Mapping[str, str]) -> str:
     return " ".join(f"-c {name}={value}" for name, value in values.items())
+
+
+@contextmanager
+def unlimited(connection: Connection) -> Generator[None]:
+    """Statements of the transaction that has begun may take as long as they take.
+
+    Args:
+        connection: of an engine of `engine_for`.
+    """
+    driver = cast("_Attentive", connection.connection.driver_connection)
+    connection.execute(text("SET LOCAL statement_timeout = 0"))
+    limit, driver.longest = driver.longest, None
+    try:
+        yield
+    finally:
+        driver.longest = limit
 
 
 @contextmanager

@@ -27,11 +27,25 @@ def copy_into(connection: Connection, table: Table, frame: pl.DataFrame) -> None
         sql.Identifier(table.name), sql.SQL(", ").join(map(sql.Identifier, frame.columns))
     )
     driver = cast("psycopg.Connection", connection.connection.driver_connection)
-    with driver.cursor() as cursor, cursor.copy(statement) as copy:
-        # PostgreSQL reads one slice while the next one is written. In CSV only an empty field
-        # without quotes is null, and that is how polars writes it.
-        for rows in frame.iter_slices(_fitting(frame)):
-            copy.write(rows.with_columns(hexadecimal).write_csv(include_header=False))
+    try:
+        with driver.cursor() as cursor, cursor.copy(statement) as copy:
+            # PostgreSQL reads one slice while the next one is written. In CSV only an empty field
+            # without quotes is null, and that is how polars writes it.
+            for rows in frame.iter_slices(_fitting(frame)):
+                copy.write(rows.with_columns(hexadecimal).write_csv(include_header=False))
+    except psycopg.OperationalError as error:
+        if not driver.closed:
+            raise
+        # Nothing can be ended there any more; to try would be told instead of why.
+        connection.invalidate()
+        raise _first(error) from None
+
+
+def _first(error: psycopg.Error) -> psycopg.Error:
+    """The error that this one came of."""
+    while isinstance(error.__context__, psycopg.Error):
+        error = error.__context__
+    return error
 
 
 def _fitting(frame: pl.DataFrame) -> int:

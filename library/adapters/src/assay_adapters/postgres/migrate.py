@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, func, select, text
 
 from assay.domain.errors import Fatal
 from assay_adapters.postgres.config import PostgresConfig
-from assay_adapters.postgres.connection import engine_for, translated
+from assay_adapters.postgres.connection import engine_for, translated, unlimited
 
 VERSION_TABLE: Final = "assay_version"
 _LOCK: Final = 0x6173736179  # a number that no other program locks
@@ -39,8 +39,7 @@ def migrate(config: PostgresConfig) -> list[str]:
     scripts = _scripts()
     engine = engine_for(config)
     try:
-        with engine.begin() as connection:
-            connection.execute(text("SET LOCAL statement_timeout = 0"))
+        with engine.begin() as connection, unlimited(connection):
             connection.execute(text("SET LOCAL lock_timeout = 0"))
             _require_unicode(connection)
             connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))

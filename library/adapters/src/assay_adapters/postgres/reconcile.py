@@ -6,7 +6,7 @@ from sqlalchemy import Connection, Engine, text
 
 from assay.domain.books import Difference, Gap, Report, Unfinished
 from assay.domain.tally import Tally
-from assay_adapters.postgres.connection import translated
+from assay_adapters.postgres.connection import translated, unlimited
 
 _TOTAL: Final = text("""
     SELECT
@@ -229,9 +229,9 @@ def reconcile(engine: Engine) -> Report:
         Unavailable: PostgreSQL is away.
         Fatal: the tables cannot be used.
     """
-    with engine.execution_options(isolation_level="REPEATABLE READ").begin() as connection:
+    snapshot = engine.execution_options(isolation_level="REPEATABLE READ")
+    with snapshot.begin() as connection, unlimited(connection):
         connection.execute(text("SET TRANSACTION READ ONLY"))
-        connection.execute(text("SET LOCAL statement_timeout = 0"))
         entries, *sums, redriven, imported = connection.execute(_TOTAL).one()
         differences = (
             *_rows(connection),

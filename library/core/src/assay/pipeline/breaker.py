@@ -40,6 +40,10 @@ class Breaker:
         """A call began."""
         self._calls += 1
 
+    def returned(self) -> None:
+        """A call that began has come back, and says nothing of whether the dependency is there."""
+        self._calls -= 1
+
     def succeeded(self) -> None:
         """A call that began has been answered, with whatever answer."""
         self._calls -= 1

@@ -23,7 +23,7 @@ from assay.domain.errors import (
     Unavailable,
 )
 from assay.domain.outcome import Outcome
-from assay.domain.position import Partition, Position, Positions
+from assay.domain.position import Partition, Position, Positions, Range
 from assay.domain.tally import Tally
 from assay.pipeline.bisect import Ask, answered, refused
 from assay.pipeline.breaker import Breaker
@@ -128,6 +128,7 @@ class Pump:
         self._breakers = (self._to_source, self._to_classifier, self._to_store)
         self._commit: Future[Tally] | None = None
         self._outcome: Outcome | None = None
+        self._counted: dict[Partition, Range] = {}  # the latest of each
         self._ends_at: float | None = None
         self.report = Report()
 
@@ -191,12 +192,13 @@ class Pump:
                     events = events or self._source.events(self._positions, self._drain)
                     event = next(events, None)
                     exhausted = event is None
-                    if not isinstance(event, Revoked):  # which says nothing of who is there
-                        self._to_source.succeeded()
+                    # That partitions are lost may be all that an outage lets through.
+                    lost = isinstance(event, Revoked)
+                    (self._to_source.returned if lost else self._to_source.succeeded)()
                 except Unavailable as error:
                     events = None
                     if error is self._to_store.last_error:
-                        self._to_source.succeeded()
+                        self._to_source.returned()
                     else:
                         self._to_source.failed(self._clock.now(), error)
             match event:
@@ -445,10 +447,14 @@ class Pump:
         self._watch.attempt("store", "ok")
         self._outcome = None
         self._window.pop()
-        self._keep_books(head, tally)
         still_owned = [each for each in outcome.ranges if each in head.ranges]
         self._source.ack({each.partition: each.position for each in still_owned})
-        self._watch.committed(outcome, tally)
+        counted = {each.partition: each for each in outcome.ranges}
+        # A partition that was away during its commit is read again: the store says the same twice.
+        if not counted.items() <= self._counted.items():
+            self._counted |= counted
+            self._keep_books(head, tally)
+            self._watch.committed(outcome, tally)
 
     def _end_commit(self) -> None:
         """A commit that is under way when the pump fails counts like others: the books have it."""
