@@ -111,7 +111,7 @@ def _wait_until_assigned(connection: psycopg.Connection) -> None:
     """Until the consumer owns its partitions, so that its start does not count."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        row = connection.execute("SELECT status_url FROM runs").fetchone()
+        row = connection.execute("SELECT status_url FROM runs WHERE kind = 'stream'").fetchone()
         if row is not None:
             try:
                 with urllib.request.urlopen(f"{row[0]}/health/ready", timeout=2) as answer:  # noqa: S310 - our own

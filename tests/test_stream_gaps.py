@@ -3,8 +3,10 @@
 from typing import Any
 
 import psycopg
+import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewPartitions
 from streams import Stream, record
 
 from assay_local import topics
@@ -17,6 +19,13 @@ def records(first: int, next_: int) -> list[bytes]:
 def make_anew(stream: Stream, partitions: int) -> None:
     stream.delete()
     topics.create(stream.servers, stream.topic, partitions=partitions)
+
+
+def cut(stream: Stream, partition: int, offset: int) -> None:
+    """Deletes what is before this offset."""
+    admin: Any = AdminClient({"bootstrap.servers": stream.servers})  # its stubs are partial
+    at = TopicPartition(stream.topic, partition, offset)
+    admin.delete_records([at])[at].result(30)
 
 
 def differences(stream: Stream) -> list[str]:
@@ -36,9 +45,7 @@ def test_what_is_gone_stops_the_consumer_until_somebody_accepts_it(stream: Strea
     assert stream.run(*accept).exit_code == 99
 
     stream.put(*records(30, 60), partition=0)
-    admin: Any = AdminClient({"bootstrap.servers": stream.servers})  # its stubs are partial
-    cut = TopicPartition(stream.topic, 0, 50)
-    admin.delete_records([cut])[cut].result()
+    cut(stream, 0, 50)
     done = stream.consume()
     assert (done.exit_code, done.summary["read"]) == (78, 0)
     assert "20 offsets" in done.errors
@@ -60,13 +67,60 @@ def test_what_is_gone_stops_the_consumer_until_somebody_accepts_it(stream: Strea
     done = stream.consume()
     assert (done.exit_code, done.summary["read"]) == (78, 0)
     assert "made anew" in done.errors
-    assert differences(stream) == ["topics made anew since they were read"]
-    assert stream.run(*accept).summary["replaced"] == [{"partition": "0", "next": 60}]
+    assert differences(stream) == ["topics made anew since they were read"] * 3
+    old = [
+        {"partition": name, "next": stands} for name, stands in zip("012", (60, 0, 0), strict=True)
+    ]
+    assert stream.run(*accept).summary["replaced"] == old
     done = stream.consume()
     assert (done.exit_code, done.summary["read"], done.summary["duplicate"]) == (0, 100, 40)
     books = stream.run("reconcile", "--json")
     assert books.exit_code == 0, books.summary
-    assert [each["next"] for each in books.summary["topics"]] == [100, None, None]
+    assert [each["next"] for each in books.summary["topics"]] == [100, 0, 0]
+
+
+@pytest.mark.parametrize("read", [0, 5], ids=["none", "others"])
+def test_what_is_gone_from_a_partition_that_was_never_read_stops_the_consumer(
+    stream: Stream, read: int
+) -> None:
+    """Whatever was read of the other partitions, also nothing: it began when the topic did."""
+    stream.make()
+    stream.put(*records(0, read), partition=0)
+    done = stream.consume()
+    assert (done.exit_code, done.summary["classified"]) == (0, read), done.errors
+    stream.put(*records(10, 20))
+    cut(stream, 1, 6)
+    lost_6(stream)
+    books = stream.run("reconcile", "--json").summary
+    assert [each["next"] for each in books["topics"]] == [read, 10, 0]
+    assert stream.system.query("SELECT count(*) FROM runs WHERE kind = 'begin'") == [(1,)]
+
+
+def test_what_is_gone_from_a_partition_that_was_added_stops_the_consumer(stream: Stream) -> None:
+    """Before anybody has seen it: it is read from its beginning, and that is gone."""
+    stream.make()
+    assert stream.consume().exit_code == 0
+    admin: Any = AdminClient({"bootstrap.servers": stream.servers})  # its stubs are partial
+    more = NewPartitions(stream.topic, 4)
+    admin.create_partitions([more])[stream.topic].result(30)
+    stream.put(*records(10, 20), partition=3)
+    cut(stream, 3, 6)
+    lost_6(stream)
+
+
+def lost_6(stream: Stream) -> None:
+    """The first 6 of 10 records are gone: it is told by all, and accepted."""
+    accept = ("stream", "accept-gap", "--topic", stream.topic)
+    assert differences(stream) == ["offsets deleted before they were read"]
+    done = stream.consume()
+    assert (done.exit_code, done.summary["read"]) == (78, 0)
+    assert "6 offsets" in done.errors
+    (deleted,) = stream.run(*accept).summary["deleted"]
+    assert (deleted["first"], deleted["next"]) == (0, 6)
+    assert stream.run(*accept).exit_code == 99
+    done = stream.consume()
+    assert (done.exit_code, done.summary["read"]) == (0, 4), done.errors
+    assert differences(stream) == []
 
 
 def test_partitions_that_are_gone_are_put_aside(stream: Stream) -> None:
@@ -84,7 +138,7 @@ def test_partitions_that_are_gone_are_put_aside(stream: Stream) -> None:
     assert (done.exit_code, done.summary["classified"]) == (0, 5), done.errors
     make_anew(stream, 1)
     made_anew = "topics made anew since they were read"
-    assert differences(stream) == [made_anew, "partitions that the topic has not"]
+    assert differences(stream) == [made_anew, *["partitions that the topic has not"] * 2]
 
     with psycopg.connect(stream.system.environment["ASSAY_POSTGRES__URL"]) as connection:
         connection.execute("SELECT FROM positions FOR UPDATE")
@@ -95,7 +149,7 @@ def test_partitions_that_are_gone_are_put_aside(stream: Stream) -> None:
         killed.process.join()
     assert statuses() == [(None,)]
     done = stream.run(*accept)
-    gone = [{"partition": "0", "next": 3}, {"partition": "2", "next": 2}]
+    gone = [{"partition": name, "next": at} for name, at in zip("012", (3, 0, 2), strict=True)]
     assert (done.exit_code, done.summary["replaced"]) == (0, gone), done.errors
     assert statuses() == [(None,), ("done",)]
     assert differences(stream) == []

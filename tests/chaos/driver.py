@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 
 import forked
 from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 from system import System
 
 from assay_local import ports
@@ -124,6 +125,12 @@ class Topic:
                 producer.poll(max(0.0, began + number / rate - time.monotonic()))
         assert producer.flush(60) == 0
         assert not faults
+
+    def cut(self, partition: int, offset: int) -> None:
+        """Deletes what is before this offset of a partition."""
+        admin: Any = AdminClient({"bootstrap.servers": self.servers})  # its stubs are partial
+        at = TopicPartition(self.name, partition, offset)
+        admin.delete_records([at])[at].result(30)
 
     def ends(self) -> dict[str, int]:
         """Where each partition ends."""
@@ -247,9 +254,12 @@ class Stream:
         wait_for(lambda: self.read() >= records, seconds=seconds, why=self.said)
 
     def wait_done(self, *, seconds: float = 90) -> None:
-        """Returns once all that the topic holds is in the books."""
-        ends = {name: end for name, end in self.topic.ends().items() if end}
-        wait_for(lambda: self.stands() == ends, seconds=seconds, why=self.said)
+        """Returns once all that the topic holds is in the books.
+
+        A partition in which nothing is has a position at its beginning, or none.
+        """
+        ends = _beyond_0(self.topic.ends())
+        wait_for(lambda: _beyond_0(self.stands()) == ends, seconds=seconds, why=self.said)
 
     def said(self) -> str:
         """The ends of what all consumers have said."""
@@ -274,6 +284,10 @@ class Stream:
         ends = [each.process.exitcode for each in self.runners]
         # Whoever is stopped before it has begun ends by the signal.
         assert set(ends) <= {0, -signal.SIGKILL, -signal.SIGTERM}, self.said()
+
+
+def _beyond_0(offsets: Mapping[str, int]) -> dict[str, int]:
+    return {partition: offset for partition, offset in offsets.items() if offset}
 
 
 def _answer(url: str) -> tuple[int, Any] | None:

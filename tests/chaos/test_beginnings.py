@@ -4,6 +4,7 @@ import json
 import signal
 from typing import Any
 
+import psycopg
 import pytest
 from chaos.driver import PARTITIONS, Record, Stream, numbered, wait_for
 from confluent_kafka.admin import AdminClient
@@ -30,6 +31,46 @@ def test_what_came_while_it_was_down_is_read(stream: Stream, end: str) -> None:
     stream.topic.put(records[60:])
     stream.finish()
     assert stream.system.query("SELECT count(*) FROM transactions") == [(60,)]
+    assert stream.system.quick("reconcile", "--json").exit_code == 0
+
+
+def test_what_is_deleted_before_its_partition_was_ever_committed_stops_it(stream: Stream) -> None:
+    """Under a consumer that has placed it: nothing had come there so far."""
+    stream.topic.put([each for each in numbered(30) if each.partition == 0])
+    runner = stream.start(ASSAY_KAFKA__PROPERTIES="{}")
+    stream.wait_done()
+    wait_for(lambda: json.loads(runner.asks("/health/ready")[1])["lag"] == 0)
+    runner.signal(signal.SIGSTOP)
+    stream.topic.put([each for each in numbered(30) if each.partition == 1])
+    stream.topic.cut(1, 6)
+    runner.signal(signal.SIGCONT)
+    assert runner.end() == 78
+    assert "6 offsets" in runner.log
+    assert stream.read() == 10
+
+
+@pytest.mark.chaos
+def test_consumers_that_begin_at_once_begin_once(stream: Stream) -> None:
+    """And who comes after those that were killed before their first commit does not begin again."""
+    stream.topic.put(numbered(30))
+    books = stream.system.environment["ASSAY_POSTGRES__URL"]
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'INSERT INTO positions%'"
+    with psycopg.connect(books) as holds_commits, psycopg.connect(books) as holds_beginnings:
+        holds_commits.execute("LOCK TABLE transactions IN ACCESS EXCLUSIVE MODE")
+        holds_beginnings.execute("LOCK TABLE positions IN SHARE MODE")
+        # Of one group the second would get no partitions while the first waits.
+        patient = {"ASSAY_POSTGRES__LOCK_TIMEOUT": "60"}
+        groups = [{"ASSAY_STREAM__GROUP": f"{stream.group}-{each}"} for each in range(2)]
+        runners = [stream.start(**patient, **each) for each in groups]
+        wait_for(lambda: stream.system.query(waiting) == [(2,)], why=stream.said)
+        holds_beginnings.rollback()
+        wait_for(lambda: all(b'"lag": 30' in each.asks("/health/ready")[1] for each in runners))
+        for each in runners:
+            each.kill()
+    assert stream.stands() == {"0": 0, "1": 0, "2": 0}
+    stream.start()
+    stream.finish()
+    assert stream.system.query("SELECT count(*) FROM runs WHERE kind = 'begin'") == [(1,)]
     assert stream.system.quick("reconcile", "--json").exit_code == 0
 
 

@@ -74,8 +74,9 @@ def compare(
         for partition, bounds in sorted(topic.bounds.items()):
             book = books.get(str(partition))
             standings.append(_standing(source, str(partition), topic.id, bounds, book))
-            if book is not None:
-                differences += _contradictions(book, topic.id, bounds)
+            # Without books beside those that have some: new, or without a leader as they began.
+            counted = book or Unfinished(source, str(partition), 0, 0, topic.id)
+            differences += _contradictions(counted, topic.id, bounds)
         for partition in sorted(books.keys() - set(map(str, topic.bounds))):
             differences.append(
                 _difference("partitions that the topic has not", 0, 1, source, partition)

@@ -18,7 +18,6 @@ from sqlalchemy import Engine, QueuePool
 
 from assay.domain import metrics
 from assay.domain.errors import AssayError, Fatal
-from assay.domain.position import Positions
 from assay.domain.reject import REDRIVE
 from assay.pipeline.redrive import Services as RedriveServices
 from assay.ports.objects import Object, Objects
@@ -172,13 +171,16 @@ def consumer(request: Request, settings: ConsumerSettings, result: Result) -> Ge
             Reading(
                 topic=stream.topic,
                 group=stream.group,
+                start=stream.start,
                 instance=stream.instance_id,
                 chunk_records=stream.chunk_records,
                 chunk_bytes=stream.chunk_mib << 20,
                 linger=stream.linger,
                 queue_bytes=stream.queue_mib << 20,
             ),
-            begin_late=_begin_late(engine, request.source) if stream.start == "latest" else None,
+            begin=partial(
+                begin, engine, request.source, run_id=str(uuid4()), version=version("assay")
+            ),
         )
         stack.callback(source.close)
         executor = ThreadPoolExecutor(stream.workers, thread_name_prefix="worker")
@@ -221,10 +223,6 @@ def _look_for_others(engine: Engine, request: Request) -> None:
             group=request.group,
             other=group,
         )
-
-
-def _begin_late(engine: Engine, source: str) -> Callable[[Positions], None]:
-    return partial(begin, engine, source, run_id=str(uuid4()), version=version("assay"))
 
 
 class Noted(Protocol):

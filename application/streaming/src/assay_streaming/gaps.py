@@ -56,6 +56,9 @@ class Gaps:
 def find(stand: Positions, bounds: Mapping[Partition, tuple[int, int]], topic: str | None) -> Gaps:
     """Holds where the books stand against what the topic has.
 
+    Of a topic that has books, a partition that has none stands at 0: it is new since the reading
+    began, or had no leader then.
+
     Args:
         stand: the positions of all partitions that have books.
         bounds: of each partition the first offset that it has, and the one after its last; empty
@@ -65,7 +68,8 @@ def find(stand: Positions, bounds: Mapping[Partition, tuple[int, int]], topic: s
     deleted: list[Range] = []
     replaced: dict[Partition, int] = {}
     begins: dict[Partition, Position] = {}
-    for partition, position in stand.items():
+    new = dict.fromkeys(bounds if stand else (), Position(0, None, topic))
+    for partition, position in {**new, **stand}.items():
         if partition not in bounds:
             replaced[partition] = position.next
             continue

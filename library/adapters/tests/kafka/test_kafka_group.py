@@ -5,7 +5,7 @@ from collections.abc import Collection
 from contextlib import closing
 
 import pytest
-from trial import MakeTopic, a_group, nowhere, values
+from trial import MakeTopic, a_group, enters_nothing, nowhere, values
 
 from assay.domain.chunk import Chunk, Idle, Revoked
 from assay.domain.errors import Fatal
@@ -28,7 +28,7 @@ def test_a_long_pause_keeps_the_place_in_the_group(
     }
     config = KafkaConfig(bootstrap_servers=topic.servers, properties=times)
     reading = Reading(topic.name, a_group(), chunk_records=3, tick=0.05)
-    with closing(KafkaSource(config, reading)) as source:
+    with closing(KafkaSource(config, reading, enters_nothing)) as source:
         source.pause(on=True)
         events = source.events(nowhere)
         while not source.lags():

@@ -9,7 +9,7 @@ from hashlib import sha256
 
 import pytest
 from confluent_kafka import Producer
-from trial import MakeTopic, read
+from trial import MakeTopic, enters_nothing, read
 
 from assay.domain.chunk import Chunk
 from assay.domain.errors import Fatal, Unavailable
@@ -48,7 +48,7 @@ def opened(kafka: KafkaConfig, open_sources: ExitStack) -> Callable[[Reading], K
     """Makes sources."""
 
     def make(reading: Reading) -> KafkaSource:
-        return open_sources.enter_context(closing(KafkaSource(kafka, reading)))
+        return open_sources.enter_context(closing(KafkaSource(kafka, reading, enters_nothing)))
 
     return make
 
@@ -98,8 +98,8 @@ def test_two_consumers_of_one_instance_id_are_a_fault(kafka: KafkaConfig, topic:
     """The one that was there first is told so, and does not live on without partitions."""
     reading = Reading(topic, f"group-{secrets.token_hex(4)}", instance="one")
     with (
-        closing(KafkaSource(kafka, reading)) as first,
-        closing(KafkaSource(kafka, reading)) as second,
+        closing(KafkaSource(kafka, reading, enters_nothing)) as first,
+        closing(KafkaSource(kafka, reading, enters_nothing)) as second,
     ):
         events, others = first.events(lambda _: {}), second.events(lambda _: {})
         while not first.assigned:
@@ -116,7 +116,7 @@ def test_keys_count_for_the_size_of_a_chunk(kafka: KafkaConfig, topic: str) -> N
         producer.produce(topic, b"{}", key=b"k" * 100_000, partition=0)
     assert producer.flush(10) == 0
     reading = Reading(topic, f"group-{secrets.token_hex(4)}", chunk_bytes=150_000, linger=60)
-    with closing(KafkaSource(kafka, reading)) as source:
+    with closing(KafkaSource(kafka, reading, enters_nothing)) as source:
         events = source.events(lambda _: {})
         chunk = next(event for event in events if isinstance(event, Chunk))
         assert 2 <= chunk.records.height <= 6

@@ -21,6 +21,10 @@ def a_group() -> str:
     return f"group-{secrets.token_hex(4)}"
 
 
+def enters_nothing(_: Positions) -> None:
+    """For sources of which nobody keeps where they begin."""
+
+
 class Trial:
     """A topic that is there, and its sources, which are closed with the test."""
 
@@ -60,9 +64,9 @@ class Trial:
         for partition in range(2):
             self.put(*values, partition=partition)
 
-    def cut(self, offset: int) -> None:
-        """Deletes what is before this offset of partition 0."""
-        at = TopicPartition(self.name, 0, offset)
+    def cut(self, offset: int, partition: int = 0) -> None:
+        """Deletes what is before this offset of a partition."""
+        at = TopicPartition(self.name, partition, offset)
         self._admin.delete_records([at])[at].result(30)
 
     def transactional(self) -> Producer:
@@ -71,13 +75,11 @@ class Trial:
         producer.init_transactions(30)
         return producer
 
-    def source(
-        self, group: str = "", begin_late: Begin | None = None, **reading: Any
-    ) -> KafkaSource:
+    def source(self, group: str = "", begin: Begin = enters_nothing, **reading: Any) -> KafkaSource:
         """One that reads it, in a group of its own unless one is named."""
         usual: dict[str, Any] = {"linger": 0.01, "tick": 0.05}
         asked = Reading(self.name, group or a_group(), **(usual | reading))
-        source = KafkaSource(self._kafka, asked, begin_late=begin_late)
+        source = KafkaSource(self._kafka, asked, begin)
         self._sources.callback(source.close)
         return source
 

@@ -18,6 +18,7 @@ from assay_adapters.postgres.discard import discard
 from assay_adapters.postgres.imports import import_letters
 from assay_adapters.postgres.reconcile import reconcile
 from assay_adapters.postgres.retire import retire
+from assay_adapters.postgres.runs import start_run
 from assay_adapters.postgres.selection import PostgresSelection
 from assay_adapters.postgres.store import PostgresStore
 from assay_adapters.postgres.tables import ledger, runs
@@ -199,6 +200,18 @@ def test_books_begin_where_they_are_let_begin(books: Engine) -> None:
     given = outcome(["a"], source="kafka/t", partition="0", first=5)
     store.commit(replace(given, ranges=(replace(given.ranges[0], numbering="A"),)))
     assert reconcile(books).differences == ()
+    start_run(books, "run-9", kind="accept-gap", source="kafka/t", version="1")
+    cut = {"0": Position(3, None, "A")}  # as where the topic ends before its books
+    retire(books, "kafka/t", ["0", "1"], cut, "run-9")
+    late("begin-4", p3=3)
+    assert reconcile(books).differences == ()
+    with books.begin() as connection:
+        connection.execute(text("UPDATE ledger SET first = 4 WHERE partition = '0#run-9'"))
+    found = [
+        (each.what, each.partition, each.expected, each.found)
+        for each in reconcile(books).differences
+    ]
+    assert found == [("where the first range begins", "0", 5, 3)]
     with books.begin() as connection:
         connection.execute(delete(ledger).where(ledger.c.source == "kafka/t"))
     assert _POSITION in {each.what for each in reconcile(books).differences}

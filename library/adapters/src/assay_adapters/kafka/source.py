@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from threading import Thread
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from confluent_kafka import (
     OFFSET_INVALID,
@@ -29,6 +29,7 @@ from assay_adapters.kafka.topics import Topic, Topics
 
 Begin: TypeAlias = Callable[[Positions], None]
 
+
 _CALL: Final = 5_000  # messages of one call; more at once are no quicker
 _HOLD: Final = 1.0  # seconds of a pause after which the brokers are told, which costs a new fetch
 _LOOK: Final = 1.0  # seconds between two looks at whether the topic is still the same
@@ -48,6 +49,7 @@ class Reading:
     Attributes:
         topic: its name.
         group: consumers of one group share the topic's partitions.
+        start: where a topic begins that was never read.
         instance: a name that this consumer keeps when it is started again, so that a short absence
             moves no partition; None for a stranger each time.
         chunk_records, chunk_bytes, linger: a chunk is cut at so many records or bytes, or so many
@@ -58,6 +60,7 @@ class Reading:
 
     topic: str
     group: str
+    start: Literal["earliest", "latest"] = "earliest"
     instance: str | None = None
     chunk_records: int = 50_000
     chunk_bytes: int = 16 << 20
@@ -79,21 +82,20 @@ class KafkaSource:
     markers, and offsets that compaction has taken, are holes in the ranges.
     """
 
-    def __init__(
-        self, config: KafkaConfig, reading: Reading, *, begin_late: Begin | None = None
-    ) -> None:
+    def __init__(self, config: KafkaConfig, reading: Reading, begin: Begin) -> None:
         """Joins the group at the first event.
 
         Args:
             config: how brokers are reached.
             reading: how the topic is read.
-            begin_late: enters in the store that reading begins there, unless it has begun: a topic
-                of which it has no position is then read from its end. Without, from its beginning.
+            begin: enters in the store that reading begins there, unless it has begun. Called before
+                anything is read of a topic of which the store has no position; what is deleted
+                from then on before it is read is known to be lost.
 
         Raises:
             Fatal: a property is wrong.
         """
-        self._begin_late = begin_late
+        self._begin = begin
         self._reading = reading
         topics = Topics(config, timeout=_ASK)
         self._standing = Survey(partial(standing, topics, reading.topic))
@@ -290,36 +292,36 @@ class KafkaSource:
             return
         self._topic = found.topic
         for each in waiting:
-            position = stand.get(str(each))
-            if position is not None and position.end == "finished":
+            position = stand.get(str(each), found.beginning)
+            if position.end == "finished":
                 self._owned[each] = Owned(is_over=True)
             elif each in found.bounds:
-                self._begin(each, position, found)
+                self._read(each, position, found)
 
     def _stand(
         self, positions: AskPositions, found: Standing, waiting: Collection[int]
     ) -> Positions | None:
         """The positions of the topic; None where the store cannot say yet.
 
-        Of all partitions, since one that is new begins at its beginning where the topic was read
-        before.
+        Of all partitions: where none has one, all that have a leader are begun at once.
         """
         asked = [str(each) for each in sorted({*found.topic.partitions, *waiting})]
         try:
             stand = positions(asked)
-            if stand or self._begin_late is None:
+            if stand:
                 return stand
-            if not found.is_whole:
-                return None
-            self._begin_late(found.ends)
+            is_late = self._reading.start == "latest"
+            if is_late and not found.is_whole:
+                return None  # else a partition that has a leader later would begin at its beginning
+            self._begin(found.ends if is_late else found.firsts)
             return positions(asked)
         except Unavailable:
             return None
 
-    def _begin(self, partition: int, position: Position | None, found: Standing) -> None:
-        """Reads a partition from its position, or from its beginning if it has none."""
-        first, after = found.bounds[partition]
-        at = first if position is None else found.checked(partition, position)
+    def _read(self, partition: int, position: Position, found: Standing) -> None:
+        """Reads a partition from its position."""
+        _, after = found.bounds[partition]
+        at = found.checked(partition, position)
         with translated():
             if partition in self._fetched:
                 self._consumer.incremental_unassign([self._at(partition)])

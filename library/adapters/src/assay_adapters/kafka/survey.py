@@ -32,12 +32,25 @@ class Standing:
         return len(self.bounds) == len(self.topic.partitions)
 
     @property
+    def firsts(self) -> dict[Partition, Position]:
+        """Where each partition begins now."""
+        return {str(each): self._at(first) for each, (first, _) in self.bounds.items()}
+
+    @property
     def ends(self) -> dict[Partition, Position]:
-        """Where reading begins that is to begin late."""
-        return {
-            str(number): Position(after, None, self.topic.id)
-            for number, (_, after) in self.bounds.items()
-        }
+        """Where each partition ends now."""
+        return {str(each): self._at(after) for each, (_, after) in self.bounds.items()}
+
+    @property
+    def beginning(self) -> Position:
+        """Where a partition stands that has no position although the topic was read before.
+
+        It is new since then, or had no leader at that time. Read is all that it ever had.
+        """
+        return self._at(0)
+
+    def _at(self, offset: int) -> Position:
+        return Position(offset, None, self.topic.id)
 
     def checked(self, partition: int, position: Position) -> int:
         """The offset of a position, unless the topic has no longer what comes there.

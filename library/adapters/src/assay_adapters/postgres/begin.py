@@ -1,4 +1,4 @@
-"""Where the books of a source begin that is not read from its beginning."""
+"""Where the books of a source begin, entered before anything of it is read."""
 
 from sqlalchemy import Engine
 from sqlalchemy.dialects.postgresql import insert
@@ -13,8 +13,9 @@ from assay_adapters.postgres.tables import positions
 def begin(engine: Engine, source: str, begins: Positions, *, run_id: str, version: str) -> None:
     """Gives partitions that have no position this one, so that nobody begins them elsewhere.
 
-    Noted as a run of its own, which is done with it: that a position stands without a ledger says
-    who has put it there. Repeated, or where others were first with all of them, nothing changes.
+    Noted as a run of its own, which is done with it: it says who has put a position there without
+    a ledger, and where the ledger begins. Repeated, or where others were first with all of them,
+    nothing changes.
 
     Args:
         engine: from `engine_for`.
@@ -41,13 +42,13 @@ def begin(engine: Engine, source: str, begins: Positions, *, run_id: str, versio
     ]
     with engine.connect() as connection, connection.begin() as transaction:
         start_run(connection, run_id, kind="begin", source=source, version=version)
-        entered = insert(positions).values(rows).on_conflict_do_nothing()
-        if not connection.execute(entered.returning(positions.c.partition)).all():
+        own = insert(positions).values(rows).on_conflict_do_nothing()
+        entered = connection.execute(own.returning(positions.c.partition)).scalars().all()
+        if not entered:
             transaction.rollback()
             return
-        end_run(
-            connection,
-            run_id,
-            status="done",
-            summary={"begins": {name: at.next for name, at in begins.items()}},
-        )
+        facts = {
+            name: {"next": begins[name].next, "numbering": begins[name].numbering}
+            for name in entered
+        }
+        end_run(connection, run_id, status="done", summary={"begins": facts})

@@ -79,6 +79,30 @@ _POSITIONS: Final = text("""
         ))
     ORDER BY source, partition
 """)
+# Books that were put aside have another name and the numbering that they had; those that follow
+# have it, too, where the topic was cut. A ledger that is not there yet begins at the position.
+_BEGINS: Final = text("""
+    WITH books AS (
+        SELECT
+            source,
+            split_part(partition, '#', 1) AS partition,
+            numbering,
+            coalesce((
+                SELECT min(first) FROM ledger
+                WHERE ledger.source = positions.source AND ledger.partition = positions.partition
+            ), next) AS first
+        FROM positions
+        WHERE source IN (SELECT source FROM runs WHERE kind = 'begin')
+    )
+    SELECT source, partition, (entered ->> 'next')::bigint AS begins, min(first)
+    FROM runs
+    CROSS JOIN LATERAL jsonb_each(summary -> 'begins') AS begun (partition, entered)
+    JOIN books USING (source, partition)
+    WHERE kind = 'begin' AND numbering = entered ->> 'numbering'
+    GROUP BY source, partition, numbering, begins
+    HAVING NOT bool_or(first = (entered ->> 'next')::bigint)
+    ORDER BY source, partition
+""")
 # Letters whose partition was put aside belong to its books under their other name.
 # A redrive's rejects have their letters already; imported letters keep the origin that they had.
 _LETTERS: Final = text("""
@@ -193,7 +217,8 @@ def reconcile(engine: Engine) -> Report:
     follows what is finished; each entry has read = classified + rejected + duplicate; there are as
     many transactions as were classified, each at a position of its own in its range, with a
     prediction of the same entry, and as many need review as the entry says. Each position is where
-    the last range ends. Each transaction has its entry, each prediction its transaction. The
+    the last range ends, and the first range of a topic's partition begins where that was entered
+    before it was read. Each transaction has its entry, each prediction its transaction. The
     rejects of each partition are its dead letters, those of an import the imported ones, none at
     the position of a transaction. By redrive: what it classified or knew are the letters that it
     closed, each transaction the one of a closed letter; what it rejected is noted as failed, and
@@ -212,6 +237,7 @@ def reconcile(engine: Engine) -> Report:
             *_rows(connection),
             *_orphans(connection),
             *_positions(connection),
+            *_begins(connection),
             *_letters(connection),
             *_redriven(connection),
         )
@@ -265,6 +291,19 @@ def _positions(connection: Connection) -> list[Difference]:
             partition=partition,
         )
         for source, partition, last, stands in connection.execute(_POSITIONS)
+    ]
+
+
+def _begins(connection: Connection) -> list[Difference]:
+    return [
+        Difference(
+            what="where the first range begins",
+            expected=begins,
+            found=first,
+            source=source,
+            partition=partition,
+        )
+        for source, partition, begins, first in connection.execute(_BEGINS)
     ]
 
 

@@ -90,7 +90,8 @@ class SourceSuite:
             return {}
 
         assert _records(self._drain(source, away), names["a"]) == list(enumerate(_words("a", 5)))
-        assert asked == [[names["a"]]] * 4
+        assert len(asked) >= 4
+        assert all(each == [names["a"]] for each in asked)
 
     def test_does_not_end_before_all_is_acked(self, make_source: MakeSource) -> None:
         """What was handed out may yet have to be handed out again."""
