@@ -161,6 +161,8 @@ def test_a_signal_stops_it_and_what_is_under_way_is_delivered(
         (["--rate", "0"], "neither a number"),
         (["--rate", "nan"], "neither a number"),
         (["--faults", "2"], "--faults"),
+        (["--topic", ""], "--topic: must have 1 or more characters"),
+        (["--topic", "errors"], "EVENT_TOPIC: must be another topic than"),
     ],
 )
 def test_options_that_have_no_meaning_end_with_78(

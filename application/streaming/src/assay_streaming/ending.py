@@ -6,8 +6,10 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 import structlog
+from pydantic import ValidationError
 
-from assay.domain.errors import AssayError
+from assay.domain.errors import AssayError, Fatal
+from assay.domain.wording import worded
 from assay_streaming import bootstrap
 
 _log: Any = structlog.get_logger(__name__)
@@ -27,10 +29,28 @@ class Result(Protocol):
 def overridden(
     settings: bootstrap.AnySettings, overrides: Mapping[str, Any]
 ) -> bootstrap.AnySettings:
-    """The settings with what was given as options in place of theirs."""
+    """The settings with what was given as options in place of theirs.
+
+    Raises:
+        Fatal: a value is none that the setting may have, or does not go with the other settings.
+    """
     given = {name: value for name, value in overrides.items() if value is not None}
-    stream = settings.stream.model_copy(update=given)
+    # What was not set stays so: some settings mean something else when they are.
+    kept = settings.stream.model_dump(exclude_unset=True)
+    try:
+        stream = type(settings.stream).model_validate(kept | given)
+    except ValidationError as error:
+        problems = [
+            f"{_named(str(each['loc'][0]), given)}: {worded(each)}"
+            for each in error.errors(include_url=False, include_input=False)
+        ]
+        raise Fatal("; ".join(problems)) from None
     return settings.model_copy(update={"stream": stream})
+
+
+def _named(name: str, given: Mapping[str, Any]) -> str:
+    """The option or setting that a value comes from."""
+    return f"--{name.replace('_', '-')}" if name in given else f"ASSAY_STREAM__{name.upper()}"
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from assay.contract.document import parse
 from assay.contract.force import objection_to
 from assay.domain.errors import DONE, AssayError, Fatal
 from assay_streaming import bootstrap
+from assay_streaming.ending import overridden
 from assay_streaming.generator import Generator as Transactions
 from assay_streaming.outlet import Outlet, Sent
 from assay_streaming.pace import PresetName, schedule
@@ -47,7 +48,7 @@ def produce(
     """
     seed = secrets.randbits(32) if seed is None else seed
     due = schedule(preset, rate, seed)
-    settings = bootstrap.read(bootstrap.KafkaSettings)
+    settings = overridden(bootstrap.read(bootstrap.KafkaSettings), {"topic": topic})
     transactions = Transactions(seed, datetime.now(UTC), faults=faults)
 
     def go(sent: Sent, asked: Any) -> None:
@@ -56,7 +57,7 @@ def produce(
     def summary(sent: Sent) -> dict[str, Any]:
         return {"seed": seed, "produced": sent.produced, "broken": dict(transactions.broken)}
 
-    return _send(bootstrap.outlet_for(settings, topic), go, summary)
+    return _send(bootstrap.outlet_for(settings), go, summary)
 
 
 def publish(
@@ -71,11 +72,11 @@ def publish(
     """
     compiled = _in_force(contract)
     located = [bootstrap.located(each) for each in uris]
-    settings = bootstrap.read(bootstrap.PublishSettings)
+    settings = overridden(bootstrap.read(bootstrap.PublishSettings), {"topic": topic})
     objects = bootstrap.objects_for(located, settings)
     items = find(objects, located)
     run_id, published = str(uuid4()), Published()
-    outlet = bootstrap.outlet_for(settings, topic)
+    outlet = bootstrap.outlet_for(settings)
     read = [contract, *bootstrap.local_files(items)]
     with _kept(rejects, read, replace=replace) as keep:
 
