@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from assay.domain.reject import LETTERS
+from assay_adapters.postgres import lookup
 from assay_cli import bootstrap
 
 Assay = Callable[..., subprocess.CompletedProcess[str]]
@@ -72,6 +73,21 @@ def test_what_fails_again_is_said(assay: Assay, letters: Engine) -> None:
     assert proved.returncode == 0
     assert "2 of those read are dead letters that were tried again." in proved.stdout
     assert "taken in" not in proved.stdout
+
+
+def test_a_dry_run_that_fails_has_closed_nothing(
+    assay: Assay, letters: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its summary counts what it has read by then."""
+    monkeypatch.setattr(lookup, "_PAGE", 1)
+    raw = "T1;COFFEE;-3,80;2024-05-02 08:15:00;Bar;payment;debit"
+    with letters.begin() as connection:
+        connection.execute(text("UPDATE dead_letters SET raw = :raw"), {"raw": raw.encode()})
+        connection.execute(text("UPDATE dead_letters SET source = 'files/other' WHERE id > 1"))
+    ended = assay("dead-letters", "redrive", "--all", "--contract", str(CONTRACT), "--dry-run")
+    assert ended.returncode == 78
+    summary = _summary(ended)
+    assert (summary["status"], summary["classified"], summary["closed"]) == ("failed", 1, 0)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,6 @@ from assay_streaming.consume import Request, Result, Services, consume
 from assay_streaming.health import Health
 from assay_streaming.progress import Line, Lines
 
-
 Second: TypeAlias = Mapping[Partition, int | None] | Unavailable
 """The lag of each partition that is owned, None where it is not known; or Kafka is away."""
 

@@ -9,8 +9,8 @@ import pytest
 
 from assay.domain.errors import Fatal
 from assay_adapters.environment.settings import WrongSettings, load
-from assay_streaming.consume import Result
 from assay_streaming.bootstrap import BookSettings, KafkaSettings
+from assay_streaming.consume import Result
 from assay_streaming.ending import overridden, to_the_end, until_its_end
 
 

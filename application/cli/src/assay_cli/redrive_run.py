@@ -77,7 +77,7 @@ def run(
         limit=limit,
         rate=rate,
     )
-    result = Result(request.run_id)
+    result = Result(request.run_id, dry)
     console = Console(stderr=True, highlight=False)
     if dry:
         act = partial(_foresee, request, result, console)
@@ -93,12 +93,14 @@ class Result:
     Attributes:
         status: `done`, `nothing_to_do`, `held` (another redrive has these letters), `interrupted`,
             `failed`, `dry_run`.
+        dry: whether nothing is claimed or written, however it ends.
         letters: how many were claimed.
         left_out: how many were not, since they have been tried too often.
         codes: how many were rejected again, by code and field.
     """
 
     run_id: str
+    dry: bool
     status: str = "done"
     exit_code: int = DONE
     letters: int = 0
@@ -119,7 +121,7 @@ class Result:
             "classified": self.tally.classified,
             "rejected": self.tally.rejected,
             "duplicate": self.tally.duplicate,
-            "closed": 0 if self.status == "dry_run" else self.closed,
+            "closed": 0 if self.dry else self.closed,
             "needs_review": self.tally.needs_review,
             "seconds": round(time.monotonic() - self.began, 3),
             "model_version": self.model_version,
@@ -159,7 +161,7 @@ def _redrive(request: Request, by: str, result: Result, console: Console) -> Non
             if held:
                 result.status, result.exit_code = "held", TEMPORARY
             _say_nothing(held, console)
-    _show(result, console, dry=False)
+    _show(result, console)
 
 
 def _run(redrive: Redrive) -> None:
@@ -200,7 +202,7 @@ def _foresee(request: Request, result: Result, console: Console) -> None:
         if not result.letters:
             _say_nothing(_number(letters, {**request.chosen, "held": True}), console)
     result.status = "dry_run"
-    _show(result, console, dry=True)
+    _show(result, console)
 
 
 def _number(letters: "DeadLetters", chosen: Filter) -> int:
@@ -258,9 +260,9 @@ def _shown(console: Console) -> Generator[_Bar]:
         yield _Bar(progress)
 
 
-def _show(result: Result, console: Console, *, dry: bool) -> None:
+def _show(result: Result, console: Console) -> None:
     """Says to people what has become of the letters."""
-    tally = result.tally
+    tally, dry = result.tally, result.dry
     if result.codes:
         title = "Would be rejected again" if dry else "Rejected again"
         codes = table("letters", "code", "field", title=title, numbers=("letters",))
