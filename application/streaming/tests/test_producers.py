@@ -6,9 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from io import StringIO
 from itertools import islice
 from pathlib import Path
@@ -30,10 +32,13 @@ from assay_adapters.files.location import located
 from assay_adapters.files.objects import LocalObjects
 from assay_adapters.kafka import topics as asked_first
 from assay_local import topics
+from assay_streaming import outlet
 from assay_streaming import shown as progress
 from assay_streaming.cli import main
+from assay_streaming.generator import Generator
 from assay_streaming.outlet import Message, Sent
 from assay_streaming.pace import PresetName, schedule
+from assay_streaming.produce import produce
 
 Ended = subprocess.CompletedProcess[str]
 Assay = Callable[..., Ended]
@@ -160,6 +165,8 @@ def test_a_signal_stops_it_and_what_is_under_way_is_delivered(
         (["--preset", "flood"], "Invalid value for '--preset': 'flood' is not one of 'trickle'"),
         (["--rate", "0"], "neither a number"),
         (["--rate", "nan"], "neither a number"),
+        (["--rate", "1e-10"], "--rate 1e-10 is too slow: give 0.000001"),
+        (["--rate", "5e-324"], "too slow"),
         (["--faults", "2"], "--faults"),
         (["--topic", ""], "--topic: must have 1 or more characters"),
         (["--topic", "errors"], "EVENT_TOPIC: must be another topic than"),
@@ -209,7 +216,7 @@ def test_presets(preset: PresetName, every: float, least: int, most: int) -> Non
         assert found == due(None, None, 1_000)
 
 
-@pytest.mark.parametrize("rate", ["0.1", "3", "7.5", "333", "250000"])
+@pytest.mark.parametrize("rate", ["0.000001", "0.1", "3", "7.5", "333", "250000"])
 def test_a_rate_is_kept(rate: str) -> None:
     """At any time as many are due as the rate says, in portions that a buffer takes."""
     sent = 0
@@ -226,15 +233,19 @@ def test_a_rate_is_kept(rate: str) -> None:
 
 @dataclass
 class Blocked:
-    """An outlet that takes two messages at a time and delivers none."""
+    """An outlet that takes two messages at a time, of so many at all, and delivers none."""
 
     failed: Counter[str] = field(default_factory=Counter[str])
     waiting: int = 0
     delivered: int = 0
+    room: int = 1_000
 
-    def send(self, messages: Sequence[Message], within: float) -> Sequence[Message]:  # noqa: ARG002 - as the protocol has it
-        self.waiting += len(messages[:2])
-        return messages[2:]
+    def send(self, messages: Sequence[Message], within: float) -> Sequence[Message]:
+        taken = min(2, len(messages), self.room - self.waiting)
+        if not taken:
+            time.sleep(within)
+        self.waiting += taken
+        return messages[taken:]
 
     def flush(self, within: float) -> int:  # noqa: ARG002 - same
         return self.waiting
@@ -255,6 +266,18 @@ def test_what_is_not_delivered_is_counted() -> None:
     sent.end()
     assert seen == [2, 4]
     assert (sent.produced, sent.undelivered, sent.exit_code) == (4, 4, 75)
+
+
+def test_time_is_over_also_where_there_is_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was not taken by then is not produced."""
+    monkeypatch.setattr(outlet, "_ROOM", 0.01)
+    gives_up = time.monotonic() + 5
+    sent = Sent(Blocked(room=3), lambda: time.monotonic() > gives_up, lambda _: None)
+    transactions = Generator(1, datetime.now(UTC), faults=0)
+    produce(transactions, schedule(None, "max", 1), sent, Event(), seconds=0.1)
+    assert time.monotonic() < gives_up
+    sent.end()
+    assert (sent.produced, sent.exit_code) == (3, 75)
 
 
 @pytest.mark.parametrize(
