@@ -469,6 +469,38 @@ def test_rejects_are_replaced_when_there_are_records(
     assert left.read_bytes() == b""
 
 
+def test_rejects_that_do_not_fit_end_it(
+    assay: Assay, kafka_servers: str, topic: str, contract: Path
+) -> None:
+    """What is under way is delivered and counted by the summary, which is the last line."""
+    path = contract.with_name("cards.csv")
+    path.write_text(HEADER + GOOD + "AMOUNT;twelve;2024-01-02T10:11:12Z;payment;debit\n")
+    ended = assay("publish", str(path), "--contract", str(contract), "--topic", topic,
+                  "--rejects", "/dev/full", "--force", servers=kafka_servers)  # fmt: skip
+    assert ended.returncode == 78
+    assert ended.stderr == "error: /dev/full cannot be written: No space left on device\n"
+    found = summary(ended)
+    assert [found[name] for name in ("status", "produced", "delivered", "read")] == [
+        "incomplete", 1, 1, 0
+    ]  # fmt: skip
+    assert len(topics.read(kafka_servers, topic)) == 1
+
+
+def test_a_fault_hides_no_summary(
+    assay: Assay, kafka_servers: str, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit 1; its message, which may hold content, is not shown."""
+
+    def fail(*_: object) -> None:
+        raise ValueError("COFFEE 12.50")
+
+    monkeypatch.setattr(Generator, "take", fail)
+    ended = assay("produce", "--topic", topic, servers=kafka_servers)
+    assert (ended.returncode, summary(ended)["status"]) == (1, "incomplete")
+    assert "a fault of Assay" in ended.stderr
+    assert "COFFEE" not in ended.stderr
+
+
 def test_a_file_of_something_else_fails_alone(
     assay: Assay, kafka_servers: str, topic: str, contract: Path, tmp_path: Path
 ) -> None:

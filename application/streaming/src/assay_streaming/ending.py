@@ -3,7 +3,7 @@
 import traceback
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 from pydantic import ValidationError
@@ -12,6 +12,7 @@ from assay.domain.errors import AssayError, Fatal
 from assay.domain.wording import worded
 from assay_streaming import bootstrap
 
+_FAULT: Final = 1  # the exit code of what should not happen
 _log: Any = structlog.get_logger(__name__)
 
 
@@ -88,11 +89,15 @@ def _ended(result: Result, error: BaseException) -> None:
     if isinstance(error, KeyboardInterrupt):
         result.status = "stopped"
         return
-    result.status = "failed"
-    result.exit_code = error.exit_code if isinstance(error, AssayError) else 1
+    result.status, result.exit_code = "failed", say(error)
+
+
+def say(error: BaseException) -> int:
+    """Says what went wrong; returns the exit code that it means."""
     if isinstance(error, AssayError):
         bootstrap.complain(str(error))
-    else:
-        # Its message is left out: it may hold what no log may.
-        where = traceback.format_tb(error.__traceback__)
-        _log.error("a fault of Assay", error=type(error).__name__, where=where)
+        return error.exit_code
+    # Its message is left out: it may hold what no log may.
+    where = traceback.format_tb(error.__traceback__)
+    _log.error("a fault of Assay", error=type(error).__name__, where=where)
+    return _FAULT
