@@ -469,6 +469,18 @@ def test_rejects_are_replaced_when_there_are_records(
     assert left.read_bytes() == b""
 
 
+@pytest.mark.parametrize("nothing", ["nothing*.csv", "empty/"])
+def test_where_no_file_matches_there_is_nothing_to_do(
+    assay: Assay, kafka_servers: str, topic: str, contract: Path, nothing: str
+) -> None:
+    """Exit 99, as a batch run has it."""
+    contract.with_name("empty").mkdir()
+    ended = assay("publish", nothing, "--contract", str(contract), "--topic", topic,
+                  servers=kafka_servers)  # fmt: skip
+    assert (ended.returncode, summary(ended)["status"]) == (99, "nothing_to_do")
+    assert ended.stderr == f"no file matches {nothing}\n"
+
+
 def test_rejects_that_do_not_fit_end_it(
     assay: Assay, kafka_servers: str, topic: str, contract: Path
 ) -> None:

@@ -30,6 +30,7 @@ from assay.domain.reject import by_code
 from assay.domain.rules import COLUMNS, SIGN, fault_in
 from assay.domain.tally import Tally
 from assay.domain.transaction import split
+from assay.domain.wording import counted
 from assay.pipeline.letters import Reading, chunk_of, decode
 from assay.pipeline.pump import Policy
 from assay.pipeline.redrive import Redrive, Request
@@ -272,8 +273,9 @@ def _show(result: Result, console: Console) -> None:
         console.print()
     if dry and tally.read:
         console.print(
-            f"{tally.classified:,} of {tally.read:,} letters are valid now; the model, and what"
-            " is known already, decide the rest. Nothing was claimed or written."
+            f"{tally.classified:,} of {counted(tally.read, 'letter', 'letters')}"
+            f" {'is' if tally.classified == 1 else 'are'} valid now; the model, and what is known"
+            " already, decide the rest. Nothing was claimed or written."
         )
     elif tally.read:
         console.print(
@@ -283,17 +285,19 @@ def _show(result: Result, console: Console) -> None:
     if tally.rejected and not dry:
         console.print(f"see why: assay dead-letters list --run {result.run_id}", soft_wrap=True)
     if result.left_out:
-        console.print(
-            f"{result.left_out:,} letters are left out: they were tried as often as"
-            " --max-attempts says"
+        left = counted(
+            result.left_out,
+            "letter is left out: it was tried as often as",
+            "letters are left out: they were tried as often as",
         )
+        console.print(f"{left} --max-attempts says")
 
 
 def _say_nothing(held: int, console: Console) -> None:
     if held:
         console.print(
-            f"{held:,} letters are held by another redrive; what it leaves is free when it ends,"
-            " or some minutes after it was killed"
+            f"{counted(held, 'letter is', 'letters are')} held by another redrive; what it leaves"
+            " is free when it ends, or some minutes after it was killed"
         )
     else:
         console.print("no open letter is to be tried")

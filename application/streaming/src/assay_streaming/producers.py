@@ -15,7 +15,8 @@ from rich.console import Console
 from assay.contract.contract import Contract
 from assay.contract.document import parse
 from assay.contract.force import objection_to
-from assay.domain.errors import DONE, Fatal
+from assay.domain.errors import DONE, NOTHING_TO_DO, Fatal
+from assay.domain.wording import counted
 from assay_streaming import bootstrap
 from assay_streaming.ending import overridden, say
 from assay_streaming.generator import Generator as Transactions
@@ -94,6 +95,12 @@ def publish(
                 destination="" if rejects is None else rejects.absolute().as_uri(),
             )
 
+    def ended() -> tuple[str, int]:
+        if items:
+            return ending(published)
+        Console(stderr=True, highlight=False).print(f"no file matches {' '.join(uris)}")
+        return "nothing_to_do", NOTHING_TO_DO
+
     def summary(sent: Sent) -> dict[str, Any]:
         for partition, error in published.problems.items():
             bootstrap.complain(f"{partition.rpartition('#')[0]}: {error}")
@@ -111,7 +118,7 @@ def publish(
             "rejected": codes,
         }
 
-    return _send(outlet, go, summary, lambda: ending(published))
+    return _send(outlet, go, summary, ended)
 
 
 def _send(
@@ -145,7 +152,8 @@ def _send(
     if trouble := sent.exit_code if stopped_by is None else say(stopped_by):
         status, ends_with = "incomplete", trouble
     if sent.undelivered:
-        bootstrap.complain(f"{sent.undelivered:,} messages may not have been delivered")
+        messages = counted(sent.undelivered, "message", "messages")
+        bootstrap.complain(f"{messages} may not have been delivered")
     if failed := outlet.failed:
         names = ", ".join(f"{name} {count:,}" for name, count in failed.most_common())
         bootstrap.complain(f"messages were not delivered: {names}")
@@ -160,7 +168,11 @@ def _say_rejected(count: int, read: int, kept: Path | None) -> None:
         if kept is None
         else f"but in {kept}: `assay dead-letters import {kept}` takes them in"
     )
-    bootstrap.complain(f"{count:,} of {read:,} records make no message: not on the topic, {where}")
+    make = "makes" if count == 1 else "make"
+    bootstrap.complain(
+        f"{count:,} of {counted(read, 'record', 'records')} {make} no message: not on the topic,"
+        f" {where}"
+    )
 
 
 def _in_force(file: Path) -> Contract:
