@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from assay.domain.reject import LETTERS
+from assay_adapters.postgres import lookup
 from assay_cli import bootstrap
 
 Assay = Callable[..., subprocess.CompletedProcess[str]]
@@ -72,6 +74,21 @@ def test_what_fails_again_is_said(assay: Assay, letters: Engine) -> None:
     assert proved.returncode == 0
     assert "2 of those read are dead letters that were tried again." in proved.stdout
     assert "taken in" not in proved.stdout
+
+
+def test_a_dry_run_that_fails_has_closed_nothing(
+    assay: Assay, letters: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its summary counts what it has read by then."""
+    monkeypatch.setattr(lookup, "_PAGE", 1)
+    raw = "T1;COFFEE;-3,80;2024-05-02 08:15:00;Bar;payment;debit"
+    with letters.begin() as connection:
+        connection.execute(text("UPDATE dead_letters SET raw = :raw"), {"raw": raw.encode()})
+        connection.execute(text("UPDATE dead_letters SET source = 'files/other' WHERE id > 1"))
+    ended = assay("dead-letters", "redrive", "--all", "--contract", str(CONTRACT), "--dry-run")
+    assert ended.returncode == 78
+    summary = _summary(ended)
+    assert (summary["status"], summary["classified"], summary["closed"]) == ("failed", 1, 0)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +245,7 @@ def test_what_was_exported_is_imported(
     assert _summary(broken)["status"] == "failed"
     ended = assay("dead-letters", "import", "letters.jsonl", "--by", "ann")
     assert (ended.returncode, _summary(ended)["imported"]) == (0, 3)
-    assert "3 letters are open now, also those that were closed or discarded" in _words(ended)
+    assert "3 letters are open now, also what was closed or discarded where it" in _words(ended)
     assert _rows(letters, "SELECT DISTINCT action, by FROM dead_letter_actions") == [
         ("imported", "ann")
     ]
@@ -242,6 +259,54 @@ def test_what_was_exported_is_imported(
     assert (ended.returncode, counts) == (0, ["done", 0, 2, 1])
     assert "2 letters that were imported before" in _words(ended)
     assert assay("dead-letters", "import", "later.jsonl").returncode == 99
+
+
+def test_one_letter_is_a_letter(assay: Assay, letters: Engine) -> None:
+    """In whatever is said of it."""
+    out = ("dead-letters", "export", "--out", "one.jsonl", "--format", "jsonl", "--id", "1")
+    assert "Wrote 1 dead letter to one.jsonl." in _words(assay(*out))
+    assert "1 of 1 letter was known here already, and is refused." in _words(
+        assay("dead-letters", "import", "one.jsonl")
+    )
+    dry = assay("dead-letters", "redrive", "--id", "1", "--contract", str(CONTRACT), "--dry-run")
+    assert "0 of 1 letter are valid now" in _words(dry)
+    with letters.begin() as connection:
+        connection.execute(text("TRUNCATE dead_letters, ledger, positions"))
+    ended = assay("dead-letters", "import", "one.jsonl")
+    assert "1 letter is open now, also what was closed" in _words(ended)
+
+
+def test_only_who_reads_standard_input_needs_it(
+    assay: Assay, letters: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it is closed, as under cron, files are taken in all the same."""
+    assert _rows(letters, "SELECT count(*) FROM dead_letters") == [(3,)]
+    monkeypatch.setattr(sys, "stdin", None)
+    assay("dead-letters", "export", "--out", "all.jsonl", "--format", "jsonl")
+    ended = assay("dead-letters", "import", "all.jsonl")
+    assert (ended.returncode, _summary(ended)["known"]) == (99, 3)
+    ended = assay("dead-letters", "import", "-")
+    assert ended.returncode == 65
+    assert "error: standard input is closed" in ended.stderr
+
+
+def test_an_export_replaces_files_alone(assay: Assay, letters: Engine) -> None:
+    """Neither a pipe nor a folder; a link stays one, and its file is replaced."""
+    os.mkfifo("pipe")
+    Path("folder").mkdir()
+    for name in ("pipe", "folder"):
+        ended = assay("dead-letters", "export", "--out", name, "--force")
+        assert ended.returncode == 78
+        assert f"{name} is no regular file" in ended.stderr
+    assert Path("pipe").is_fifo()
+    Path("folder", "there.csv").touch()
+    Path("link").symlink_to("folder/there.csv")
+    assert assay("dead-letters", "export", "--out", "link").returncode == 78
+    assert assay("dead-letters", "export", "--out", "link", "--force").returncode == 0
+    assert Path("link").is_symlink()
+    assert Path("folder", "there.csv").read_text("utf-8-sig").count("\n") == 4
+    assert [each.name for each in Path("folder").iterdir()] == ["there.csv"]
+    assert _rows(letters, "SELECT count(*) FROM dead_letters") == [(3,)]
 
 
 def test_a_file_of_something_else_is_refused(assay: Assay, engine: Engine) -> None:

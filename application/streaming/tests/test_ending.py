@@ -1,14 +1,17 @@
 """How services end: the first reason counts, and is said before anything is closed."""
 
 import json
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 
 import pytest
 
 from assay.domain.errors import Fatal
+from assay_adapters.environment.settings import WrongSettings, load
+from assay_streaming.bootstrap import BookSettings, KafkaSettings
 from assay_streaming.consume import Result
-from assay_streaming.ending import to_the_end, until_its_end
+from assay_streaming.ending import overridden, to_the_end, until_its_end
 
 
 @contextmanager
@@ -44,3 +47,61 @@ def test_a_signal_while_it_closes_hides_no_stop(capsys: pytest.CaptureFixture[st
 
     assert to_the_end(act, result) == 0
     assert json.loads(capsys.readouterr().out)["status"] == "stopped"
+
+
+@pytest.fixture
+def stream(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment with nothing but what every service must have."""
+    for name in os.environ:
+        if name.startswith("ASSAY_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("ASSAY_KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    monkeypatch.setenv("ASSAY_POSTGRES__URL", "postgresql://127.0.0.1:1/assay")
+    return monkeypatch
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (
+            {"TOPIC": "a", "DEAD_LETTER_TOPIC": "a"},
+            "DEAD_LETTER_TOPIC: .* than ASSAY_STREAM__TOPIC",
+        ),
+        ({"TOPIC": "a", "EVENT_TOPIC": "a"}, "EVENT_TOPIC: .* than ASSAY_STREAM__TOPIC"),
+        ({"EVENT_TOPIC": "failed-transactions"}, "EVENT_TOPIC: .* than .*DEAD_LETTER_TOPIC"),
+        ({"TOPIC": "errors"}, "EVENT_TOPIC: .* than ASSAY_STREAM__TOPIC"),
+    ],
+)
+def test_no_service_reads_what_it_writes(
+    stream: pytest.MonkeyPatch, names: dict[str, str], said: str
+) -> None:
+    """Topics that are one, be it by a default, are refused."""
+    for name, value in names.items():
+        stream.setenv(f"ASSAY_STREAM__{name}", value)
+    with pytest.raises(WrongSettings, match=said):
+        load(KafkaSettings)
+
+
+@pytest.mark.usefixtures("stream")
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"topic": "failed-transactions"}, r"DEAD_LETTER_TOPIC: .* \(or --topic\)"),
+        ({"topic": ""}, "--topic: must have 1 or more"),
+        ({"retry_delay": float("inf")}, "--retry-delay: must be 2592000 or less"),
+        ({"retry_delay": 1e12}, "--retry-delay: must be 2592000 or less"),
+        ({"retry_delay": float("nan")}, "--retry-delay: must be"),
+    ],
+)
+def test_options_are_held_to_the_rules_of_settings(given: dict[str, object], said: str) -> None:
+    """The message names what is wrong, be it option or setting."""
+    with pytest.raises(Fatal, match=said):
+        overridden(load(BookSettings), given)
+
+
+def test_options_go_before_settings(stream: pytest.MonkeyPatch) -> None:
+    """What neither says stays as it is, and counts as not said."""
+    stream.setenv("ASSAY_STREAM__GROUP", "mine")
+    changed = overridden(load(BookSettings), {"topic": "cards", "start": None}).stream
+    assert (changed.topic, changed.group, changed.start) == ("cards", "mine", "earliest")
+    assert changed.model_fields_set == {"topic", "group"}

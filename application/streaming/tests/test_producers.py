@@ -6,9 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from io import StringIO
 from itertools import islice
 from pathlib import Path
@@ -30,10 +32,13 @@ from assay_adapters.files.location import located
 from assay_adapters.files.objects import LocalObjects
 from assay_adapters.kafka import topics as asked_first
 from assay_local import topics
+from assay_streaming import outlet
 from assay_streaming import shown as progress
 from assay_streaming.cli import main
+from assay_streaming.generator import Generator
 from assay_streaming.outlet import Message, Sent
 from assay_streaming.pace import PresetName, schedule
+from assay_streaming.produce import produce
 
 Ended = subprocess.CompletedProcess[str]
 Assay = Callable[..., Ended]
@@ -160,7 +165,11 @@ def test_a_signal_stops_it_and_what_is_under_way_is_delivered(
         (["--preset", "flood"], "Invalid value for '--preset': 'flood' is not one of 'trickle'"),
         (["--rate", "0"], "neither a number"),
         (["--rate", "nan"], "neither a number"),
+        (["--rate", "1e-10"], "--rate 1e-10 is too slow: give 0.000001"),
+        (["--rate", "5e-324"], "too slow"),
         (["--faults", "2"], "--faults"),
+        (["--topic", ""], "--topic: must have 1 or more characters"),
+        (["--topic", "errors"], "EVENT_TOPIC: must be another topic than"),
     ],
 )
 def test_options_that_have_no_meaning_end_with_78(
@@ -212,7 +221,7 @@ def test_presets(preset: PresetName, every: float, least: int, most: int) -> Non
         assert found == due(None, None, 1_000)
 
 
-@pytest.mark.parametrize("rate", ["0.1", "3", "7.5", "333", "250000"])
+@pytest.mark.parametrize("rate", ["0.000001", "0.1", "3", "7.5", "333", "250000"])
 def test_a_rate_is_kept(rate: str) -> None:
     """At any time as many are due as the rate says, in portions that a buffer takes."""
     sent = 0
@@ -229,15 +238,19 @@ def test_a_rate_is_kept(rate: str) -> None:
 
 @dataclass
 class Blocked:
-    """An outlet that takes two messages at a time and delivers none."""
+    """An outlet that takes two messages at a time, of so many at all, and delivers none."""
 
     failed: Counter[str] = field(default_factory=Counter[str])
     waiting: int = 0
     delivered: int = 0
+    room: int = 1_000
 
-    def send(self, messages: Sequence[Message], within: float) -> Sequence[Message]:  # noqa: ARG002 - as the protocol has it
-        self.waiting += len(messages[:2])
-        return messages[2:]
+    def send(self, messages: Sequence[Message], within: float) -> Sequence[Message]:
+        taken = min(2, len(messages), self.room - self.waiting)
+        if not taken:
+            time.sleep(within)
+        self.waiting += taken
+        return messages[taken:]
 
     def flush(self, within: float) -> int:  # noqa: ARG002 - same
         return self.waiting
@@ -258,6 +271,18 @@ def test_what_is_not_delivered_is_counted() -> None:
     sent.end()
     assert seen == [2, 4]
     assert (sent.produced, sent.undelivered, sent.exit_code) == (4, 4, 75)
+
+
+def test_time_is_over_also_where_there_is_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was not taken by then is not produced."""
+    monkeypatch.setattr(outlet, "_ROOM", 0.01)
+    gives_up = time.monotonic() + 5
+    sent = Sent(Blocked(room=3), lambda: time.monotonic() > gives_up, lambda _: None)
+    transactions = Generator(1, datetime.now(UTC), faults=0)
+    produce(transactions, schedule(None, "max", 1), sent, Event(), seconds=0.1)
+    assert time.monotonic() < gives_up
+    sent.end()
+    assert (sent.produced, sent.exit_code) == (3, 75)
 
 
 @pytest.mark.parametrize(
@@ -447,6 +472,50 @@ def test_rejects_are_replaced_when_there_are_records(
     assert topics.read(kafka_servers, topic) == []
     assert publish(HEADER + GOOD).returncode == 0
     assert left.read_bytes() == b""
+
+
+@pytest.mark.parametrize("nothing", ["nothing*.csv", "empty/"])
+def test_where_no_file_matches_there_is_nothing_to_do(
+    assay: Assay, kafka_servers: str, topic: str, contract: Path, nothing: str
+) -> None:
+    """Exit 99, as a batch run has it."""
+    contract.with_name("empty").mkdir()
+    ended = assay("publish", nothing, "--contract", str(contract), "--topic", topic,
+                  servers=kafka_servers)  # fmt: skip
+    assert (ended.returncode, summary(ended)["status"]) == (99, "nothing_to_do")
+    assert ended.stderr == f"no file matches {nothing}\n"
+
+
+def test_rejects_that_do_not_fit_end_it(
+    assay: Assay, kafka_servers: str, topic: str, contract: Path
+) -> None:
+    """What is under way is delivered and counted by the summary, which is the last line."""
+    path = contract.with_name("cards.csv")
+    path.write_text(HEADER + GOOD + "AMOUNT;twelve;2024-01-02T10:11:12Z;payment;debit\n")
+    ended = assay("publish", str(path), "--contract", str(contract), "--topic", topic,
+                  "--rejects", "/dev/full", "--force", servers=kafka_servers)  # fmt: skip
+    assert ended.returncode == 78
+    assert ended.stderr == "error: /dev/full cannot be written: No space left on device\n"
+    found = summary(ended)
+    assert [found[name] for name in ("status", "produced", "delivered", "read")] == [
+        "incomplete", 1, 1, 0
+    ]  # fmt: skip
+    assert len(topics.read(kafka_servers, topic)) == 1
+
+
+def test_a_fault_hides_no_summary(
+    assay: Assay, kafka_servers: str, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit 1; its message, which may hold content, is not shown."""
+
+    def fail(*_: object) -> None:
+        raise ValueError(topic)
+
+    monkeypatch.setattr(Generator, "take", fail)
+    ended = assay("produce", "--topic", topic, servers=kafka_servers)
+    assert (ended.returncode, summary(ended)["status"]) == (1, "incomplete")
+    assert "a fault of Assay" in ended.stderr
+    assert topic not in ended.stderr
 
 
 def test_a_file_of_something_else_fails_alone(

@@ -9,6 +9,7 @@ import typer
 
 from assay.domain.choice import Filter
 from assay.domain.errors import DATA, Fatal
+from assay.domain.wording import counted
 from assay_cli import bootstrap, review
 from assay_cli.discard import discard
 from assay_cli.import_letters import import_
@@ -165,7 +166,7 @@ def export(
     if as_json:
         print_json({"file": str(out), "letters": written})
     else:
-        say(f"Wrote {written:,} dead letters to {plain(out)}.")
+        say(f"Wrote {counted(written, 'dead letter', 'dead letters')} to {plain(out)}.")
 
 
 app.command()(redrive)

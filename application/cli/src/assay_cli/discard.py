@@ -6,6 +6,7 @@ import typer
 
 from assay.domain.choice import Filter
 from assay.domain.errors import NOTHING_TO_DO
+from assay.domain.wording import counted
 from assay_cli import bootstrap
 from assay_cli.letter_filter import By, filtered, require_codes
 from assay_cli.output import Json, add, print_json, say, show, table
@@ -50,7 +51,7 @@ def discard(
             for each in counts:
                 add(summed, *(each[name] for name in ("letters", "code", "field", "stage")))
             show(summed)
-        letters_are = "1 dead letter is" if number == 1 else f"{number:,} dead letters are"
+        letters_are = counted(number, "dead letter is", "dead letters are")
         would = "to be " if dry else ""
         say(f"{letters_are} {would}discarded." if number else "None is open.")
         if held:

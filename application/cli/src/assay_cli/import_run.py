@@ -5,12 +5,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
-from typing import Any, Final
+from typing import IO, Any, Final, TextIO, cast
 from uuid import uuid4
 
 import polars as pl
 
 from assay.domain.errors import DONE, NOTHING_TO_DO, Unreadable
+from assay.domain.wording import counted
 from assay.wire.envelope import letters_from_jsonl
 from assay_cli import bootstrap
 from assay_cli.ending import to_the_end
@@ -75,25 +76,31 @@ def _import(found: Iterable[tuple[str, pl.DataFrame]], by: str, result: Taken) -
             result.renewed += renewed
             result.read += letters.height
     if result.renewed:
-        say(f"{result.renewed:,} letters that were imported before say what a later attempt does.")
+        renewed = counted(result.renewed, "letter that was", "letters that were")
+        say(f"{renewed} imported before: what a later attempt says is taken over.")
     if result.known:
-        say(
-            f"{result.known:,} of {result.read:,} letters were known here already, and are refused."
-        )
+        letters = counted(result.read, "letter", "letters")
+        were, are = ("was", "is") if result.known == 1 else ("were", "are")
+        say(f"{result.known:,} of {letters} {were} known here already, and {are} refused.")
     if result.imported:
         say(
-            f"{result.imported:,} letters are open now, also those that were closed or discarded"
-            " where they come from; `export --state open` leaves these out there."
+            f"{counted(result.imported, 'letter is', 'letters are')} open now, also what was closed"
+            " or discarded where it comes from; `export --state open` leaves that out there."
         )
     if result.foreign:
-        say(f"{result.foreign:,} messages are no dead letters of Assay, and are left alone.")
+        foreign = counted(
+            result.foreign,
+            "message is no dead letter of Assay, and is",
+            "messages are no dead letters of Assay, and are",
+        )
+        say(f"{foreign} left alone.")
     if not (result.imported or result.renewed):
         result.status, result.exit_code = "nothing_to_do", NOTHING_TO_DO
 
 
 def frames(files: Iterable[str], result: Taken) -> Iterator[tuple[str, pl.DataFrame]]:
     """The letters of files, in frames shaped as `LETTERS`, with where they come from."""
-    for name, blocks in bootstrap.lines_of(files, sys.stdin.buffer):
+    for name, blocks in bootstrap.lines_of(files, _standard):
         first = 1
         for lines in whole_lines(blocks):
             try:
@@ -102,6 +109,12 @@ def frames(files: Iterable[str], result: Taken) -> Iterator[tuple[str, pl.DataFr
                 raise Unreadable(f"{name}: {error}; {_EXPECTED}") from None
             first += lines.count(b"\n")
         result.files += 1
+
+
+def _standard() -> IO[bytes]:
+    if cast(TextIO | None, sys.stdin) is None:
+        raise Unreadable("standard input is closed")
+    return sys.stdin.buffer
 
 
 def on_topics(topics: Iterable[str], result: Taken) -> Iterator[tuple[str, pl.DataFrame]]:
@@ -114,8 +127,9 @@ def on_topics(topics: Iterable[str], result: Taken) -> Iterator[tuple[str, pl.Da
             yield f"kafka:{topic}", letters
         if foreign and not found:
             raise Unreadable(
-                f"the topic {topic} holds {foreign:,} messages and no dead letters: name one that"
-                " `assay stream dead-letters` writes, ASSAY_STREAM__DEAD_LETTER_TOPIC"
+                f"the topic {topic} holds {counted(foreign, 'message', 'messages')} and no dead"
+                " letters: name one that `assay stream dead-letters` writes,"
+                " ASSAY_STREAM__DEAD_LETTER_TOPIC"
             )
         result.foreign += foreign
         result.files += 1

@@ -30,6 +30,7 @@ from assay.domain.reject import TOPICS, by_code
 from assay.domain.rules import COLUMNS, SIGN, fault_in
 from assay.domain.tally import Tally
 from assay.domain.transaction import split
+from assay.domain.wording import counted
 from assay.pipeline.letters import Reading, chunk_of, decode
 from assay.pipeline.pump import Policy
 from assay.pipeline.redrive import Redrive, Request
@@ -77,7 +78,7 @@ def run(
         limit=limit,
         rate=rate,
     )
-    result = Result(request.run_id)
+    result = Result(request.run_id, dry)
     console = Console(stderr=True, highlight=False)
     if dry:
         act = partial(_foresee, request, result, console)
@@ -93,12 +94,14 @@ class Result:
     Attributes:
         status: `done`, `nothing_to_do`, `held` (another redrive has these letters), `interrupted`,
             `failed`, `dry_run`.
+        dry: whether nothing is claimed or written, however it ends.
         letters: how many were claimed.
         left_out: how many were not, since they have been tried too often.
         codes: how many were rejected again, by code and field.
     """
 
     run_id: str
+    dry: bool
     status: str = "done"
     exit_code: int = DONE
     letters: int = 0
@@ -119,7 +122,7 @@ class Result:
             "classified": self.tally.classified,
             "rejected": self.tally.rejected,
             "duplicate": self.tally.duplicate,
-            "closed": 0 if self.status == "dry_run" else self.closed,
+            "closed": 0 if self.dry else self.closed,
             "needs_review": self.tally.needs_review,
             "seconds": round(time.monotonic() - self.began, 3),
             "model_version": self.model_version,
@@ -161,7 +164,7 @@ def _redrive(request: Request, by: str, result: Result, console: Console) -> Non
             if held:
                 result.status, result.exit_code = "held", TEMPORARY
             _say_nothing(held, console)
-    _show(result, console, dry=False)
+    _show(result, console)
 
 
 def _run(redrive: Redrive) -> None:
@@ -202,7 +205,7 @@ def _foresee(request: Request, result: Result, console: Console) -> None:
         if not result.letters:
             _say_nothing(_number(letters, {**request.chosen, "held": True}), console)
     result.status = "dry_run"
-    _show(result, console, dry=True)
+    _show(result, console)
 
 
 def _number(letters: "DeadLetters", chosen: Filter) -> int:
@@ -260,9 +263,9 @@ def _shown(console: Console) -> Generator[_Bar]:
         yield _Bar(progress)
 
 
-def _show(result: Result, console: Console, *, dry: bool) -> None:
+def _show(result: Result, console: Console) -> None:
     """Says to people what has become of the letters."""
-    tally = result.tally
+    tally, dry = result.tally, result.dry
     if result.codes:
         title = "Would be rejected again" if dry else "Rejected again"
         codes = table("letters", "code", "field", title=title, numbers=("letters",))
@@ -272,8 +275,9 @@ def _show(result: Result, console: Console, *, dry: bool) -> None:
         console.print()
     if dry and tally.read:
         console.print(
-            f"{tally.classified:,} of {tally.read:,} letters are valid now; the model, and what"
-            " is known already, decide the rest. Nothing was claimed or written."
+            f"{tally.classified:,} of {counted(tally.read, 'letter', 'letters')}"
+            f" {'is' if tally.classified == 1 else 'are'} valid now; the model, and what is known"
+            " already, decide the rest. Nothing was claimed or written."
         )
     elif tally.read:
         console.print(
@@ -283,17 +287,19 @@ def _show(result: Result, console: Console, *, dry: bool) -> None:
     if tally.rejected and not dry:
         console.print(f"see why: assay dead-letters list --run {result.run_id}", soft_wrap=True)
     if result.left_out:
-        console.print(
-            f"{result.left_out:,} letters are left out: they were tried as often as"
-            " --max-attempts says"
+        left = counted(
+            result.left_out,
+            "letter is left out: it was tried as often as",
+            "letters are left out: they were tried as often as",
         )
+        console.print(f"{left} --max-attempts says")
 
 
 def _say_nothing(held: int, console: Console) -> None:
     if held:
         console.print(
-            f"{held:,} letters are held by another redrive; what it leaves is free when it ends,"
-            " or some minutes after it was killed"
+            f"{counted(held, 'letter is', 'letters are')} held by another redrive; what it leaves"
+            " is free when it ends, or some minutes after it was killed"
         )
     else:
         console.print("no open letter is to be tried")

@@ -1,6 +1,7 @@
 """Dead letters as files: CSV for spreadsheets, JSON lines for programs."""
 
 import csv
+import os
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,15 +83,22 @@ def write_lines(out: Path, letters: Iterable[bytes], *, replace: bool) -> int:
 
 @contextmanager
 def _whole(out: Path, *, replace: bool) -> Generator[Path]:
-    """A file beside it that takes its place at the end of the block; only its owner may read it."""
-    if out.exists() and not replace:
-        raise Fatal(f"{out} exists; --force replaces it")
-    part = out.with_name(f".{out.name}.part")
+    """A file beside it that takes its place at the end of the block; only its owner may read it.
+
+    A link stays one: what it leads to is replaced.
+    """
+    if out.exists():
+        if not out.is_file():
+            raise Fatal(f"{out} is no regular file; name one, or one that is not there yet")
+        if not replace:
+            raise Fatal(f"{out} exists; --force replaces it")
+    place = Path(os.path.realpath(out))
+    part = place.with_name(f".{place.name}.part")
     try:
         part.unlink(missing_ok=True)
         part.touch(mode=0o600, exist_ok=False)
         yield part
-        part.replace(out)
+        part.replace(place)
     except OSError as error:
         raise Fatal(f"{out} cannot be written: {error.strerror}") from None
     finally:

@@ -399,16 +399,15 @@ def _redrives(
     return make
 
 
-def outlet_for(settings: KafkaSettings, topic: str | None) -> Outlet:
-    """A producer for a topic that exists: the one that is given, or that of the settings.
+def outlet_for(settings: KafkaSettings) -> Outlet:
+    """A producer for the topic of transactions, which exists.
 
     Raises:
         Fatal: there is no such topic.
         Unavailable: Kafka is away.
     """
-    name = topic or settings.stream.topic
-    Topics(settings.kafka).named(name)
-    return KafkaProducer(settings.kafka, name)
+    Topics(settings.kafka).named(settings.stream.topic)
+    return KafkaProducer(settings.kafka, settings.stream.topic)
 
 
 def located(uri: str) -> str:

@@ -1,8 +1,14 @@
 """Settings of the streaming services."""
 
-from typing import Literal
+from typing import Final, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
+
+_NAMED_BEFORE: Final = {
+    "topic": "ASSAY_STREAM__TOPIC (or --topic)",
+    "dead_letter_topic": "ASSAY_STREAM__DEAD_LETTER_TOPIC",
+}
+"""Topics that others must not be, and what names them."""
 
 
 class StreamConfig(BaseModel, frozen=True):
@@ -11,7 +17,8 @@ class StreamConfig(BaseModel, frozen=True):
     Attributes:
         topic: where transactions come from.
         dead_letter_topic: where rejects are published.
-        event_topic: where one event per reject and per change of state is published.
+        event_topic: where one event per reject and per change of state is published. The three are
+            different topics: what a service writes it must not read as transactions.
         partitions: of topics that `assay stream topics` makes.
         replication: how often each partition of these is kept; unless given, as the brokers say.
         group: consumers of one group share the topic's partitions.
@@ -38,8 +45,10 @@ class StreamConfig(BaseModel, frozen=True):
     """
 
     topic: str = Field(default="transactions", min_length=1)
-    dead_letter_topic: str = Field(default="failed-transactions", min_length=1)
-    event_topic: str = Field(default="errors", min_length=1)
+    dead_letter_topic: str = Field(
+        default="failed-transactions", min_length=1, validate_default=True
+    )
+    event_topic: str = Field(default="errors", min_length=1, validate_default=True)
     partitions: int = Field(default=3, ge=1)
     replication: int | None = Field(default=None, ge=1)
     group: str = Field(default="assay", min_length=1)
@@ -58,3 +67,11 @@ class StreamConfig(BaseModel, frozen=True):
     stall: float = Field(default=120, gt=0)
     status_host: str = "127.0.0.1"
     status_port: int = Field(default=0, ge=0, le=65_535)
+
+    @field_validator("dead_letter_topic", "event_topic")
+    @classmethod
+    def _is_its_own(cls, name: str, info: ValidationInfo) -> str:
+        for other, named_by in _NAMED_BEFORE.items():
+            if info.data.get(other) == name:
+                raise ValueError(f"must be another topic than {named_by} names")
+        return name

@@ -3,13 +3,16 @@
 import traceback
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
+from pydantic import ValidationError
 
-from assay.domain.errors import AssayError
+from assay.domain.errors import AssayError, Fatal
+from assay.domain.wording import worded
 from assay_streaming import bootstrap
 
+_FAULT: Final = 1  # the exit code of what should not happen
 _log: Any = structlog.get_logger(__name__)
 
 
@@ -27,10 +30,28 @@ class Result(Protocol):
 def overridden(
     settings: bootstrap.AnySettings, overrides: Mapping[str, Any]
 ) -> bootstrap.AnySettings:
-    """The settings with what was given as options in place of theirs."""
+    """The settings with what was given as options in place of theirs.
+
+    Raises:
+        Fatal: a value is none that the setting may have, or does not go with the other settings.
+    """
     given = {name: value for name, value in overrides.items() if value is not None}
-    stream = settings.stream.model_copy(update=given)
+    # What was not set stays so: some settings mean something else when they are.
+    kept = settings.stream.model_dump(exclude_unset=True)
+    try:
+        stream = type(settings.stream).model_validate(kept | given)
+    except ValidationError as error:
+        problems = [
+            f"{_named(str(each['loc'][0]), given)}: {worded(each)}"
+            for each in error.errors(include_url=False, include_input=False)
+        ]
+        raise Fatal("; ".join(problems)) from None
     return settings.model_copy(update={"stream": stream})
+
+
+def _named(name: str, given: Mapping[str, Any]) -> str:
+    """The option or setting that a value comes from."""
+    return f"--{name.replace('_', '-')}" if name in given else f"ASSAY_STREAM__{name.upper()}"
 
 
 @contextmanager
@@ -68,11 +89,15 @@ def _ended(result: Result, error: BaseException) -> None:
     if isinstance(error, KeyboardInterrupt):
         result.status = "stopped"
         return
-    result.status = "failed"
-    result.exit_code = error.exit_code if isinstance(error, AssayError) else 1
+    result.status, result.exit_code = "failed", say(error)
+
+
+def say(error: BaseException) -> int:
+    """Says what went wrong; returns the exit code that it means."""
     if isinstance(error, AssayError):
         bootstrap.complain(str(error))
-    else:
-        # Its message is left out: it may hold what no log may.
-        where = traceback.format_tb(error.__traceback__)
-        _log.error("a fault of Assay", error=type(error).__name__, where=where)
+        return error.exit_code
+    # Its message is left out: it may hold what no log may.
+    where = traceback.format_tb(error.__traceback__)
+    _log.error("a fault of Assay", error=type(error).__name__, where=where)
+    return _FAULT

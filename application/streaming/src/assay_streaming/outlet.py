@@ -1,5 +1,7 @@
 """Where producers put messages, and what has become of them."""
 
+import math
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -59,14 +61,20 @@ class Sent:
     produced: int = 0
     undelivered: int = 0
 
-    def put(self, messages: Sequence[Message]) -> None:
-        """Hands messages over, waiting for room as long as it takes, or until it is stopped."""
+    def put(self, messages: Sequence[Message], until: float = math.inf) -> None:
+        """Hands messages over, waiting for room as long as it takes, or until it is stopped.
+
+        Args:
+            messages: those for which there was no room in time are not produced.
+            until: the time by `time.monotonic` after which none is waited for.
+        """
         while messages:
-            rest = self.outlet.send(messages, _ROOM)
+            within = min(_ROOM, max(0.0, until - time.monotonic()))
+            rest = self.outlet.send(messages, within)
             self.produced += len(messages) - len(rest)
             messages = rest
             self.show(self)
-            if self.stopped():
+            if self.stopped() or time.monotonic() >= until:
                 break
 
     def end(self) -> None:

@@ -10,6 +10,7 @@ from assay.domain.errors import Fatal
 
 _TICK: Final = 0.05  # seconds
 _FULL: Final = 5_000
+_SLOWEST: Final = 1e-6  # records per second; one in twelve days
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ def _number(rate: str) -> float:
         number = 0.0
     if not 0 < number < float("inf"):
         raise Fatal(f"--rate {rate} is neither a number of records per second nor `max`")
+    if number < _SLOWEST:
+        raise Fatal(f"--rate {rate} is too slow: give {_SLOWEST:f} records per second or more")
     return number
 
 

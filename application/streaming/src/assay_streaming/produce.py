@@ -1,5 +1,6 @@
 """Invented transactions put on the topic, at a pace."""
 
+import math
 import time
 from datetime import UTC, datetime
 from threading import Event
@@ -24,14 +25,13 @@ def produce(
         Fatal: nothing more is taken.
     """
     began = time.monotonic()
+    over = math.inf if seconds is None else began + seconds
     for at, due in schedule:
-        elapsed = time.monotonic() - began
-        until = at if seconds is None else min(at, seconds)
-        if asked.wait(max(0.0, until - elapsed)):
+        if asked.wait(max(0.0, min(began + at, over) - time.monotonic())):
             break
-        if seconds is not None and time.monotonic() - began >= seconds:
+        if time.monotonic() >= over:
             break
         count = due if records is None else min(due, records - sent.produced)
-        sent.put(generator.take(count, datetime.now(UTC)))
+        sent.put(generator.take(count, datetime.now(UTC)), over)
         if asked.is_set() or sent.produced == records:
             break

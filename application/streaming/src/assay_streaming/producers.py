@@ -3,9 +3,8 @@
 import secrets
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from threading import Event
 from typing import Any, BinaryIO
@@ -16,8 +15,10 @@ from rich.console import Console
 from assay.contract.contract import Contract
 from assay.contract.document import parse
 from assay.contract.force import objection_to
-from assay.domain.errors import DONE, AssayError, Fatal
+from assay.domain.errors import DONE, NOTHING_TO_DO, Fatal
+from assay.domain.wording import counted
 from assay_streaming import bootstrap
+from assay_streaming.ending import overridden, say
 from assay_streaming.generator import Generator as Transactions
 from assay_streaming.outlet import Outlet, Sent
 from assay_streaming.pace import PresetName, schedule
@@ -47,7 +48,7 @@ def produce(
     """
     seed = secrets.randbits(32) if seed is None else seed
     due = schedule(preset, rate, seed)
-    settings = bootstrap.read(bootstrap.KafkaSettings)
+    settings = overridden(bootstrap.read(bootstrap.KafkaSettings), {"topic": topic})
     transactions = Transactions(seed, datetime.now(UTC), faults=faults)
 
     def go(sent: Sent, asked: Any) -> None:
@@ -56,7 +57,7 @@ def produce(
     def summary(sent: Sent) -> dict[str, Any]:
         return {"seed": seed, "produced": sent.produced, "broken": dict(transactions.broken)}
 
-    return _send(bootstrap.outlet_for(settings, topic), go, summary)
+    return _send(bootstrap.outlet_for(settings), go, summary)
 
 
 def publish(
@@ -71,15 +72,16 @@ def publish(
     """
     compiled = _in_force(contract)
     located = [bootstrap.located(each) for each in uris]
-    settings = bootstrap.read(bootstrap.PublishSettings)
+    settings = overridden(bootstrap.read(bootstrap.PublishSettings), {"topic": topic})
     objects = bootstrap.objects_for(located, settings)
     items = find(objects, located)
     run_id, published = str(uuid4()), Published()
-    outlet = bootstrap.outlet_for(settings, topic)
-    read = [contract, *bootstrap.local_files(items)]
-    with _kept(rejects, read, replace=replace) as keep:
+    outlet = bootstrap.outlet_for(settings)
+    if rejects is not None:
+        _require_free(rejects, [contract, *bootstrap.local_files(items)], replace=replace)
 
-        def go(sent: Sent, asked: Any) -> None:
+    def go(sent: Sent, asked: Any) -> None:
+        with _kept(rejects, replace=replace) as keep:
             publish_all(
                 objects,
                 items,
@@ -93,24 +95,30 @@ def publish(
                 destination="" if rejects is None else rejects.absolute().as_uri(),
             )
 
-        def summary(sent: Sent) -> dict[str, Any]:
-            for partition, error in published.problems.items():
-                bootstrap.complain(f"{partition.rpartition('#')[0]}: {error}")
-            if count := published.rejected.total():
-                _say_rejected(count, published.read, rejects)
-            codes = {
-                f"{code} {name}".strip(): count
-                for (code, name), count in published.rejected.most_common()
-            }
-            return {
-                "run_id": run_id,
-                "files": published.files,
-                "read": published.read,
-                "produced": sent.produced,
-                "rejected": codes,
-            }
+    def ended() -> tuple[str, int]:
+        if items:
+            return ending(published)
+        Console(stderr=True, highlight=False).print(f"no file matches {' '.join(uris)}")
+        return "nothing_to_do", NOTHING_TO_DO
 
-        return _send(outlet, go, summary, lambda: ending(published))
+    def summary(sent: Sent) -> dict[str, Any]:
+        for partition, error in published.problems.items():
+            bootstrap.complain(f"{partition.rpartition('#')[0]}: {error}")
+        if count := published.rejected.total():
+            _say_rejected(count, published.read, rejects)
+        codes = {
+            f"{code} {name}".strip(): count
+            for (code, name), count in published.rejected.most_common()
+        }
+        return {
+            "run_id": run_id,
+            "files": published.files,
+            "read": published.read,
+            "produced": sent.produced,
+            "rejected": codes,
+        }
+
+    return _send(outlet, go, summary, ended)
 
 
 def _send(
@@ -126,27 +134,26 @@ def _send(
     """
     console = Console(stderr=True)
     began = time.monotonic()
-    stopped_by: AssayError | None = None
+    stopped_by: Exception | None = None
     asked = Event()
     with bootstrap.on_signal(asked.set):
         with shown(console) as show:
             sent = Sent(outlet, asked.is_set, show)
             try:
                 go(sent, asked)
-            except AssayError as error:
+            except Exception as error:  # noqa: BLE001 - the summary comes last, whatever happens
                 stopped_by = error
         try:
             sent.end()
-        except AssayError as error:
+        except Exception as error:  # noqa: BLE001 - as above
             stopped_by = stopped_by or error
     status, ends_with = ending()
-    if trouble := sent.exit_code if stopped_by is None else stopped_by.exit_code:
-        status, ends_with = "incomplete", trouble
     counts = summary(sent) | sent.counts(time.monotonic() - began)
-    if stopped_by is not None:
-        bootstrap.complain(str(stopped_by))
+    if trouble := sent.exit_code if stopped_by is None else say(stopped_by):
+        status, ends_with = "incomplete", trouble
     if sent.undelivered:
-        bootstrap.complain(f"{sent.undelivered:,} messages may not have been delivered")
+        messages = counted(sent.undelivered, "message", "messages")
+        bootstrap.complain(f"{messages} may not have been delivered")
     if failed := outlet.failed:
         names = ", ".join(f"{name} {count:,}" for name, count in failed.most_common())
         bootstrap.complain(f"messages were not delivered: {names}")
@@ -161,7 +168,11 @@ def _say_rejected(count: int, read: int, kept: Path | None) -> None:
         if kept is None
         else f"but in {kept}: `assay dead-letters import {kept}` takes them in"
     )
-    bootstrap.complain(f"{count:,} of {read:,} records make no message: not on the topic, {where}")
+    make = "makes" if count == 1 else "make"
+    bootstrap.complain(
+        f"{count:,} of {counted(read, 'record', 'records')} {make} no message: not on the topic,"
+        f" {where}"
+    )
 
 
 def _in_force(file: Path) -> Contract:
@@ -172,38 +183,52 @@ def _in_force(file: Path) -> Contract:
     return contract
 
 
-@contextmanager
-def _kept(
-    file: Path | None, read: Sequence[Path], *, replace: bool
-) -> Generator[Callable[[bytes], object]]:
-    """Keeps rejects in a file, which is new unless it may be replaced, or nowhere.
-
-    What is there stays as it is until something is to be kept, even if it is no bytes.
+def _require_free(file: Path, read: Sequence[Path], *, replace: bool) -> None:
+    """Returns if rejects may be kept in a file: a new one, unless it may be replaced.
 
     Raises:
         Fatal: the file exists, and may not be replaced or is one of those that are read.
     """
+    if not file.exists():
+        return
+    if any(each.exists() and file.samefile(each) for each in read):
+        raise Fatal(f"--rejects {file} is one of the files that are read; name another one")
+    if not replace:
+        raise Fatal(f"{file} exists; --force replaces it")
+
+
+@contextmanager
+def _kept(file: Path | None, *, replace: bool) -> Generator[Callable[[bytes], object]]:
+    """Keeps rejects in a file, or nowhere.
+
+    What is there stays as it is until something is to be kept, even if it is no bytes.
+
+    Raises:
+        Fatal: the file cannot be written, or is there meanwhile and may not be replaced.
+    """
     if file is None:
         yield len
         return
-    if file.exists():
-        if any(each.exists() and file.samefile(each) for each in read):
-            raise Fatal(f"--rejects {file} is one of the files that are read; name another one")
-        if not replace:
-            raise Fatal(f"{file} exists; --force replaces it")
-    with ExitStack() as held:
+    opened: list[BinaryIO] = []
 
-        @cache
-        def opened() -> BinaryIO:
-            return held.enter_context(_begun(file, replace=replace))
+    def keep(lines: bytes) -> None:
+        with _writing(file):
+            if not opened:
+                opened.append(file.open("wb" if replace else "xb"))
+            opened[0].write(lines)
+            opened[0].flush()  # what does not fit is found out before more is published
 
-        yield lambda lines: opened().write(lines)
-
-
-def _begun(file: Path, *, replace: bool) -> BinaryIO:
     try:
-        return file.open("wb" if replace else "xb")
-    except FileExistsError:
-        raise Fatal(f"{file} exists; --force replaces it") from None
+        yield keep
+    finally:
+        for each in opened:
+            with _writing(file):
+                each.close()
+
+
+@contextmanager
+def _writing(file: Path) -> Generator[None]:
+    try:
+        yield
     except OSError as error:
         raise Fatal(f"{file} cannot be written: {error.strerror}") from None

@@ -89,7 +89,7 @@ def publish(
         destination: where `keep` puts them.
 
     Raises:
-        AssayError: the files cannot be had, or nothing more is taken.
+        AssayError: the files cannot be had, or nothing more is taken or kept.
     """
     source = FileSource(objects, items, contract, decompress)
     for chunk in source.events(_from_the_beginning):
@@ -101,11 +101,11 @@ def publish(
         if asked.is_set():
             published.is_stopped = True
             break
-        published.read += chunk.records.height
-        published.rejected.update(by_code(rejects))
         if rejects.height:
             origin = f"files/{contract.id}"
             keep(letters_to_jsonl(_letters(chunk, rejects, origin, run_id, destination)))
+        published.read += chunk.records.height
+        published.rejected.update(by_code(rejects))
         published.files += sum(each.end == "finished" for each in chunk.ranges)
         source.ack({each.partition: each.position for each in chunk.ranges})
     published.problems |= source.failed

@@ -51,6 +51,18 @@ def test_a_command_ends_with_its_code(
     assert ("error: it is [so]" in err) == (code in {75, 65} or arguments == ["wrong"])
 
 
+@pytest.mark.parametrize("word", ["\udcff", "--code=\udce9t\udce9", "ok\ud800"])
+def test_words_that_are_no_utf8_are_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], word: str
+) -> None:
+    """Before any command sees them."""
+    monkeypatch.setattr(sys, "argv", ["assay", "fine", word])
+    with pytest.raises(SystemExit) as end:
+        run(app)
+    assert end.value.code == 78
+    assert capsys.readouterr().err == f"error: {word!a} is no UTF-8\n"
+
+
 def test_a_message_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     """However long, where it does not go to a terminal: logs are searched by line."""
     complain("so long " * 40)

@@ -267,8 +267,9 @@ def test_a_topic_that_takes_nothing_blocks_no_process(
 
 
 def test_a_broker_that_is_away_is_waited_for(local: Local, kafka: KafkaConfig, topic: str) -> None:
-    """What was under way when it went is on the topic once when it is back."""
-    publisher = KafkaLetters(kafka, patience=0.5)
+    """What was under way when it went is on the topic once when it is back, whatever is set."""
+    short = {"message.timeout.ms": "200", "delivery.timeout.ms": "200"}
+    publisher = KafkaLetters(kafka.model_copy(update={"properties": short}), patience=0.5)
     in_time(publisher, claim(letter(0, topic)))
     published = claim(*(letter(number, topic) for number in range(1, 200)))
     local.kafka.pause()

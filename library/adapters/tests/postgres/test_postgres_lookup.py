@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import polars as pl
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine, text
@@ -9,9 +10,11 @@ from sqlalchemy import Engine, text
 from assay.domain.choice import Filter
 from assay.domain.errors import Unavailable
 from assay.testing.frames import outcome, transaction
+from assay_adapters.postgres import lookup
 from assay_adapters.postgres.config import PostgresConfig
 from assay_adapters.postgres.connection import engine_for
 from assay_adapters.postgres.lookup import DeadLetters
+from assay_adapters.postgres.selection import PostgresSelection
 from assay_adapters.postgres.store import PostgresStore
 
 _DAY = datetime(2024, 5, 1, tzinfo=UTC)
@@ -123,6 +126,48 @@ def test_one_letter_is_shown_whole(shelf: DeadLetters) -> None:
     assert found["raw"] == b"record 0"
     assert [found] == list(shelf.every(Filter(codes=["conflicting_duplicate"])))
     assert shelf.one(-1) is None
+
+
+@pytest.mark.parametrize("form", ["pages", "every"])
+def test_no_transaction_is_open_while_letters_are_worked_on(
+    shelf: DeadLetters, engine: Engine, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    """However long that takes, so that no server ends it; what comes meanwhile is left out."""
+    monkeypatch.setattr(lookup, "_PAGE", 1)
+    seen: list[str] = []
+    open_ones = text(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND state LIKE 'idle in transaction%'"
+    )
+    for each in shelf.pages(Filter()) if form == "pages" else shelf.every(Filter()):
+        name = each["transaction_id"]
+        seen += name.to_list() if isinstance(name, pl.Series) else [name]
+        with engine.connect() as connection:
+            assert connection.scalar(open_ones) == 0
+        PostgresStore(engine, processing_type="batch").commit(
+            outcome([], rejected=["later"], partition=str(len(seen)))
+        )
+    assert seen == ["x", "y", "a"]
+
+
+def test_a_page_is_bounded_by_whole_records(shelf: DeadLetters, engine: Engine) -> None:
+    """Those that are read again where they come from; one letter is always taken."""
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "UPDATE dead_letters SET length = 5000000, sha256 = sha256(raw)"
+                " WHERE transaction_id IN ('x', 'y')"
+            )
+        )
+    assert [each.height for each in shelf.pages(Filter())] == [1, 2]
+    assert [each.height for each in shelf.pages(Filter(), 2)] == [1, 1]
+    assert list(shelf.pages(Filter(), 0)) == []
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE dead_letters SET length = 20000000"))
+    assert [each.height for each in shelf.pages(Filter())] == [1, 1, 1]
+    selection = PostgresSelection(engine, "r", by="somebody")
+    assert selection.claim(Filter(), None, len) == 2
+    assert [selection.page(first, 10).height for first in range(3)] == [1, 1, 0]
 
 
 def test_a_database_that_is_away_is_away() -> None:

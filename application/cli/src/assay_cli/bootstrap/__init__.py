@@ -331,12 +331,14 @@ def blocks(uri: str) -> Iterator[bytes]:
     return decompress(uri, _s3_blocks(uri) if uri.startswith("s3://") else _file_blocks(uri))
 
 
-def lines_of(files: Iterable[str], standard: IO[bytes]) -> Iterator[tuple[str, Iterator[bytes]]]:
+def lines_of(
+    files: Iterable[str], standard: Callable[[], IO[bytes]]
+) -> Iterator[tuple[str, Iterator[bytes]]]:
     """Each of these files with its content, unpacked by its name's suffix.
 
     Args:
         files: paths, objects in S3 or what their names begin with, up to a `/`; `-` stands for
-        standard: which is read to its end.
+        standard: what this opens, which is read to its end.
 
     Raises:
         Unavailable: S3 is away.
@@ -347,7 +349,7 @@ def lines_of(files: Iterable[str], standard: IO[bytes]) -> Iterator[tuple[str, I
 
     for uri in files:
         if uri == "-":
-            yield "standard input", iter(partial(standard.read, 1 << 20), b"")
+            yield "standard input", iter(partial(standard().read, 1 << 20), b"")
         elif uri.startswith("s3://") and uri.endswith("/"):
             from assay_adapters.s3.config import s3_client
             from assay_adapters.s3.objects import S3Objects

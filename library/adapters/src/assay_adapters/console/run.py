@@ -25,12 +25,18 @@ def run(app: typer.Typer) -> NoReturn:
     """Runs a command line and ends the process: see `assay.domain.errors` for its exit codes.
 
     Options that do not exist or do not fit count as settings. Ctrl-C ends with 130, as in shells,
-    unless the command makes more of it. What standard output or error cannot encode is escaped.
+    unless the command makes more of it. What standard output or error cannot encode is escaped;
+    a word of the command line that is no UTF-8 counts as a wrong option.
     """
     _occupy_descriptors()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    for word in sys.argv[1:]:
+        # What cannot be decoded comes as such letters, which nothing else could write anywhere.
+        if any("\ud800" <= letter <= "\udfff" for letter in word):
+            complain(f"{word!a} is no UTF-8")
+            raise SystemExit(CONFIGURATION)
     plain_help()
     app.info.cls = PlainGroup
     try:

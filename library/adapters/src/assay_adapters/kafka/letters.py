@@ -41,9 +41,13 @@ _PROPERTIES: Final = {
     # A letter has up to 1 MiB, its key and headers besides; what is larger the brokers may judge.
     "message.max.bytes": 16 << 20,
     "batch.size": 1_000_000,
+}
+_RELIED_ON: Final = {
     # Never given up: a message that may have been written already must not be written once more.
     "message.timeout.ms": 0,
+    "delivery.timeout.ms": 0,  # another name of the same
 }
+"""What no setting changes."""
 _TOO_LARGE: Final = KafkaError.MSG_SIZE_TOO_LARGE
 _MAKES: Final = "`assay stream topics` makes it"
 _AWAY: Final = frozenset(
@@ -113,7 +117,7 @@ class KafkaLetters:
         """
         self._config = config
         self._patience = patience
-        self._properties = _PROPERTIES | client_properties(config)
+        self._properties = _PROPERTIES | client_properties(config) | _RELIED_ON
         self._topics = Topics(config)
         self._known: set[str] = set()
         self._producer: Any = None  # its stubs are partial

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
+from itertools import accumulate
 from typing import Any, Final
 
 import polars as pl
@@ -10,8 +11,10 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Engine,
+    Row,
     all_,
     any_,
+    case,
     exists,
     func,
     literal,
@@ -57,10 +60,13 @@ SIZE: Final = (
     + func.coalesce(func.octet_length(_c.key), 0)
 )
 """Bytes of a letter, about."""
+WHOLE: Final = SIZE + case(
+    (_c.sha256.is_not(None), _c.length - func.coalesce(func.octet_length(_c.raw), 0)), else_=0
+)
+"""The same once its record is read again of which it holds the head only."""
 _DOUBLINGS: Final = 32  # more of them overflow before they are cut
 _PAGE: Final = 10_000
 _PAGE_BYTES: Final = 8 << 20
-_FETCH: Final = 100  # letters of up to 1 MiB that are held at once
 
 
 def conditions(chosen: Filter) -> Iterator[ColumnElement[bool]]:
@@ -145,24 +151,17 @@ class DeadLetters:
     def pages(self, chosen: Filter, limit: int | None = None) -> Iterator[pl.DataFrame]:
         """These letters in the order of their ids, shaped as `LETTERS`, in bounded memory.
 
+        So few at a time that they are also bounded when their whole records are read again. No
+        transaction is open while the caller works, however long. Letters that come after the first
+        page was asked for are left out.
+
         Args:
             chosen: which.
             limit: how many, at most.
         """
         columns = tuple(_c[name] for name in LETTERS)
-        query = select(*columns, SIZE).where(*conditions(chosen)).order_by(_c.id).limit(limit)
-        held: list[Sequence[Any]] = []
-        size = 0
-        with translated(), self._engine.connect() as connection:
-            streamed = connection.execution_options(yield_per=_FETCH)
-            for *letter, weight in streamed.execute(query):
-                held.append(letter)
-                size += weight
-                if len(held) == _PAGE or size > _PAGE_BYTES:
-                    yield pl.DataFrame(held, schema=LETTERS, orient="row")
-                    held, size = [], 0
-        if held:
-            yield pl.DataFrame(held, schema=LETTERS, orient="row")
+        for rows in self._paged(columns, WHOLE, chosen, limit):
+            yield pl.DataFrame([tuple(each) for each in rows], schema=LETTERS, orient="row")
 
     @translated()
     def one(self, letter: int) -> dict[str, Any] | None:
@@ -185,9 +184,53 @@ class DeadLetters:
             return [dict(row) for row in connection.execute(query).mappings()]
 
     def every(self, chosen: Filter) -> Iterator[dict[str, Any]]:
-        """Facts and content of these letters in the order of their ids, in bounded memory."""
-        query = select(*_FACTS, *_CONTENT).where(*conditions(chosen)).order_by(_c.id)
-        with translated(), self._engine.connect() as connection:
-            streamed = connection.execution_options(yield_per=_FETCH)
-            for row in streamed.execute(query).mappings():
-                yield dict(row)
+        """Facts and content of these letters, as `pages` goes through them."""
+        columns = (*_FACTS, *_CONTENT)
+        names = [each.name for each in columns]
+        for rows in self._paged(columns, SIZE, chosen, None):
+            yield from (dict(zip(names, row, strict=True)) for row in rows)
+
+    def _paged(
+        self,
+        columns: Sequence[ColumnElement[Any]],
+        size: ColumnElement[int],
+        chosen: Filter,
+        limit: int | None,
+    ) -> Iterator[Sequence[Row[Any]]]:
+        """Some columns of letters, as many at a time as hold 8 MiB together, one at least."""
+        after, left, newest = 0, limit, self._newest()
+        while left is None or left > 0:
+            number = _PAGE if left is None else min(left, _PAGE)
+            within = (*conditions(chosen), _c.id > after, _c.id <= newest)
+            page = self._page(columns, size, within, number)
+            if page is None:
+                return
+            after, rows = page
+            left = None if left is None else left - len(rows)
+            if rows:
+                yield rows
+
+    @translated()
+    def _newest(self) -> int:
+        with self._engine.connect() as connection:
+            return connection.scalar(select(func.max(_c.id))) or 0
+
+    @translated()
+    def _page(
+        self,
+        columns: Sequence[ColumnElement[Any]],
+        size: ColumnElement[int],
+        within: Sequence[ColumnElement[bool]],
+        limit: int,
+    ) -> tuple[int, Sequence[Row[Any]]] | None:
+        """The first of these, and the last one's id; None where there are none."""
+        with self._engine.connect() as connection:
+            sizes = select(_c.id, size).where(*within).order_by(_c.id).limit(limit)
+            found = connection.execute(sizes).all()
+            if not found:
+                return None
+            ends = accumulate(weight for _, weight in found)
+            fitting = max(1, sum(end <= _PAGE_BYTES for end in ends))
+            last = found[fitting - 1][0]
+            rows = select(*columns).where(*within, _c.id <= last).order_by(_c.id)
+            return last, connection.execute(rows).all()

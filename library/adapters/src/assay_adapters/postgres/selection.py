@@ -13,7 +13,7 @@ from assay.domain.errors import Fenced
 from assay.domain.reject import LETTERS
 from assay.ports.selection import LOST, Readable
 from assay_adapters.postgres.connection import translated
-from assay_adapters.postgres.lookup import SIZE, conditions
+from assay_adapters.postgres.lookup import WHOLE, conditions
 from assay_adapters.postgres.tables import dead_letters, redrives
 
 _LOCK: Final = 0x7265647269766573  # a number that no other program locks
@@ -96,13 +96,16 @@ class PostgresSelection:
 
     @translated()
     def page(self, first: int, limit: int) -> pl.DataFrame:
-        """The claimed letters from a number on; fewer where they hold more than 8 MiB together."""
+        """The claimed letters from a number on; fewer where they hold more than 8 MiB together.
+
+        What counts are whole records: those that were cut are read again by whoever gets them.
+        """
         own = (_c.redrive == self._run_id, _c.number >= first)
         with self._engine.connect() as connection:
             is_held = exists().where(redrives.c.run_id == self._run_id)
             if not connection.scalar(select(is_held)):
                 raise Fenced((), LOST)
-            sizes = select(SIZE).where(*own).order_by(_c.number).limit(limit)
+            sizes = select(WHOLE).where(*own).order_by(_c.number).limit(limit)
             ends = list(accumulate(connection.scalars(sizes)))
             fitting = max(1, sum(end <= _PAGE_BYTES for end in ends))
             rows = select(*(_c[name] for name in LETTERS)).where(*own, _c.number < first + fitting)

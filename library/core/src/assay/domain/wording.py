@@ -1,4 +1,4 @@
-"""What is wrong with a value that a person has given, in their words rather than pydantic's."""
+"""Words for people: what is wrong with a value that they gave, and how many there are."""
 
 from typing import Final
 
@@ -36,6 +36,11 @@ def worded(fault: ErrorDetails) -> str:
         return fault["msg"]
     facts = fault.get("ctx", {})
     return template.format_map({name: _short(value) for name, value in facts.items()})
+
+
+def counted(number: int, one: str, many: str) -> str:
+    """A number and what it counts, which is `one` of them or `many`."""
+    return f"{number:,} {one if number == 1 else many}"
 
 
 def _short(value: object) -> object:

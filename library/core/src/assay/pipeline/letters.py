@@ -14,6 +14,7 @@ from assay.domain.position import Partition, Position, Positions, Range
 from assay.domain.reject import REJECTS
 from assay.domain.rules import COLUMNS
 from assay.domain.transaction import TRANSACTIONS
+from assay.domain.wording import counted
 from assay.pipeline.files import decode as decode_file
 from assay.ports.clock import Clock
 from assay.ports.selection import Selection
@@ -221,11 +222,11 @@ class Reading:
         }
         if lacking:
             others = {k: v for k, v in sorted(letters.items()) if k not in lacking}
-            rest = f" (chosen beside them: {_counted(others)})" if others else ""
+            rest = f" (chosen beside them: {_each(others)})" if others else ""
             files = any(source.startswith(_FILES) for source in lacking)
             advice = "name their contracts with --contract FILE, or " if files else ""
             raise Fatal(
-                f"nothing says how records of {_counted(lacking)} are written: {advice}choose "
+                f"nothing says how records of {_each(lacking)} are written: {advice}choose "
                 f"others with --source{rest}; nothing was claimed"
             )
 
@@ -235,10 +236,9 @@ class Reading:
         return source.startswith(_MESSAGES)
 
 
-def _counted(letters: Mapping[str, int]) -> str:
+def _each(letters: Mapping[str, int]) -> str:
     return ", ".join(
-        f"{source} ({number:,} {'letter' if number == 1 else 'letters'})"
-        for source, number in letters.items()
+        f"{source} ({counted(number, 'letter', 'letters')})" for source, number in letters.items()
     )
 
 
