@@ -185,3 +185,14 @@ def test_a_chunk_that_is_not_full_lingers(make_topic: MakeTopic, watched: list[A
     chunk = next(event for event in events if isinstance(event, Chunk))
     assert chunk.records.height == Watched.had[0] == 3
     assert len(watched) == 1
+
+
+def test_large_messages_are_held_no_more_than_a_few(make_topic: MakeTopic) -> None:
+    """They come all at once where they are packed well, and larger than what came before them."""
+    topic = make_topic()
+    topic.put(*[b"x" * 100_000] * 60, **{"compression.type": "zstd", "linger.ms": 50})
+    chunks = read(topic.source(chunk_bytes=300_000), None, {})
+    first, *others = (each.records.height for each in chunks)
+    assert first <= 16
+    assert max(others) <= 4
+    assert first + sum(others) == 60

@@ -31,6 +31,7 @@ Begin: TypeAlias = Callable[[Positions], None]
 
 
 _CALL: Final = 5_000  # messages of one call; more at once are no quicker
+_FIRST: Final = 16  # of the first call for a chunk
 _HOLD: Final = 1.0  # seconds of a pause after which the brokers are told, which costs a new fetch
 _LOOK: Final = 1.0  # seconds between two looks at whether the topic is still the same
 _GONE: Final = {
@@ -396,8 +397,11 @@ class KafkaSource:
         until = time.monotonic() + self._reading.tick
         while not (self._is_full() or self._revoked):
             held, reading = self._held, self._reading
-            records = min(_CALL, reading.chunk_records - len(held.messages))
-            size = (reading.chunk_bytes - held.bytes) // max(1, self._usual_bytes)
+            # No more than twice of what is held: what comes may be larger than what came before.
+            records = min(_CALL, max(_FIRST, len(held.messages)))
+            records = min(records, reading.chunk_records - len(held.messages))
+            usual = max(1, self._usual_bytes, held.bytes // max(1, len(held.messages)))
+            size = (reading.chunk_bytes - held.bytes) // usual
             most = max(1, min(records, size))
             if self._poll(most, self._patience()) < most or time.monotonic() >= until:
                 return
