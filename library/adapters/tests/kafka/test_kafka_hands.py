@@ -190,7 +190,8 @@ def test_a_chunk_that_is_not_full_lingers(make_topic: MakeTopic, watched: list[A
 def test_large_messages_are_held_no_more_than_a_few(make_topic: MakeTopic) -> None:
     """They come all at once where they are packed well, and larger than what came before them."""
     topic = make_topic()
-    topic.put(*[b"x" * 100_000] * 60, **{"compression.type": "zstd", "linger.ms": 50})
+    packed: dict[str, Any] = {"compression.type": "zstd", "linger.ms": 50}
+    topic.put(*[b"x" * 100_000] * 60, **packed)
     chunks = read(topic.source(chunk_bytes=300_000), None, {})
     first, *others = (each.records.height for each in chunks)
     assert first <= 16

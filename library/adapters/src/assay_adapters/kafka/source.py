@@ -29,7 +29,6 @@ from assay_adapters.kafka.topics import Topic, Topics
 
 Begin: TypeAlias = Callable[[Positions], None]
 
-
 _CALL: Final = 5_000  # messages of one call; more at once are no quicker
 _FIRST: Final = 16  # of the first call for a chunk
 _HOLD: Final = 1.0  # seconds of a pause after which the brokers are told, which costs a new fetch
