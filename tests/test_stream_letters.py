@@ -113,6 +113,7 @@ def test_letters_keep_their_origin_when_their_topic_is_made_anew(
         "ASSAY_POSTGRES__URL": other.environment["ASSAY_POSTGRES__URL"]
     }
     assert other.quick(*take[:2], str(lines)).summary["imported"] == 4
+    assert other.quick(*take).summary["renewed"] == 2
     assert other.quick(*take).exit_code == 99
     assert other.quick("reconcile", "--json").exit_code == 0
 
