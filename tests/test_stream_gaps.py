@@ -52,10 +52,14 @@ def test_what_is_gone_stops_the_consumer_until_somebody_accepts_it(stream: Strea
     assert f"assay stream accept-gap --topic {stream.topic}" in done.errors
     assert differences(stream) == ["offsets deleted before they were read"]
 
-    assert stream.run(*accept, "--dry-run").summary["status"] == "dry_run"
+    done = stream.run(*accept, "--dry-run")
+    assert done.summary["status"] == "dry_run"
+    assert "nothing was changed" in done.errors
     assert differences(stream) == ["offsets deleted before they were read"]
     deleted = [{"partition": "0", "first": 30, "next": 50}]
-    assert stream.run(*accept).summary["deleted"] == deleted
+    done = stream.run(*accept)
+    assert done.summary["deleted"] == deleted
+    assert "accepted: what was deleted is in the books" in done.errors
     done = stream.consume("--topic", stream.topic, "--from", "latest")
     assert (done.exit_code, done.summary["classified"]) == (0, 10), done.errors
     assert done.errors.count("reading goes on where the books stand") == 1
@@ -158,4 +162,7 @@ def test_partitions_that_are_gone_are_put_aside(stream: Stream) -> None:
     assert differences(stream) == ["topics that are gone"]
     assert stream.run(*accept).summary["replaced"] == [{"partition": "0", "next": 0}]
     assert differences(stream) == []
-    assert stream.run(*accept).exit_code == 78
+    done = stream.run(*accept)
+    assert done.exit_code == 78
+    assert f"neither a topic {stream.topic} nor books of one" in done.errors
+    assert "accept-gap" not in done.errors

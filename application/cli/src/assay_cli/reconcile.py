@@ -41,7 +41,8 @@ def reconcile(*, as_json: Json = False) -> None:
         _show(report, standings, were_asked=ask is not None)
         for source in dict.fromkeys(each.source for each in gaps if each.source):
             topic = plain(source.removeprefix(PREFIX))
-            say(f"To go on: assay stream accept-gap --topic {topic}")
+            command = f"assay stream accept-gap --topic {topic}"
+            say(f"To go on, if this is the right cluster: {command}")
     if report.differences:
         raise typer.Exit(DATA)
 

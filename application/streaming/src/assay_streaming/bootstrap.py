@@ -449,7 +449,9 @@ def books(settings: BookSettings, source: str) -> Generator[Books]:
         topics = Topics(settings.kafka)
         stand = unfinished(engine, source)
         name = settings.stream.topic
-        topic = topics.find(name) if stand else topics.named(name)
+        topic = topics.find(name)
+        if topic is None and not stand:
+            raise Fatal(f"there are neither a topic {name} nor books of one: check the name")
         known = {} if topic is None else topics.bounds(topic)
         bounds = {str(number): each for number, each in known.items()}
 

@@ -12,7 +12,7 @@ from assay_streaming import bootstrap
 from assay_streaming.consume import Request, Result
 from assay_streaming.consume import consume as run_consumer
 from assay_streaming.ending import overridden, to_the_end, until_its_end
-from assay_streaming.gaps import accept
+from assay_streaming.gaps import Gaps, accept
 from assay_streaming.progress import shown
 
 
@@ -84,10 +84,24 @@ def accept_gap(*, topic: str | None, dry: bool) -> int:
             console.print("no gap: the books can go on by themselves")
             status, code = "nothing_to_do", NOTHING_TO_DO
         elif dry:
+            console.print("this would be accepted; nothing was changed")
             status, code = "dry_run", DONE
         else:
             with books.noted(run_id, gaps.facts):
                 accept(gaps, source, run_id, books.store, books.retire)
+            console.print(f"accepted: {_done(gaps)}")
             status, code = "done", DONE
     bootstrap.last_line({"run_id": run_id, "status": status, **gaps.facts})
     return code
+
+
+def _done(gaps: Gaps) -> str:
+    """What was done to the books."""
+    done: list[str] = []
+    if gaps.deleted:
+        done.append("what was deleted is in the books as ranges without records")
+    if gaps.replaced:
+        done.append("the old books are kept under another name")
+    if gaps.begins:
+        done.append("reading begins anew where the topic does")
+    return "; ".join(done)

@@ -11,7 +11,6 @@ from assay_adapters.kafka.errors import error_of, translated
     ("code", "advice"),
     [
         (KafkaError.UNKNOWN_TOPIC_OR_PART, "`assay stream topics`"),
-        (KafkaError.UNKNOWN_TOPIC_OR_PART, "assay stream accept-gap"),
         (KafkaError.TOPIC_AUTHORIZATION_FAILED, "give it the rights"),
         (KafkaError.SASL_AUTHENTICATION_FAILED, "ASSAY_KAFKA__SASL_"),
         (KafkaError.FENCED_INSTANCE_ID, "give each its own"),

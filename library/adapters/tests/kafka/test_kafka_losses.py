@@ -1,7 +1,7 @@
 """Records that are gone, and topics that are others than they were, are never passed over."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 from trial import MakeTopic, places, read, values
@@ -89,12 +89,12 @@ def test_nothing_of_another_topic_is_handed_out(
 ) -> None:
     """What came before the topic was known to be the same waits; it is void where it is not."""
     monkeypatch.setattr("assay_adapters.kafka.source._LOOK", 1_000)
-    named: Callable[[Topics, str], Topic] = Topics.named
+    named = Topics.named
     answers: list[Topic] = []
 
-    def told(topics: Topics, name: str) -> Topic:
+    def told(topics: Topics, name: str, *, is_read: bool) -> Topic:
         if not answers:
-            return named(topics, name)
+            return named(topics, name, is_read=is_read)
         time.sleep(0.2)  # longer than a tick
         return answers.pop()
 

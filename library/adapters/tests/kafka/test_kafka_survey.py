@@ -1,7 +1,6 @@
 """The brokers are asked beside the loop."""
 
 import threading
-from collections.abc import Callable
 from typing import cast
 
 import pytest
@@ -18,7 +17,8 @@ class SlowTopics:
         self.asked = 0
         self.may_answer = threading.Event()
 
-    def named(self, name: str) -> Topic:
+    def named(self, name: str, *, is_read: bool) -> Topic:
+        assert is_read
         self.asked += 1
         topic = Topic(name, f"id-{self.asked}", (0,))
         if not self.may_answer.wait(20):
@@ -76,9 +76,9 @@ def test_a_failure_is_told_where_it_was_asked(
 ) -> None:
     """Also what nobody expects, which must not leave a loop waiting for ever."""
 
-    def fail(_: str) -> Topic:
+    def fail(_: str, **__: bool) -> Topic:
         raise error
 
-    monkeypatch.setattr(topics, "named", cast("Callable[[str], Topic]", fail))
+    monkeypatch.setattr(topics, "named", fail)
     with pytest.raises(type(error), match=str(error)):
         survey.ask(10)

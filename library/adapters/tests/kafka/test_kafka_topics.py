@@ -119,8 +119,11 @@ def test_bounds_are_those_of_what_is_there(topics: Topics, topic: str, kafka_ser
 
 def test_a_topic_that_is_not_there_is_made_by_a_command(topics: Topics) -> None:
     """The error names the topic or the partition, and what to do."""
-    with pytest.raises(Fatal, match="no topic misspelt; `assay stream topics` makes those"):
+    with pytest.raises(Fatal, match="no topic misspelt; `assay stream topics` makes those") as told:
         topics.named("misspelt")
+    assert "accept-gap" not in str(told.value)  # who only writes has no books
+    with pytest.raises(Fatal, match="accept-gap --topic misspelt"):
+        topics.named("misspelt", is_read=True)
     with pytest.raises(Fatal, match="no topic misspelt"):
         topics.bounds(Topic("misspelt", None, (0,)))
 

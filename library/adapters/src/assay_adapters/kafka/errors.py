@@ -9,8 +9,7 @@ from confluent_kafka import KafkaError, KafkaException
 from assay.domain.errors import AssayError, Fatal, Unavailable
 
 _NO_TOPIC: Final = (
-    "there is no such topic; `assay stream topics` makes those that the settings name. If it was "
-    "read before and deleted: assay stream accept-gap"
+    "there is no such topic; `assay stream topics` makes those that the settings name"
 )
 _MENDABLE: Final = {
     KafkaError.SASL_AUTHENTICATION_FAILED: "the login was refused: check ASSAY_KAFKA__SASL_…",
@@ -44,13 +43,20 @@ NO_TOPIC: Final = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNO
 """What is said where there is no topic of a name."""
 
 
-def no_topic(name: str) -> Fatal:
-    """There is no topic of this name."""
-    return Fatal(
+def no_topic(name: str, *, is_read: bool = False) -> Fatal:
+    """There is no topic of this name.
+
+    Args:
+        name: as settings or options say it.
+        is_read: whether it is read into books, which may know one that is deleted.
+    """
+    said = (
         f"there is no topic {name}; `assay stream topics` makes those that the settings name"
-        " (ASSAY_STREAM__TOPIC, …). If it was read before and deleted: assay stream accept-gap "
-        f"--topic {name}"
+        " (ASSAY_STREAM__TOPIC, …)"
     )
+    if is_read:
+        said += f". If it was read before and deleted: assay stream accept-gap --topic {name}"
+    return Fatal(said)
 
 
 def error_of(error: KafkaError) -> AssayError:

@@ -99,7 +99,7 @@ class KafkaSource:
         self._reading = reading
         topics = Topics(config, timeout=_ASK)
         self._standing = Survey(partial(standing, topics, reading.topic))
-        self._named = Survey(partial(topics.named, reading.topic))
+        self._named = Survey(partial(topics.named, reading.topic, is_read=True))
         self._topic: Topic | None = None
         self._looked_at = float("-inf")
         self._doubted: Positions = {}  # were after the end of the topic that was told before
@@ -469,7 +469,9 @@ class KafkaSource:
             raise fault
 
     def _meant(self, error: KafkaError) -> AssayError:
-        return no_topic(self._reading.topic) if error.code() in NO_TOPIC else error_of(error)
+        if error.code() in NO_TOPIC:
+            return no_topic(self._reading.topic, is_read=True)
+        return error_of(error)
 
     def _proved(self) -> Chunk | None:
         """The next chunk, once it is known that the topic was not made anew before it came.

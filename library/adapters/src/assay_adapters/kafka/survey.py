@@ -101,7 +101,7 @@ def standing(topics: Topics, name: str) -> Standing:
         Unavailable: the brokers do not tell.
         Fatal: there is no such topic, or settings are wrong.
     """
-    topic = topics.named(name)
+    topic = topics.named(name, is_read=True)
     return Standing(topic, topics.bounds(topic, whole=False))
 
 

@@ -133,15 +133,19 @@ class Topics:
         numbers = tuple(sorted(each.id for each in found.partitions))
         return Topic(name, None if found.topic_id is None else str(found.topic_id), numbers)
 
-    def named(self, name: str) -> Topic:
+    def named(self, name: str, *, is_read: bool = False) -> Topic:
         """The same.
+
+        Args:
+            name: as for `find`.
+            is_read: whether it is read into books; then the error says how these go on.
 
         Raises:
             Fatal: there is none.
         """
         topic = self.find(name)
         if topic is None:
-            raise no_topic(name)
+            raise no_topic(name, is_read=is_read)
         return topic
 
     def make(
