@@ -270,7 +270,16 @@ def test_what_is_not_delivered_is_counted() -> None:
     sent.put([(None, b"1")] * 7)
     sent.end()
     assert seen == [2, 4]
-    assert (sent.produced, sent.undelivered, sent.exit_code) == (4, 4, 75)
+    assert (sent.produced, sent.unanswered, sent.exit_code) == (4, 4, 75)
+
+
+def test_what_was_produced_is_delivered_or_undelivered() -> None:
+    """The latter has failed, or had no answer by the end."""
+    outlet = Blocked(Counter({"UNKNOWN_TOPIC_OR_PART": 3}), delivered=2)
+    sent = Sent(outlet, bool, lambda _: None, produced=6, unanswered=1)
+    counts = sent.counts(1)
+    assert (counts["delivered"], counts["undelivered"]) == (2, 4)
+    assert counts["failed"] == {"UNKNOWN_TOPIC_OR_PART": 3}
 
 
 def test_time_is_over_also_where_there_is_no_room(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,7 +103,9 @@ def produce(
       assay stream produce --rate 500 --seconds 60 --faults 0.01
       assay stream produce --rate max --records 1000000
 
-    The last line on standard output is a summary in JSON.
+    The last line on standard output is a summary in JSON: of the messages
+    produced, those delivered and those undelivered. Under failed stands why, by
+    error; what is left of the latter had no answer by the end.
 
     Exit codes: 0 all were delivered; 65 Kafka never takes some messages; 75
     some were not delivered, or Kafka is away; 78 settings are wrong, or there
@@ -165,7 +167,8 @@ def publish(
       assay stream publish cards-2024-05.csv.gz --contract cards.odcs.yaml
 
     The last line on standard output is a summary in JSON; its status is done,
-    some_rejected where all else is on the topic, or incomplete.
+    some_rejected where all else is on the topic, or incomplete. Its counts of
+    messages are those of `assay stream produce`.
 
     Exit codes: 0 all were delivered; 65 a file is missing or cannot be read, or
     some records make no message, the rest being published; 75 some were not

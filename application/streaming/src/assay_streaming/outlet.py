@@ -52,14 +52,14 @@ class Sent:
 
     Attributes:
         produced: messages that the outlet has taken.
-        undelivered: those that were neither delivered nor failed when it ended.
+        unanswered: those that were neither delivered nor failed when it ended.
     """
 
     outlet: Outlet
     stopped: Callable[[], bool]
     show: Callable[["Sent"], None]
     produced: int = 0
-    undelivered: int = 0
+    unanswered: int = 0
 
     def put(self, messages: Sequence[Message], until: float = math.inf) -> None:
         """Hands messages over, waiting for room as long as it takes, or until it is stopped.
@@ -79,22 +79,23 @@ class Sent:
 
     def end(self) -> None:
         """Waits for what is under way, half a minute at most."""
-        self.undelivered = self.outlet.flush(_FLUSH)
+        self.unanswered = self.outlet.flush(_FLUSH)
 
     @property
     def exit_code(self) -> int:
         """Whether all were delivered, and if not whether they may be later."""
         failed = self.outlet.failed
-        if self.undelivered or failed.keys() - _OF_THE_MESSAGE:
+        if self.unanswered or failed.keys() - _OF_THE_MESSAGE:
             return TEMPORARY
         return DATA if failed else DONE
 
     def counts(self, seconds: float) -> dict[str, Any]:
-        """For the summary."""
+        """For the summary: what was delivered and what was not are together what was produced."""
+        failed = self.outlet.failed
         return {
             "delivered": self.outlet.delivered,
-            "undelivered": self.undelivered,
-            "failed": dict(self.outlet.failed),
+            "undelivered": failed.total() + self.unanswered,
+            "failed": dict(failed),
             "seconds": round(seconds, 3),
             "rate": round(self.outlet.delivered / max(seconds, 1e-6), 1),
         }

@@ -151,8 +151,8 @@ def _send(
     counts = summary(sent) | sent.counts(time.monotonic() - began)
     if trouble := sent.exit_code if stopped_by is None else say(stopped_by):
         status, ends_with = "incomplete", trouble
-    if sent.undelivered:
-        messages = counted(sent.undelivered, "message", "messages")
+    if sent.unanswered:
+        messages = counted(sent.unanswered, "message", "messages")
         bootstrap.complain(f"{messages} may not have been delivered")
     if failed := outlet.failed:
         names = ", ".join(f"{name} {count:,}" for name, count in failed.most_common())
