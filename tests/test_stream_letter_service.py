@@ -32,7 +32,9 @@ def test_a_dead_letter_topic_that_is_away_holds_nothing_up(local: Local, stream:
         done = stream.consume()
         assert (done.exit_code, done.summary["rejected"]) == (0, 50), done.errors
         until(lambda: service.asked("/health/ready")[0] == 503)
-        assert json.loads(service.asked("/health/ready")[1])["away"] == ["relay"]
+        told = json.loads(service.asked("/health/ready")[1])
+        assert told["away"] == ["relay"]
+        assert f"there is no topic {stream.name}-dead" in told["reasons"]["relay"]
         assert service.asked("/health/live")[0] == 200
 
         stream.make()

@@ -393,13 +393,18 @@ class _Service:
             with suppress(Unavailable):
                 self._count()
         with self._lock:
-            away = tuple(sorted(self._away))
+            reasons = {each: str(self._away[each]) for each in sorted(self._away)}
         beats = list(self._beats.values())
         services.health.look(
-            away=away,
+            away=tuple(reasons),
             # Each of its threads must have come round since then.
             is_busy=not beats or min(beats) < now - services.health.stall,
-            facts={"waiting": self._waiting, "published": self._result.published.total()},
+            # Of what it does, `away` says that it waits, and not for whom.
+            facts={
+                "waiting": self._waiting,
+                "published": self._result.published.total(),
+                "reasons": reasons,
+            },
         )
         self._log(now)
 
