@@ -222,6 +222,20 @@ def test_the_picture_fits_a_terminal_of_80_columns(services: int, partitions: in
     assert len(lines) <= 24
 
 
+def test_a_lag_is_not_known_while_kafka_is_away() -> None:
+    """What it was before says nothing of now."""
+    each = service()
+    each.heard(at(0, partitions=["0"], away=["source"]))
+    console = Console(width=80, file=StringIO())
+    console.print(drawn(Picture(NOON, [each], None, 0, [])))
+    shown = cast(StringIO, console.file).getvalue()
+    assert [line.split() for line in shown.splitlines() if line.startswith("0 ")] == [
+        ["0", "?", ":9400"]
+    ]
+    assert "to come" not in shown
+    assert facts_of(each)["lags"] == {"0": None}
+
+
 def test_the_picture_says_what_letters_wait_for() -> None:
     """Any of three may be away; a narrow terminal folds the line between words.
 
@@ -317,6 +331,21 @@ def test_exit_codes_say_whether_anything_was_to_be_seen(
     assert (ended.returncode, json.loads(ended.stdout)["letters"]) == (0, None)
     monkeypatch.delenv("ASSAY_POSTGRES__URL")
     assert assay("top", "--url", serving).returncode == 0
+
+
+def test_what_is_no_streaming_service_is_said_to_be_none(assay: Assay) -> None:
+    """The model API answers for its health as well; it is no row of zeros."""
+    with served(
+        "127.0.0.1",
+        0,
+        alive=lambda: (True, {}),
+        ready=lambda: (True, {"status": "ok"}),
+        metrics=lambda: b"",
+        metrics_type=CONTENT_TYPE,
+    ) as url:
+        ended = assay("top", "--once", "--url", url)
+    assert ended.returncode == 75
+    assert f"{url} is no streaming service" in ended.stdout
 
 
 def test_on_a_terminal_it_goes_on_until_it_is_ended(serving: str) -> None:

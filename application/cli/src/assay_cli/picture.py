@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from assay.domain.dependencies import OF_LETTERS, OF_STREAM
+from assay.domain.wording import counted
 from assay_cli.output import printable
 from assay_cli.services import DOORS, Lag, Service, lags, unread
 
@@ -81,7 +82,7 @@ def _numbers(service: Service) -> list[str]:
     latest = service.latest
     if latest is None or service.is_silent:
         return ["-"] * 5
-    window = f"{latest.window_chunks} {latest.window_bytes / _MIB:,.0f} MiB"
+    window = f"{latest.window_chunks}/{latest.window_bytes / _MIB:,.0f} MiB"
     return [_rate(service), *(f"{latest.totals[door]:,.0f}" for door in DOORS), window]
 
 
@@ -127,8 +128,10 @@ def _mail(service: Service) -> Iterator[Text]:
         return
     rates = service.rates()
     rate = f" ({rates['published']:,.0f}/s)" if rates else ""
-    published, waiting = latest.totals["published"], sum(latest.waiting.values())
-    yield Text(f"{_name(service)}: {published:,.0f} letters published{rate}, {waiting:,} wait")
+    waiting = sum(latest.waiting.values())
+    letters = counted(int(latest.totals["published"]), "letter", "letters")
+    wait = "waits" if waiting == 1 else "wait"
+    yield Text(f"{_name(service)}: {letters} published{rate}, {waiting:,} {wait}")
 
 
 def _lags(found: Sequence[Lag]) -> Table:
@@ -152,14 +155,16 @@ def _lags(found: Sequence[Lag]) -> Table:
 def _lag(each: Lag, *, is_named: bool) -> list[str]:
     topic = f"{(each.source or '').removeprefix('kafka/')} " if is_named else ""
     reader = "nobody" if each.url is None else _place(each.url)
-    return [printable(f"{topic}{each.partition}"), f"{each.lag:,}", reader]
+    lag = "?" if each.lag is None else f"{each.lag:,}"
+    return [printable(f"{topic}{each.partition}"), lag, reader]
 
 
 def _foot(picture: Picture) -> list[RenderableType]:
     found = lags(picture.services)
     lines: list[Text] = []
-    if found:
-        to_come = sum(each.lag for each in found)
+    known = [each.lag for each in found if each.lag is not None]
+    if known:
+        to_come = sum(known)
         lines.append(Text(f"{to_come:,} offsets to come, of the partitions that consumers own"))
     for source, partitions in unread(picture.services).items():
         where = f"{source.removeprefix('kafka/')}: partition{'s' * (len(partitions) > 1)}"

@@ -8,6 +8,12 @@ from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 from assay.domain import metrics
+from assay.domain.errors import Unavailable
+
+
+class Stranger(Unavailable):
+    """What answers at an address is no streaming service."""
+
 
 DOORS: Final = ("classified", "rejected", "duplicate")
 ANYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - what a service may say that it listens on
@@ -85,7 +91,7 @@ class Reading:
         is_ready: whether it did its work.
         totals: of counters since it began: doors, `commits`, `commit_seconds`, and of dead
             letters `published`.
-        lags: of partitions, in offsets.
+        lags: of partitions, in offsets; None where it is not known, since Kafka is away.
         partitions: those that it owned.
         window_chunks, window_bytes: read and not committed yet.
         connections: to PostgreSQL that were in use.
@@ -99,7 +105,7 @@ class Reading:
     at: float
     is_ready: bool
     totals: Mapping[str, float]
-    lags: Mapping[str, int]
+    lags: Mapping[str, int | None]
     partitions: Sequence[str]
     window_chunks: int
     window_bytes: int
@@ -137,18 +143,20 @@ def reading(at: float, samples: Samples, facts: Mapping[str, Any], *, is_ready: 
             open_ += [labels.get("dependency", "")] if value else []
         else:
             gauges[name] = gauges.get(name, 0.0) + value
-    owned = _texts(facts.get("partitions"))
+    owned, away = _texts(facts.get("partitions")), _texts(facts.get("away"))
+    # What was known before Kafka went away says nothing of now.
+    is_known = "source" not in {*away, *open_}
     return Reading(
         at=at,
         is_ready=is_ready,
         totals=totals,
-        lags={each: lags.get(each, 0) for each in owned},
+        lags={each: lags.get(each, 0) if is_known else None for each in owned},
         partitions=owned,
         window_chunks=int(gauges.get(metrics.WINDOW_CHUNKS.name, 0)),
         window_bytes=int(gauges.get(metrics.WINDOW_BYTES.name, 0)),
         connections=int(gauges.get(metrics.DATABASE_CONNECTIONS.name, 0)),
         waiting=waiting or ({} if "waiting" in facts else None),
-        away=_texts(facts.get("away")),
+        away=away,
         open=sorted(open_),
         is_stopping=facts.get("stopping") is True,
     )
@@ -239,12 +247,13 @@ class Lag:
     """How far a partition is behind.
 
     Attributes:
+        lag: in offsets; None: not known, since Kafka is away.
         url: the service that reads it; None: the one that did is silent, and nobody else does yet.
     """
 
     source: str | None
     partition: str
-    lag: int
+    lag: int | None
     url: str | None
 
 

@@ -17,7 +17,7 @@ from assay_cli import bootstrap
 from assay_cli.bootstrap import Sources
 from assay_cli.output import Json, print_json
 from assay_cli.picture import Picture, drawn
-from assay_cli.services import Reading, Service, distinct, facts, lags, unread
+from assay_cli.services import Reading, Service, Stranger, distinct, facts, lags, unread
 
 _EVERY: Final = 1.0  # seconds between two looks
 _SELDOM: Final = 5.0  # and between two counts of the letters
@@ -118,6 +118,7 @@ class Board:
         self._services: dict[str, Service] = {}
         self._is_first = True
         self._note: str | None = None
+        self._strangers: list[str] = []
         self._counting: Future[Mapping[str, int]] | None = None
         self._counted = float("-inf")
         self._letters: Mapping[str, int] | None = None
@@ -149,8 +150,9 @@ class Board:
                 self._services[url].named = each
         self._is_first = False
         asked = {url: self._pool.submit(self._sources.ask, url) for url in self._services}
-        for url, answer in asked.items():
-            _note(self._services[url], answer)
+        self._strangers = [
+            said for url, answer in asked.items() if (said := _note(self._services[url], answer))
+        ]
         if self._sources.letters is not None and time.monotonic() > self._counted + _SELDOM:
             self._count(self._sources.letters)
 
@@ -173,7 +175,7 @@ class Board:
         Args:
             wait: until the letters are counted.
         """
-        notes = [self._note] if self._note else []
+        notes = [self._note] if self._note else self._strangers
         if self._counting is not None and (wait or self._counting.done()):
             try:
                 self._letters = self._counting.result()
@@ -192,11 +194,14 @@ class Board:
         )
 
 
-def _note(service: Service, answer: "Future[Reading]") -> None:
+def _note(service: Service, answer: "Future[Reading]") -> str | None:
+    """Notes what a service has said; returns what people are told if it is none."""
     try:
         service.heard(answer.result())
-    except Unavailable:
+    except Unavailable as error:
         service.missed()
+        return str(error) if isinstance(error, Stranger) else None
+    return None
 
 
 def _order(service: Service) -> tuple[str, str, str]:

@@ -27,7 +27,7 @@ from assay_cli.bootstrap.sections import (
     tables,
 )
 from assay_cli.offsets import Bounds, Topic
-from assay_cli.services import Named, Reading, named, reading
+from assay_cli.services import Named, Reading, Stranger, named, reading
 
 if TYPE_CHECKING:
     import polars as pl
@@ -260,11 +260,13 @@ def watching(urls: Sequence[str]) -> Generator[Sources]:
 
         def ask(url: str) -> Reading:
             told = client.ask(url)
+            if "away" not in told.facts:  # as the model API, which has /health/ready as well
+                raise Stranger(f"{url} is no streaming service")
             at = monotonic()
             try:
                 return reading(at, samples(told.metrics), told.facts, is_ready=told.is_ready)
             except ValueError:
-                raise Unavailable(f"{url} is no service of Assay") from None
+                raise Stranger(f"{url} is no streaming service") from None
 
         def noted() -> Sequence[Named]:
             if engine is None or given:
