@@ -45,7 +45,8 @@ _StatusPort = Annotated[
         min=0,
         max=65_535,
         metavar="PORT",
-        help="Where /health/live, /health/ready and /metrics are told; 0 takes a free one.",
+        help="Where /health/live, /health/ready and /metrics are told; 0 takes a free one. Unless"
+        " given, ASSAY_STREAM__STATUS_PORT.",
     ),
 ]
 
@@ -197,13 +198,16 @@ def consume(
         typer.Option(
             metavar="NAME",
             help="A name that this consumer keeps when it is started again, so that a short"
-            " absence moves no partition. Each consumer has its own.",
+            " absence moves no partition. Each consumer has its own. Unless given,"
+            " ASSAY_STREAM__INSTANCE_ID.",
         ),
     ] = None,
     start: Annotated[
         Literal["earliest", "latest"] | None,
         typer.Option(
-            "--from", metavar="earliest|latest", help="Where a topic begins that was never read."
+            "--from",
+            metavar="earliest|latest",
+            help="Where a topic begins that was never read; unless given, ASSAY_STREAM__START.",
         ),
     ] = None,
     reject_limit: Annotated[
@@ -235,6 +239,10 @@ def consume(
 
     SIGTERM and Ctrl-C end it: what was read by then is committed. A second one
     ends it at once, and loses nothing either.
+
+    Examples:
+      assay stream consume --instance-id consumer-1 --status-port 9400
+      assay stream consume --topic cards --group cards --until-idle 10
 
     The last line on standard output is a summary in JSON.
 
@@ -317,7 +325,8 @@ def dead_letters(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="A name that this instance keeps when it is started again. Each has its own.",
+            help="A name that this instance keeps when it is started again. Each has its own."
+            " Unless given, ASSAY_STREAM__INSTANCE_ID.",
         ),
     ] = None,
     status_port: _StatusPort = None,
