@@ -184,7 +184,7 @@ def test_no_letters_like_these(assay: Assay, books: Engine) -> None:
     assert "other codes: missing_side." in ended.stdout
 
 
-@pytest.mark.parametrize(
+_CHOOSE = pytest.mark.parametrize(
     "command",
     [
         ["list"],
@@ -194,6 +194,26 @@ def test_no_letters_like_these(assay: Assay, books: Engine) -> None:
     ],
     ids=" ".join,
 )
+
+
+@_CHOOSE
+def test_a_source_that_is_a_slip_is_refused(
+    assay: Assay, books: Engine, command: list[str]
+) -> None:
+    """The message names what it was meant for; one that nothing was read from yet passes."""
+    _update(books, "source = 'kafka/transactions'")
+    with books.begin() as connection:
+        connection.execute(text("UPDATE positions SET source = 'kafka/transactions-2'"))
+    ended = assay("dead-letters", *command, "--source", "kafka/transactionz")
+    assert ended.returncode == 78
+    said = "no letter is of kafka/transactionz; did you mean kafka/transactions?"
+    assert said in " ".join(ended.stderr.split())
+    for source in ("kafka/transactions-2", "kafka/cards"):  # has books; is not known
+        ended = assay("dead-letters", *command, "--source", source)
+        assert "did you mean" not in ended.stderr
+
+
+@_CHOOSE
 def test_a_code_that_nothing_has_is_refused(
     assay: Assay, books: Engine, command: list[str]
 ) -> None:

@@ -13,7 +13,7 @@ from assay.domain.wording import counted
 from assay_cli import bootstrap, review
 from assay_cli.discard import discard
 from assay_cli.import_letters import import_
-from assay_cli.letter_filter import MANY, filtered, letter_id, require_codes
+from assay_cli.letter_filter import MANY, filtered, letter_id, require_known
 from assay_cli.output import Json, add, decoded, plain, print_json, say, show, table
 from assay_cli.redrive import redrive
 
@@ -43,7 +43,7 @@ def list_(
     settings are wrong or `assay migrate` is due.
     """
     with bootstrap.dead_letters() as letters:
-        require_codes(chosen, letters)
+        require_known(chosen, letters)
         counts = letters.counts(chosen)
         latest = letters.latest(chosen, limit)
         others = (
@@ -155,7 +155,7 @@ def export(
     wrong or `assay migrate` is due.
     """
     with bootstrap.dead_letters() as letters:
-        require_codes(chosen, letters)
+        require_known(chosen, letters)
         if form == "jsonl":
             from assay.wire.envelope import letters_to_jsonl  # noqa: PLC0415 - help waits for no polars
 

@@ -8,7 +8,7 @@ from assay.domain.choice import Filter
 from assay.domain.errors import NOTHING_TO_DO
 from assay.domain.wording import counted
 from assay_cli import bootstrap
-from assay_cli.letter_filter import By, filtered, require_codes
+from assay_cli.letter_filter import By, filtered, require_known
 from assay_cli.output import Json, add, print_json, say, show, table
 
 
@@ -37,7 +37,7 @@ def discard(
         raise typer.BadParameter("say why; it is kept with each letter", param_hint="--reason")
     meant: Filter = {**chosen, "states": ("open",)}
     with bootstrap.dead_letters() as letters:
-        require_codes(chosen, letters)
+        require_known(chosen, letters)
         counts = letters.counts({**meant, "held": False})
         held = sum(each["letters"] for each in letters.counts({**meant, "held": True}))
     number = sum(each["letters"] for each in counts)

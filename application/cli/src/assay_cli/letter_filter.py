@@ -198,13 +198,17 @@ def filtered(
     return decorate
 
 
-def require_codes(chosen: Filter, letters: "DeadLetters") -> None:
-    """Refuses codes that neither Assay nor any letter knows: a slip finds nothing, in silence.
+def require_known(chosen: Filter, letters: "DeadLetters") -> None:
+    """Refuses codes and sources that are slips: they would find nothing, in silence.
+
+    Codes are known to Assay or to any letter. A source that nothing was read from yet is none that
+    is known, and yet no slip, unless it is nearly one.
 
     Raises:
         Fatal: names one, and what it may have been meant for.
         Unavailable: PostgreSQL is away.
     """
+    _require_source(chosen, letters)
     strange = set(chosen.get("codes", ())) - CODES
     if not strange:
         return
@@ -217,3 +221,12 @@ def require_codes(chosen: Filter, letters: "DeadLetters") -> None:
         else:
             hint = "there are no letters here"
         raise Fatal(f"--code: nothing is rejected as {code}; {hint}")
+
+
+def _require_source(chosen: Filter, letters: "DeadLetters") -> None:
+    source = chosen.get("source")
+    if source is None or letters.latest({"source": source}, 1):
+        return
+    known = letters.sources()
+    if source not in known and (near := get_close_matches(source, known, n=1, cutoff=0.8)):
+        raise Fatal(f"--source: no letter is of {source}; did you mean {near[0]}?")

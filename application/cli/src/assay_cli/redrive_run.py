@@ -37,7 +37,7 @@ from assay.pipeline.redrive import Redrive, Request
 from assay.pipeline.redrive import redrive as claimed
 from assay_cli import bootstrap
 from assay_cli.ending import to_the_end
-from assay_cli.letter_filter import require_codes
+from assay_cli.letter_filter import require_known
 from assay_cli.output import add, plain, table
 
 _WRITTEN: Final = {
@@ -136,7 +136,7 @@ class Result:
 
 def _redrive(request: Request, by: str, result: Result, console: Console) -> None:
     with bootstrap.redriving(request.run_id, by=by, edits=request.reading.edits) as tools:
-        require_codes(request.chosen, tools.letters)
+        require_known(request.chosen, tools.letters)
         if _number(tools.letters, {**request.chosen, "source_prefix": TOPICS, "cut": True}):
             bootstrap.require_kafka()
         result.left_out = _left_out(tools.letters, request)
@@ -189,7 +189,7 @@ def _foresee(request: Request, result: Result, console: Console) -> None:
     """Reads and validates what a redrive would claim; the model and the tables decide the rest."""
     chosen: Filter = {**request.chosen, "held": False}
     with bootstrap.dead_letters() as letters:
-        require_codes(request.chosen, letters)
+        require_known(request.chosen, letters)
         result.left_out = _left_out(letters, request)
         for page in letters.pages(chosen, request.limit):
             sources = page["source"].value_counts()

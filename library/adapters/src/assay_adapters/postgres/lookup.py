@@ -24,7 +24,7 @@ from sqlalchemy import (
 from assay.domain.choice import ENOUGH, Filter
 from assay.domain.reject import LETTERS
 from assay_adapters.postgres.connection import translated
-from assay_adapters.postgres.tables import dead_letter_actions, dead_letters, redrives
+from assay_adapters.postgres.tables import dead_letter_actions, dead_letters, positions, redrives
 
 _c: Final = dead_letters.c
 _FACTS: Final = (
@@ -129,6 +129,13 @@ class DeadLetters:
         )
         with self._engine.connect() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
+
+    @translated()
+    def sources(self) -> set[str]:
+        """Those that any letter, or any book, is of."""
+        query = select(_c.source).union(select(positions.c.source))
+        with self._engine.connect() as connection:
+            return set(connection.scalars(query))
 
     @translated()
     def waiting(self) -> dict[str, int]:
