@@ -30,7 +30,9 @@ _MENDABLE: Final = {
         "another consumer has the same group instance id: give each its own"
     ),
     KafkaError._FENCED: "another producer has taken this one's place",  # noqa: SLF001 - the same
-    KafkaError._INVALID_ARG: "a property is wrong",  # noqa: SLF001 - the same
+    KafkaError._INVALID_ARG: (  # noqa: SLF001 - the same
+        "a property is wrong: check ASSAY_KAFKA__PROPERTIES, and the other settings ASSAY_KAFKA__…"
+    ),
 }
 
 
