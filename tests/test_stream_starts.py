@@ -78,7 +78,7 @@ def test_what_fails_before_it_begins_is_noted_as_failed(system: System) -> None:
     kafka = {"ASSAY_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}
     with patch.dict(os.environ, system.environment | kafka, clear=True):
         settings = load(ConsumerSettings)
-    stream = Request(str(uuid4()), "kafka/t", "kafka:d", "mine", Policy())
+    stream = Request(str(uuid4()), "kafka/t", "kafka:d", "mine", 45, Policy())
     with pytest.raises(Fatal), consumer(stream, settings, Result(stream.run_id)):
         raise Fatal("refused")
     letters = dead_letters.Request(str(uuid4()), 5, timedelta(0), Policy())

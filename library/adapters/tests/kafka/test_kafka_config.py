@@ -120,3 +120,14 @@ def test_properties_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(WrongSettings, match="ASSAY_KAFKA__PROPERTIES") as caught:
         load_section("kafka", KafkaConfig)
     assert "geheim" not in str(caught.value)
+
+
+def test_the_session_is_what_librdkafka_makes_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """45 s unless the properties say another; they say a number."""
+    assert KafkaConfig(bootstrap_servers="a:1").session == 45
+    times = {"session.timeout.ms": "6500"}
+    assert KafkaConfig(bootstrap_servers="a:1", properties=times).session == 6.5
+    monkeypatch.setenv("ASSAY_KAFKA__BOOTSTRAP_SERVERS", "a:1")
+    monkeypatch.setenv("ASSAY_KAFKA__PROPERTIES", '{"session.timeout.ms": "10s"}')
+    with pytest.raises(WrongSettings, match=r"session\.timeout\.ms must be a whole number"):
+        load_section("kafka", KafkaConfig)

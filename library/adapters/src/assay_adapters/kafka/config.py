@@ -42,6 +42,8 @@ _OURS: Final = frozenset(
 those that no text can be given to, as is true of all callbacks."""
 
 _CALLBACK: Final = "_cb"
+_SESSION: Final = "session.timeout.ms"
+_USUAL_SESSION: Final = "45000"  # librdkafka's default
 
 
 def _object(value: object) -> object:
@@ -59,6 +61,8 @@ def _free(properties: dict[str, str]) -> dict[str, str]:
     callbacks = {name for name in properties if name.endswith(_CALLBACK)}
     if taken := sorted((_OURS & properties.keys()) | callbacks):
         raise ValueError(f"may not set {', '.join(taken)}")
+    if not properties.get(_SESSION, _USUAL_SESSION).isdecimal():
+        raise ValueError(f"{_SESSION} must be a whole number")
     return properties
 
 
@@ -92,6 +96,11 @@ class KafkaConfig(BaseModel):
     sasl_password: SecretStr | None = None
     ssl_ca_location: str | None = None
     properties: Properties = {}
+
+    @property
+    def session(self) -> float:
+        """Seconds until a group misses a consumer that tells nothing any more."""
+        return int(self.properties.get(_SESSION, _USUAL_SESSION)) / 1_000
 
 
 def client_properties(config: KafkaConfig) -> dict[str, Any]:

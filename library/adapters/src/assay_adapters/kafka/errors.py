@@ -29,6 +29,10 @@ _MENDABLE: Final = {
     KafkaError.FENCED_INSTANCE_ID: (
         "another consumer has the same group instance id: give each its own"
     ),
+    KafkaError.INVALID_SESSION_TIMEOUT: (
+        "the brokers do not take session.timeout.ms of ASSAY_KAFKA__PROPERTIES: it must lie between"
+        " their group.min.session.timeout.ms, usually 6000, and group.max.session.timeout.ms"
+    ),
     KafkaError._FENCED: "another producer has taken this one's place",  # noqa: SLF001 - the same
     KafkaError._INVALID_ARG: (  # noqa: SLF001 - the same
         "a property is wrong: check ASSAY_KAFKA__PROPERTIES, and the other settings ASSAY_KAFKA__…"

@@ -203,6 +203,11 @@ class KafkaSource:
         """The partitions that it owns."""
         return frozenset(map(str, self._owned))
 
+    @property
+    def is_member(self) -> bool:
+        """Whether its group has given it a place, be it one without partitions."""
+        return bool(self._consumer.memberid())
+
     def lags(self) -> dict[Partition, int]:
         """How many offsets of each partition that it reads are not committed yet, as far as known.
 
