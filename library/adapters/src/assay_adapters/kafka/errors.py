@@ -27,7 +27,7 @@ _MENDABLE: Final = {
     KafkaError.INVALID_REPLICATION_FACTOR: "check ASSAY_STREAM__REPLICATION",
     KafkaError.POLICY_VIOLATION: "the cluster's policy forbids it",
     KafkaError.FENCED_INSTANCE_ID: (
-        "another has the same instance id: give each its own (--instance-id,"
+        "another has the same group instance id: give each its own (--instance-id,"
         " ASSAY_STREAM__INSTANCE_ID)"
     ),
     KafkaError.INVALID_SESSION_TIMEOUT: (
