@@ -1,15 +1,25 @@
 """A consumer that cannot start says what is wrong, by its name."""
 
+import os
 import socket
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
+from uuid import uuid4
 
+import pytest
 from system import System
 
-from assay.domain.errors import Unavailable
+from assay.domain.errors import Fatal, Unavailable
+from assay.pipeline.pump import Policy
+from assay_adapters.environment.settings import load
 from assay_adapters.status.client import StatusClient
+from assay_streaming import dead_letters
+from assay_streaming.bootstrap import ConsumerSettings, consumer, dead_letter_service
+from assay_streaming.consume import Request, Result
 
 
 def test_a_topic_that_is_missing_is_named_up_front(system: System, kafka_servers: str) -> None:
@@ -49,6 +59,34 @@ def test_certificates_that_are_missing_are_named(system: System) -> None:
         done = system.quick("stream", command, **away)
         assert done.exit_code == 78, command
         assert f"error: {said}" in done.errors
+
+
+def test_no_run_is_noted_of_wrong_properties(system: System) -> None:
+    """Nor is health told: they are found with the settings, or right after them."""
+    system.environment["ASSAY_KAFKA__BOOTSTRAP_SERVERS"] = "127.0.0.1:1"
+    for properties in ('{"sesion.timeout.ms": "10000"}', '{"auto.offset.reset": "latest"}'):
+        for command in ("consume", "dead-letters"):
+            done = system.quick("stream", command, ASSAY_KAFKA__PROPERTIES=properties)
+            assert done.exit_code == 78, command
+            assert "ASSAY_KAFKA__PROPERTIES" in done.errors
+            assert "health and metrics are told" not in done.errors
+    assert system.query("SELECT status FROM runs") == []
+
+
+def test_what_fails_before_it_begins_is_noted_as_failed(system: System) -> None:
+    """Although nobody has said so to the result that is shown."""
+    kafka = {"ASSAY_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+    with patch.dict(os.environ, system.environment | kafka, clear=True):
+        settings = load(ConsumerSettings)
+    stream = Request(str(uuid4()), "kafka/t", "kafka:d", "mine", 45, Policy())
+    with pytest.raises(Fatal), consumer(stream, settings, Result(stream.run_id)):
+        raise Fatal("refused")
+    letters = dead_letters.Request(str(uuid4()), 5, timedelta(0), Policy())
+    result = dead_letters.Result(letters.run_id)
+    with pytest.raises(Fatal), dead_letter_service(letters, settings, result):
+        raise Fatal("refused")
+    rows = system.query("SELECT status, summary ->> 'status' FROM runs")
+    assert rows == [("failed", "failed")] * 2
 
 
 def told(system: System) -> Mapping[str, Any]:

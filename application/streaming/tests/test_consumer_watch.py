@@ -30,6 +30,8 @@ Second: TypeAlias = Mapping[Partition, int | None] | Unavailable
 
 NONE: Final[Second] = {}
 SOME: Final[Second] = {"0": 0}
+STRANGER: Final[Second] = dict[Partition, int | None]()
+"""The group does not know of it."""
 
 
 class Group:
@@ -42,6 +44,10 @@ class Group:
     @property
     def assigned(self) -> Collection[Partition]:
         return self._now.keys()
+
+    @property
+    def is_member(self) -> bool:
+        return self._now is not STRANGER
 
     def events(
         self, positions: AskPositions, drain: Drain = no_drain
@@ -108,7 +114,7 @@ class Watched:
             connections=lambda: 0,
             on_signal=silent.on_signal,
         )
-        request = Request("r", "kafka/t", "kafka:d", "mine", Policy(), self.until_idle)
+        request = Request("r", "kafka/t", "kafka:d", "mine", 10, Policy(), self.until_idle)
         with capture_logs() as logs:
             consume(request, services, Result("r"), self.progress)
         self.said = [str(each["event"]) for each in logs]
@@ -123,7 +129,7 @@ def test_who_gets_no_partitions_says_why(executor: Executor) -> None:
     """Once, after some seconds: a dead member may have them, or there are none left."""
     (text,) = Watched(executor, [NONE] * 60).waited
     assert "a member of group mine" in text
-    assert "session" in text
+    assert "its session is over, which takes 10 s" in text
     assert "spare" in text
     assert Watched(executor, [NONE] * 4).waited == []
 
@@ -173,3 +179,19 @@ def test_idle_is_who_has_read_all(executor: Executor) -> None:
     assert seconds(*[{"0": 1}] * 10) > 14
     assert seconds(*[{"0": 0, "1": None}] * 10) > 14
     assert seconds(SOME, *[Unavailable("away")] * 3) > 8
+
+
+def test_idle_is_a_spare_member(executor: Executor) -> None:
+    """A session later than others: until then it may get the partitions of a dead member."""
+
+    def seconds(*second: Second) -> float:
+        clock = Watched(executor, [*second, *[NONE] * 60], until_idle=5).clock
+        return clock.now()
+
+    assert 15 < seconds() < 18
+    assert 25 < seconds(*[STRANGER] * 10) < 28
+    assert 25 < seconds(*[NONE] * 4, *[SOME] * 4, {"0": 1}) < 28
+    assert 25 < seconds(*[NONE] * 8, *[Unavailable("away")] * 3) < 28
+    # What comes at last is read.
+    late = Watched(executor, [*[NONE] * 14, *[{"0": 1}] * 9, *[SOME] * 60], until_idle=5)
+    assert 28 < late.clock.now() < 31

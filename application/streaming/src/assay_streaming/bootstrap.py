@@ -156,16 +156,7 @@ def consumer(request: Request, settings: ConsumerSettings, result: Result) -> Ge
         meter, clock = PrometheusMeter(own), SystemClock()
         # What waits for its chunk to be cut is not late.
         health = Health(clock, stream.stall + stream.linger)
-        url = _served(stack, stream, health, meter)
-        _noted(stack, engine, result, kind="stream", source=request.source, url=url)
-        # Beside the start, which waits for no service that does not answer.
-        looking = Thread(target=_look_for_others, args=(engine, request), daemon=True)
-        looking.start()
-        events = _events(stack, settings, meter, PIPELINE)
-        if "start" in stream.model_fields_set and unfinished(engine, request.source):
-            _log.info(
-                "reading goes on where the books stand; --from counts for what was never read"
-            )
+        # Before anything is told or noted: librdkafka finds here what is wrong with its properties.
         source = KafkaSource(
             settings.kafka,
             Reading(
@@ -182,6 +173,16 @@ def consumer(request: Request, settings: ConsumerSettings, result: Result) -> Ge
                 begin, engine, request.source, run_id=str(uuid4()), version=version("assay")
             ),
         )
+        url = _served(stack, stream, health, meter)
+        _noted(stack, engine, result, kind="stream", source=request.source, url=url)
+        # Beside the start, which waits for no service that does not answer.
+        looking = Thread(target=_look_for_others, args=(engine, request), daemon=True)
+        looking.start()
+        events = _events(stack, settings, meter, PIPELINE)
+        if "start" in stream.model_fields_set and unfinished(engine, request.source):
+            _log.info(
+                "reading goes on where the books stand; --from counts for what was never read"
+            )
         stack.callback(source.close)
         executor = ThreadPoolExecutor(stream.workers, thread_name_prefix="worker")
         # What is still under way when the stream fails is not waited for before it begins.
@@ -284,11 +285,15 @@ def _noted(
         status_url=url,
     )
 
-    def note() -> None:
+    def note(_: object, error: BaseException | None, __: object) -> None:
+        status = result.status
+        if status == "running":  # what fails before it can begin has told nobody yet
+            status = "failed" if isinstance(error, Exception) else "stopped"
+        summary = {**result.summary(), "status": status}
         with suppress(AssayError):  # the books are kept elsewhere; this is a note
-            end_run(engine, result.run_id, status=result.status, summary=result.summary())
+            end_run(engine, result.run_id, status=status, summary=summary)
 
-    stack.callback(note)
+    stack.push(note)
 
 
 def _events(
@@ -340,6 +345,7 @@ def dead_letter_service(
         engine = _engine(stack, settings.postgres)
         meter, clock = PrometheusMeter(), SystemClock()
         health = Health(clock, stream.stall)
+        publisher = KafkaLetters(settings.kafka)  # finds wrong properties before anything is told
         if not request.once:
             url = _served(stack, stream, health, meter)
             kind = dead_letters.SERVICE
@@ -349,7 +355,6 @@ def dead_letter_service(
         relay = stream.instance_id or f"{platform.node()}/{request.run_id}"
         letters = PostgresLetters(engine, f"stream/{relay}")
         stack.callback(_give_back, letters)
-        publisher = KafkaLetters(settings.kafka)
         stack.callback(publisher.close)
         whole = WholeRecords(settings.kafka)
         stack.callback(whole.close)

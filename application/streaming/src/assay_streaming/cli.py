@@ -225,7 +225,9 @@ def consume(
         typer.Option(
             min=0,
             metavar="SECONDS",
-            help="End once all is read and nothing has come for so long; unless given, never.",
+            help="End once all is read and nothing has come for so long; unless given, never."
+            " Without partitions it ends a session (45 s) later: until then a dead member may hold"
+            " them. While Kafka is away it waits.",
         ),
     ] = None,
     status_port: _StatusPort = None,

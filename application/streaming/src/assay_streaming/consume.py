@@ -45,6 +45,11 @@ class StreamSource(Source, Protocol):
         """The partitions that it owns."""
         ...
 
+    @property
+    def is_member(self) -> bool:
+        """Whether its group knows of it."""
+        ...
+
     def lags(self) -> Mapping[Partition, int]:
         """How many positions of each are not committed yet, as far as known."""
         ...
@@ -61,8 +66,11 @@ class Progress(Protocol):
         """A dependency is away and is waited for; with None: it is back."""
         ...
 
-    def unassigned(self, group: str) -> None:
-        """For a while no partition has been assigned to this member of the group."""
+    def unassigned(self, group: str, session: float) -> None:
+        """For a while no partition has been assigned to this member of the group.
+
+        Others are members until they have told nothing for so many seconds.
+        """
         ...
 
 
@@ -96,14 +104,17 @@ class Request:
         source: under which the store keeps positions and ledger.
         destination: where relays publish the rejects.
         group: whose members share the partitions.
+        session: seconds until the group misses a member that tells nothing any more.
         policy: patience, limits, window.
-        until_idle: ends when nothing has come for so many seconds; None goes on for ever.
+        until_idle: ends when nothing has come for so many seconds; None goes on for ever. Without
+            partitions it waits for a session more: those of a dead member come after that.
     """
 
     run_id: str
     source: str
     destination: str
     group: str
+    session: float
     policy: Policy
     until_idle: float | None = None
 
@@ -151,7 +162,8 @@ class _Watcher:
     """Looks now and then at what is not told by itself, and passes it on.
 
     Attributes:
-        came: when something came, or was still to come, for the last time.
+        came: when something came, or was still to come, for the last time; or when the partitions
+            came or went.
         owned: the partitions that it has told of.
         seen: those that metrics have been set for.
         asking: since when it has had none, with Kafka there; None once that was said, or needs not.
@@ -161,6 +173,7 @@ class _Watcher:
     result: Result
     progress: Progress
     group: str
+    session: float
     came: float
     owned: Collection[Partition] = field(default_factory=list[Partition])
     seen: set[Partition] = field(default_factory=set[Partition])
@@ -180,6 +193,7 @@ class _Watcher:
         source, meter, clock = self.services.source, self.services.meter, self.services.clock
         lags, assigned = source.lags(), sorted(source.assigned, key=_number)
         if assigned != self.owned:
+            self.came = clock.now()
             self.owned = assigned
             _log.info("partitions are assigned", partitions=assigned)
             self.asking = None if assigned else clock.now()
@@ -202,10 +216,12 @@ class _Watcher:
             },
         )
         self.progress.look(self.result.tally, lag)
-        if lag != 0 or pump.is_failing:
+        # A spare member has nothing to do either, once nobody dead can hold partitions any more.
+        is_spare = not assigned and "source" not in pump.away and source.is_member
+        if not (lag == 0 or is_spare) or pump.is_failing:
             self.came = clock.now()  # not all is known, or not all is read
             return 0
-        return clock.now() - self.came
+        return clock.now() - self.came - (self.session if is_spare else 0)
 
     def _say_unassigned(self, pump: Pump) -> None:
         """Says once why nothing comes, where others have the partitions, or the dead."""
@@ -216,7 +232,7 @@ class _Watcher:
             self.asking = now
         elif now >= self.asking + _JOINING:
             self.asking = None
-            self.progress.unassigned(self.group)
+            self.progress.unassigned(self.group, self.session)
 
 
 def consume(request: Request, services: Services, result: Result, progress: Progress) -> None:
@@ -227,7 +243,7 @@ def consume(request: Request, services: Services, result: Result, progress: Prog
         Fatal: it does not help to go on: settings, rights, or records that are gone.
     """
     health, clock = services.health, services.clock
-    watcher = _Watcher(services, result, progress, request.group, came=clock.now())
+    watcher = _Watcher(services, result, progress, request.group, request.session, came=clock.now())
     told = Told(services.events, request.run_id, PIPELINE)
 
     def away(dependency: str, error: Unavailable | None) -> None:

@@ -32,6 +32,7 @@ def consume(*, overrides: Mapping[str, Any], reject_limit: float, until_idle: fl
         source=f"kafka/{stream.topic}",
         destination=f"kafka:{stream.dead_letter_topic}",
         group=stream.group,
+        session=settings.kafka.session,
         policy=Policy(
             window_chunks=stream.window_chunks,
             window_bytes=stream.window_mib << 20,

@@ -18,8 +18,8 @@ _EVERY = 10.0  # seconds
 _SELDOM = 60.0
 _UNASSIGNED: Final = (
     "waiting for partitions: one that was a member of group {group} may hold them until its"
-    " session is over, which takes 45 s unless set otherwise; where the group has more members"
-    " than partitions, this one is spare"
+    " session is over, which takes {session:g} s (session.timeout.ms); where the group has more"
+    " members than partitions, this one is spare"
 )
 _log: Any = structlog.get_logger(__name__)
 
@@ -51,9 +51,9 @@ class Line:
             waiting if error is not None else f"{name} is back", highlight=False
         )
 
-    def unassigned(self, group: str) -> None:
+    def unassigned(self, group: str, session: float) -> None:
         """Says above the line why nothing comes."""
-        text = _UNASSIGNED.format(group=group)
+        text = _UNASSIGNED.format(group=group, session=session)
         self._status.console.print(text, highlight=False, markup=False)
 
 
@@ -88,9 +88,9 @@ class Lines:
                 f"waiting for {OF_STREAM[dependency]}", dependency=dependency, error=str(error)
             )
 
-    def unassigned(self, group: str) -> None:
+    def unassigned(self, group: str, session: float) -> None:
         """Says why nothing comes."""
-        _log.info(_UNASSIGNED.format(group=group), group=group)
+        _log.info(_UNASSIGNED.format(group=group, session=session), group=group)
 
 
 @contextmanager

@@ -55,6 +55,15 @@ def test_what_librdkafka_calls_fatal_is() -> None:
     assert isinstance(error_of(KafkaError(KafkaError._FATAL, "fenced")), Fatal)
 
 
+def test_who_is_fenced_is_told_once_which_option_it_is_about() -> None:
+    """A consumer's fatal error has no code of its own and says everything twice."""
+    reason = KafkaError(KafkaError.FENCED_INSTANCE_ID).str()
+    said = f"Fatal error: {reason}: Fatal consumer error: {reason}"
+    text = str(error_of(KafkaError(KafkaError._FATAL, said)))
+    assert text.count(reason) == 1
+    assert "(--instance-id, ASSAY_STREAM__INSTANCE_ID)" in text
+
+
 def test_errors_leave_a_block_translated() -> None:
     """Only those of librdkafka."""
     with pytest.raises(Unavailable), translated():

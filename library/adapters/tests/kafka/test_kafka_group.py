@@ -1,6 +1,7 @@
 """A source in its group: it keeps its place, and hands over in order."""
 
 import time
+from collections import deque
 from collections.abc import Collection
 from contextlib import closing
 
@@ -94,3 +95,29 @@ def test_closing_drains_nothing(make_topic: MakeTopic) -> None:
         pass
     source.close()
     assert drained == []
+
+
+def test_a_spare_member_is_one(make_topic: MakeTopic) -> None:
+    """It is known to the group, and owns nothing."""
+    topic = make_topic()
+    group = a_group()
+    first, second = topic.source(group), topic.source(group)
+    owner, spare = first.events(nowhere), second.events(nowhere)
+    assert not second.is_member
+    while not first.assigned:
+        next(owner)
+    while not second.is_member:
+        next(owner)
+        next(spare)
+    assert not second.assigned
+
+
+def test_a_session_that_brokers_refuse_is_named(make_topic: MakeTopic) -> None:
+    """With their settings: it would wait for partitions without end."""
+    topic = make_topic()
+    times = {"session.timeout.ms": "500", "heartbeat.interval.ms": "100"}
+    config = KafkaConfig(bootstrap_servers=topic.servers, properties=times)
+    with closing(KafkaSource(config, Reading(topic.name, a_group()), enters_nothing)) as source:
+        events = source.events(nowhere)
+        with pytest.raises(Fatal, match=r"session\.timeout\.ms .* group\.min\.session"):
+            deque((next(events) for _ in range(200)), maxlen=0)

@@ -93,5 +93,5 @@ def test_properties_come_from_the_environment_as_json() -> None:
     assert read.properties == {"linger.ms": "5"}
     with pytest.raises(ValueError, match="properties"):
         KafkaConfig.model_validate({"bootstrap_servers": "x:1", "properties": "linger.ms=5"})
-    with pytest.raises(Fatal, match=r"enable\.idempotence"):
-        KafkaProducer(config("127.0.0.1:1", enable_idempotence="false"), "t")
+    with pytest.raises(ValueError, match=r"enable\.idempotence"):
+        config("127.0.0.1:1", enable_idempotence="false")

@@ -94,8 +94,13 @@ class TestKafkaSource(SharedSourceSuite):
         return make
 
 
-def test_two_consumers_of_one_instance_id_are_a_fault(kafka: KafkaConfig, topic: str) -> None:
-    """The one that was there first is told so, and does not live on without partitions."""
+def test_two_consumers_of_one_instance_id_are_a_fault(
+    kafka: KafkaConfig, topic: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The one that was there first is told so, and does not live on without partitions.
+
+    librdkafka writes nothing past the log.
+    """
     reading = Reading(topic, f"group-{secrets.token_hex(4)}", instance="one")
     with (
         closing(KafkaSource(kafka, reading, enters_nothing)) as first,
@@ -105,8 +110,19 @@ def test_two_consumers_of_one_instance_id_are_a_fault(kafka: KafkaConfig, topic:
         while not first.assigned:
             next(events)
         both = (next(each) for _ in range(200) for each in (others, events))
-        with pytest.raises(Fatal, match="instance id"):
+        with pytest.raises(Fatal, match="--instance-id"):
             deque(both, maxlen=0)
+    assert "FATAL" not in capfd.readouterr().err
+
+
+def test_where_brokers_were_looked_for_is_told() -> None:
+    """With what came of the connection, which says more than that nobody answers."""
+    nowhere = KafkaConfig(bootstrap_servers="127.0.0.1:1")
+    with closing(KafkaSource(nowhere, Reading("t", "g"), enters_nothing)) as source:
+        with pytest.raises(Unavailable) as caught:
+            deque(source.events(lambda _: {}), maxlen=0)
+        assert "ASSAY_KAFKA__BOOTSTRAP_SERVERS is 127.0.0.1:1;" in str(caught.value)
+        assert "Connection refused" in str(caught.value)
 
 
 def test_keys_count_for_the_size_of_a_chunk(kafka: KafkaConfig, topic: str) -> None:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from assay.domain.errors import Fatal
 
@@ -42,6 +42,8 @@ _OURS: Final = frozenset(
 those that no text can be given to, as is true of all callbacks."""
 
 _CALLBACK: Final = "_cb"
+_SESSION: Final = "session.timeout.ms"
+_USUAL_SESSION: Final = "45000"  # librdkafka's default
 
 
 def _object(value: object) -> object:
@@ -54,7 +56,19 @@ def _object(value: object) -> object:
         ) from None
 
 
-Properties = Annotated[dict[str, str], BeforeValidator(_object), Field(repr=False)]
+def _free(properties: dict[str, str]) -> dict[str, str]:
+    """Properties of which each may be set."""
+    callbacks = {name for name in properties if name.endswith(_CALLBACK)}
+    if taken := sorted((_OURS & properties.keys()) | callbacks):
+        raise ValueError(f"may not set {', '.join(taken)}")
+    if not properties.get(_SESSION, _USUAL_SESSION).isdecimal():
+        raise ValueError(f"{_SESSION} must be a whole number")
+    return properties
+
+
+Properties = Annotated[
+    dict[str, str], BeforeValidator(_object), AfterValidator(_free), Field(repr=False)
+]
 
 
 class KafkaConfig(BaseModel):
@@ -67,8 +81,9 @@ class KafkaConfig(BaseModel):
         client_id: what the brokers' logs show.
         sasl_username, sasl_password: where `security_protocol` is a SASL one.
         ssl_ca_location: a PEM file of certificates to trust instead of the usual ones.
-        properties: any others of librdkafka, as an object in JSON. Some are secrets, so that none
-            is shown.
+        properties: any others of librdkafka, as an object in JSON, but those that the books depend
+            on, that have their own setting, or that are no text. Some are secrets, so that none is
+            shown.
     """
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
@@ -82,17 +97,18 @@ class KafkaConfig(BaseModel):
     ssl_ca_location: str | None = None
     properties: Properties = {}
 
+    @property
+    def session(self) -> float:
+        """Seconds until a group misses a consumer that tells nothing any more."""
+        return int(self.properties.get(_SESSION, _USUAL_SESSION)) / 1_000
+
 
 def client_properties(config: KafkaConfig) -> dict[str, Any]:
     """The properties that every client has. None makes a topic by asking for it.
 
     Raises:
-        Fatal: `properties` names one that the books depend on, that has its own setting, or that
-            is no text; or a file of TLS is not there.
+        Fatal: a file of TLS is not there.
     """
-    callbacks = {name for name in config.properties if name.endswith(_CALLBACK)}
-    if taken := sorted((_OURS & config.properties.keys()) | callbacks):
-        raise Fatal(f"ASSAY_KAFKA__PROPERTIES may not set {', '.join(taken)}")
     if config.security_protocol.endswith("SSL"):
         _require_files(config)
     given: dict[str, Any] = {

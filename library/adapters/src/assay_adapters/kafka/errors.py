@@ -26,10 +26,17 @@ _MENDABLE: Final = {
     KafkaError.INVALID_REPLICATION_FACTOR: "check ASSAY_STREAM__REPLICATION",
     KafkaError.POLICY_VIOLATION: "the cluster's policy forbids it",
     KafkaError.FENCED_INSTANCE_ID: (
-        "another consumer has the same group instance id: give each its own"
+        "another has the same group instance id: give each its own (--instance-id,"
+        " ASSAY_STREAM__INSTANCE_ID)"
+    ),
+    KafkaError.INVALID_SESSION_TIMEOUT: (
+        "the brokers do not take session.timeout.ms of ASSAY_KAFKA__PROPERTIES: it must lie between"
+        " their group.min.session.timeout.ms, usually 6000, and group.max.session.timeout.ms"
     ),
     KafkaError._FENCED: "another producer has taken this one's place",  # noqa: SLF001 - the same
-    KafkaError._INVALID_ARG: "a property is wrong",  # noqa: SLF001 - the same
+    KafkaError._INVALID_ARG: (  # noqa: SLF001 - the same
+        "a property is wrong: check ASSAY_KAFKA__PROPERTIES, and the other settings ASSAY_KAFKA__…"
+    ),
 }
 
 
@@ -61,16 +68,21 @@ def no_topic(name: str, *, is_read: bool = False) -> Fatal:
 
 def error_of(error: KafkaError) -> AssayError:
     """What an error of librdkafka means to the caller: everything passes but a few."""
+    error = _unwrapped(error)
     advice = _MENDABLE.get(error.code())
     if advice and not _is_broken_off(error):
         return Fatal(f"Kafka ({error.name()}): {advice} ({error.str()})")
     # A consumer's fatal error comes as a message of this code, which does not count as fatal.
     if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001 - librdkafka's own name
-        return Fatal(
-            f"Kafka gave this client up ({error.name()}): {error.str()}; if another has its group "
-            "instance id, give each its own"
-        )
+        return Fatal(f"Kafka gave this client up ({error.name()}): {error.str()}")
     return Unavailable(f"Kafka is away ({error.name()}: {error.str()})")
+
+
+def _unwrapped(error: KafkaError) -> KafkaError:
+    """What a fatal error of a consumer is about: librdkafka tells it in words alone, twice."""
+    fenced = KafkaError(KafkaError.FENCED_INSTANCE_ID)
+    is_fatal = error.code() == KafkaError._FATAL  # noqa: SLF001 - librdkafka's own name
+    return fenced if is_fatal and fenced.str() in error.str() else error
 
 
 def _is_broken_off(error: KafkaError) -> bool:

@@ -1,5 +1,6 @@
 """A topic as a source: each message is a record, its offset the position."""
 
+import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
@@ -40,6 +41,9 @@ _GONE: Final = {
 _PROBE: Final = 0.5  # seconds for a broker to answer after one was not to be reached
 _ASK: Final = 5.0  # seconds for the brokers to say how the topic stands
 _CLOSE: Final = 5.0  # seconds to leave the group in
+_LOG: Final = logging.getLogger("librdkafka")
+# It writes what is fatal whatever the level is; that comes back as an error as well.
+_LOG.addFilter(lambda record: record.levelno < logging.CRITICAL)
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,8 @@ class KafkaSource:
         self._drain: Drain = no_drain
         self._fault: BaseException | None = None  # of a callback
         self._is_suspect = False  # whether brokers may be away
+        self._complaint = ""  # the last of a connection
+        self._servers = config.bootstrap_servers
         self._has_lost = False  # partitions, since messages were taken last
         self._usual_bytes = 300
         self._is_subscribed = False
@@ -131,6 +137,7 @@ class KafkaSource:
                     "fetch.queue.backoff.ms": 5,  # the default of a second caps the rate
                     "fetch.wait.max.ms": 100,  # a partition that is placed anew waits so long
                     "error_cb": self._on_error,
+                    "logger": _LOG,
                 }
                 | ({"group.instance.id": reading.instance} if reading.instance else {}),
             )
@@ -203,6 +210,11 @@ class KafkaSource:
         """The partitions that it owns."""
         return frozenset(map(str, self._owned))
 
+    @property
+    def is_member(self) -> bool:
+        """Whether its group has given it a place, be it one without partitions."""
+        return bool(self._consumer.memberid())
+
     def lags(self) -> dict[Partition, int]:
         """How many offsets of each partition that it reads are not committed yet, as far as known.
 
@@ -260,6 +272,8 @@ class KafkaSource:
             # One broker or all of them: that all are down is told once, and may be told before
             # the last messages that they have sent are taken.
             self._is_suspect = True
+            if error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - librdkafka's own name
+                self._complaint = error.str()
         else:
             self._fault = fault
 
@@ -431,10 +445,25 @@ class KafkaSource:
         if messages:
             self._is_suspect = False
         elif self._is_suspect:
-            with translated():
-                self._consumer.list_topics(self._reading.topic, timeout=_PROBE)
+            self._probe()
             self._is_suspect = False
         return len(messages)
+
+    def _probe(self) -> None:
+        """That a broker answers.
+
+        Raises:
+            Unavailable: none does; it says where they were looked for, and what came of it.
+        """
+        try:
+            with translated():
+                self._consumer.list_topics(self._reading.topic, timeout=_PROBE)
+        except Unavailable as error:
+            told = [str(error), f"ASSAY_KAFKA__BOOTSTRAP_SERVERS is {self._servers}"]
+            if self._complaint:
+                told.append(f"the last of the connections: {self._complaint}")
+            raise Unavailable("; ".join(told)) from None
+        self._complaint = ""
 
     def _take(self, messages: list[Message]) -> None:
         """Holds what came of the partitions that are read."""
