@@ -3,7 +3,8 @@
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
@@ -11,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 from impostor import Reply, answers
-from streams import ONCE, Stream, gives_up, record, until
+from streams import ONCE, Running, Stream, gives_up, record, until
 
 from assay.domain.chunk import Chunk
 from assay.domain.errors import Denied, Fatal
@@ -56,8 +57,9 @@ def test_a_dead_letter_topic_that_is_away_holds_nothing_up(local: Local, stream:
     assert (len(origins), set(origins.values())) == (5_550, {1})
 
 
-def test_a_model_that_is_away_costs_no_attempt(stream: Stream) -> None:
-    """Retries wait for it, publishing goes on; once it is back the letters are closed."""
+@contextmanager
+def retrying_in_vain(stream: Stream) -> Generator[Running]:
+    """A service with a letter that is to be tried again, while the model is away."""
     stream.make()
     stream.api.behaviour = gives_up
     stream.put(record("t-2"))
@@ -65,6 +67,12 @@ def test_a_model_that_is_away_costs_no_attempt(stream: Stream) -> None:
     stream.api.behaviour = lambda _: Reply(503)
     with stream.service() as service:
         until(lambda: '"classifier"' in service.asked("/health/ready")[1])
+        yield service
+
+
+def test_a_model_that_is_away_costs_no_attempt(stream: Stream) -> None:
+    """Retries wait for it, publishing goes on; once it is back the letters are closed."""
+    with retrying_in_vain(stream) as service:
         stream.rejected("x", first=1_000)
         until(lambda: service.result.published.total() == 2)
         assert stream.system.query("SELECT attempt, state FROM dead_letters WHERE retriable") == [
@@ -127,13 +135,8 @@ def test_a_letter_that_breaks_its_redrive_off_stops_no_other(
 
 def test_a_service_ends_while_something_is_away(stream: Stream) -> None:
     """At once; what it had claimed is free again."""
-    stream.make()
-    stream.api.behaviour = gives_up
-    stream.put(record("t-2"))
-    stream.consume()
-    stream.api.behaviour = lambda _: Reply(503)
-    with stream.service() as service:
-        until(lambda: '"classifier"' in service.asked("/health/ready")[1])
+    with retrying_in_vain(stream):
+        pass
     assert stream.system.query("SELECT count(*) FROM redrives") == [(0,)]
     stream.api.behaviour = answers
     assert stream.run(*ONCE).summary["closed"] == 1

@@ -191,7 +191,7 @@ _GAPS: Final = text("""
 """)
 # Nothing leaves by two doors.
 _TWICE: Final = text("""
-    SELECT source, partition, count(*)
+    SELECT source, partition, 0, count(*)
     FROM dead_letters
     CROSS JOIN LATERAL (
         SELECT entry
@@ -207,6 +207,13 @@ _TWICE: Final = text("""
     GROUP BY source, partition
     ORDER BY source, partition
 """)
+_OF_PARTITIONS: Final = {
+    "the position, and how it ended": _POSITIONS,
+    "where the first range begins": _BEGINS,
+    "dead letters": _LETTERS,
+    "dead letters at the position of a transaction": _TWICE,
+}
+"""What is held against each partition: what should be there, and what is."""
 
 
 @translated()
@@ -236,9 +243,7 @@ def reconcile(engine: Engine) -> Report:
         differences = (
             *_rows(connection),
             *_orphans(connection),
-            *_positions(connection),
-            *_begins(connection),
-            *_letters(connection),
+            *_partitions(connection),
             *_redriven(connection),
         )
         unfinished = tuple(Unfinished(*row) for row in connection.execute(_UNFINISHED))
@@ -281,54 +286,12 @@ def _orphans(connection: Connection) -> list[Difference]:
     ]
 
 
-def _positions(connection: Connection) -> list[Difference]:
+def _partitions(connection: Connection) -> list[Difference]:
     return [
-        Difference(
-            what="the position, and how it ended",
-            expected=last,
-            found=stands,
-            source=source,
-            partition=partition,
-        )
-        for source, partition, last, stands in connection.execute(_POSITIONS)
+        Difference(what=what, expected=expected, found=found, source=source, partition=partition)
+        for what, query in _OF_PARTITIONS.items()
+        for source, partition, expected, found in connection.execute(query)
     ]
-
-
-def _begins(connection: Connection) -> list[Difference]:
-    return [
-        Difference(
-            what="where the first range begins",
-            expected=begins,
-            found=first,
-            source=source,
-            partition=partition,
-        )
-        for source, partition, begins, first in connection.execute(_BEGINS)
-    ]
-
-
-def _letters(connection: Connection) -> list[Difference]:
-    found = [
-        Difference(
-            what="dead letters",
-            expected=rejected,
-            found=letters,
-            source=source,
-            partition=partition,
-        )
-        for source, partition, rejected, letters in connection.execute(_LETTERS)
-    ]
-    found += [
-        Difference(
-            what="dead letters at the position of a transaction",
-            expected=0,
-            found=letters,
-            source=source,
-            partition=partition,
-        )
-        for source, partition, letters in connection.execute(_TWICE)
-    ]
-    return found
 
 
 def _redriven(connection: Connection) -> list[Difference]:
