@@ -86,10 +86,10 @@ def test_a_call_that_began_keeps_its_model() -> None:
     """Another model that takes over meanwhile answers the next; a metric says who serves."""
     meter = MemoryMeter()
     serving = Serving(State(Says("Food")), meter)
-    began = serving.for_a_call()
+    began = serving.shadowed(serving.state)
     serving.swap(State(Says("Rent"), promotion=2))
     assert (began.version, began.predict(frame(1))["category"][0]) == ("says-Food", "Food")
-    after = serving.for_a_call()
+    after = serving.shadowed(serving.state)
     assert (after.version, after.predict(frame(1))["category"][0]) == ("says-Rent", "Rent")
     assert meter.value(MODEL, name="invented", version="says-Food") == 0
     assert meter.value(MODEL, name="invented", version="says-Rent") == 1
