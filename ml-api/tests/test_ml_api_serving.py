@@ -126,8 +126,9 @@ def test_a_slow_challenger_delays_nobody(serve: Any, meter: MemoryMeter) -> None
     assert meter.value(SHADOW_RECORDS, result="agree") == 0
     released.set()
     wait_until(lambda: meter.value(SHADOW_RECORDS, result="agree") == 80_001)
-    api.post("/predict", json=[RECORD]).raise_for_status()
-    wait_until(lambda: meter.value(SHADOW_RECORDS, result="agree") == 80_002)
+    for total in (120_001, 160_001):
+        api.post("/predict", json=many).raise_for_status()
+        wait_until(lambda total=total: meter.value(SHADOW_RECORDS, result="agree") == total)
 
 
 def test_a_challenger_that_hangs_holds_no_end_up(meter: MemoryMeter) -> None:
