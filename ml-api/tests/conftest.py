@@ -20,6 +20,7 @@ from assay.domain.taxonomy import DEFAULT, Taxonomy
 from assay.memory.meter import MemoryMeter
 from assay_ml_api.app import create_app
 from assay_ml_api.config import ServerConfig
+from assay_ml_api.serving import Serving, State
 
 
 class InventedModel:
@@ -149,7 +150,7 @@ def serve(meter: MemoryMeter) -> Generator[Serve]:
 
     def client(before: Callable[[pl.DataFrame], None] = lambda _: None, **settings: Any) -> Any:
         app = create_app(
-            InventedModel(before),
+            Serving(State(InventedModel(before)), meter),
             ServerConfig.model_validate(settings),
             meter,
             lambda: (b"# none\n", "text/plain"),

@@ -20,6 +20,7 @@ from assay_ml_api.predict import Answer, Model, predict
 from assay_ml_api.problems import Problem
 from assay_ml_api.records import sort
 from assay_ml_api.requests import Slots, body_of, content_types
+from assay_ml_api.serving import Serving
 
 _CANARY: Final = [
     {
@@ -40,8 +41,8 @@ _T = TypeVar("_T")
 class Calls:
     """Answers calls, several at once, within the limits of the settings."""
 
-    def __init__(self, model: Model, config: ServerConfig, meter: Meter) -> None:
-        self._model = model
+    def __init__(self, serving: Serving, config: ServerConfig, meter: Meter) -> None:
+        self._serving = serving
         self._config = config
         self._meter = meter
         self._pool = ThreadPoolExecutor(config.threads, thread_name_prefix="predict")
@@ -79,7 +80,7 @@ class Calls:
             Problem: it does not answer.
         """
         try:
-            await self._away(lambda: predict_canary(self._model))
+            await self._away(lambda: predict_canary(self._serving.state.model))
         except Problem:
             raise Problem(503, "the model does not answer", {"Retry-After": "5"}) from None
 
@@ -93,9 +94,10 @@ class Calls:
         with self._slots.take():
             self._meter.set(metrics.CALLS_OPEN, self._slots.taken)
             body = await body_of(request, config.max_bytes, config.body_timeout)
+            model = self._serving.for_a_call()  # once: a call keeps what it began with
             answer = await self._away(
                 lambda: predict(
-                    self._model,
+                    model,
                     body,
                     asked=asked,
                     accepted=accepted,

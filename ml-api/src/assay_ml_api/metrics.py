@@ -16,5 +16,23 @@ SECONDS: Final = Metric(
 CALLS_OPEN: Final = Metric(
     "assay_api_calls_open", "gauge", "Calls of /predict that are read, wait or are computed."
 )
+MODEL: Final = Metric(
+    "assay_api_model_info",
+    "gauge",
+    "1 for the model that answers, 0 for those that have done so before.",
+    ("name", "version"),
+)
+RELOADS: Final = Metric(
+    "assay_api_reloads_total",
+    "counter",
+    "Looks at the registry that found another model, by result: done or failed; or nobody: away.",
+    ("result",),
+)
+SHADOW_RECORDS: Final = Metric(
+    "assay_api_shadow_records_total",
+    "counter",
+    "Records for the challenger, by result: agree, disagree, skipped or failed.",
+    ("result",),
+)
 
-METRICS: Final = (CALLS, RECORDS, SECONDS, CALLS_OPEN)
+METRICS: Final = (CALLS, RECORDS, SECONDS, CALLS_OPEN, MODEL, RELOADS, SHADOW_RECORDS)

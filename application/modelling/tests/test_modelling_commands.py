@@ -9,8 +9,8 @@ from typer.testing import CliRunner, Result
 
 from assay_model import train
 from assay_model.artifact import Artifact, save
-from assay_model.cli import app
 from assay_model.predict import Model
+from assay_modelling.cli import app
 
 Write = Callable[..., Path]
 LABELS = "description,category\nCITY TAXI 1,Transportation\nCORNER BAKERY,Food\n"
