@@ -124,7 +124,9 @@ def figures(judged: pl.DataFrame) -> Figures:
     interval = clustered(right, judged["group"].to_numpy())
     categories = by_category(judged)
     common = macro_f1(categories, FEW)
-    sums = costs(judged).row(0, named=True) if judged["amount"].count() else None
+    sums: dict[str, float] = {}
+    for row in costs(judged).head(1).drop("currency").iter_rows(named=True):
+        sums = row
 
     def coverage(accuracy: float) -> float:
         return rounded((confidence >= accepting(right, confidence, accuracy)).mean())
@@ -146,8 +148,8 @@ def figures(judged: pl.DataFrame) -> Figures:
         coverage_at_98=coverage(0.98),
         accepted=rounded(accepted.mean()),
         accepted_accuracy=rounded(right[accepted].mean()) if accepted.any() else 1.0,
-        wrong_amount=_part(sums and sums["wrong"], sums and sums["amount"]),
-        accepted_wrong_amount=_part(sums and sums["accepted_wrong"], sums and sums["accepted"]),
+        wrong_amount=_part(sums.get("wrong"), sums.get("amount")),
+        accepted_wrong_amount=_part(sums.get("accepted_wrong"), sums.get("accepted")),
     )
 
 

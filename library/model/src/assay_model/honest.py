@@ -6,6 +6,8 @@ from typing import Final, TypeAlias
 
 import polars as pl
 
+from assay.domain.errors import Fatal
+from assay_model.artifact import Artifact
 from assay_model.evaluate import judge
 from assay_model.predict import Model
 from assay_model.report import Section, section
@@ -21,6 +23,24 @@ _SEEN: Final = (
     (2, 9, "2 to 9 times"),
     (10, 1 << 62, "10 times or more"),
 )
+
+
+def learnt_before(artifact: Artifact, since: date) -> None:
+    """Makes sure that a model has learnt nothing of the rows that are to test it.
+
+    Args:
+        artifact: its notes say in `fitted` the day of the last row that it learnt (`to`).
+        since: the day from which on rows test.
+
+    Raises:
+        Fatal: it has, or does not say.
+    """
+    last = artifact.notes.get("fitted", {}).get("to")
+    if last is None or date.fromisoformat(last) >= since:
+        raise Fatal(
+            f"the model {artifact.version} does not say that it has learnt nothing from {since} "
+            "on: its figures on that traffic would be worth nothing"
+        )
 
 
 def honest(
@@ -44,21 +64,23 @@ def honest(
     """
     day = pl.col("date")
     learnt, later = traffic.filter(day < since), traffic.filter(day >= since)
+    progress(f"judging {later.height} rows from {since} on")
     return (
-        *_by_time(model, learnt, later, since, progress),
+        *by_time(model, learnt, later, since),
         _by_merchant(learnt, since, learn, progress),
         _leaky(learnt, since, learn, progress),
     )
 
 
-def _by_time(
-    model: Model,
-    learnt: pl.DataFrame,
-    later: pl.DataFrame,
-    since: date,
-    progress: Callable[[str], None],
-) -> list[Section]:
-    progress(f"judging {later.height} rows from {since} on")
+def by_time(model: Model, learnt: pl.DataFrame, later: pl.DataFrame, since: date) -> list[Section]:
+    """The sections that need no training: what came after the model's own.
+
+    Args:
+        model: that has learnt `learnt`.
+        learnt: the rows before `since`.
+        later: the others; at least one of a merchant that is not among those learnt.
+        since: for the words.
+    """
     split = f"learnt before {since}, judged on every row from then on"
     unseen = never_seen(learnt, later)
     sections = [
@@ -86,8 +108,7 @@ def _by_frequency(
     ).join(seen, on="feature_hash", how="left", maintain_order="left")["seen"]
     times = times.fill_null(0).cast(pl.Int64)
     parts = (
-        (later.filter((times >= least) & (times <= most)), words)
-        for least, most, words in _SEEN
+        (later.filter((times >= least) & (times <= most)), words) for least, most, words in _SEEN
     )
     return [(rows, words) for rows, words in parts if rows.height]
 

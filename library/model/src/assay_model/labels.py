@@ -140,9 +140,9 @@ def by_contract(
     )
     text = pl.col(str(at[0])).str.strip_chars()
     labels = found_cells.select("row", _label=pl.when(text != "").then(text))
-    told = {
-        column for column, cell in contract.layout(header).cells.items() if cell == at[0]
-    } - {"description"}
+    told = {column for column, cell in contract.layout(header).cells.items() if cell == at[0]} - {
+        "description"
+    }
     rows = valid.join(labels, on="row", how="left", maintain_order="left").select(
         "description", "_label", *(column for column in OPTIONAL if column not in told)
     )

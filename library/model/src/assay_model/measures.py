@@ -197,7 +197,11 @@ def _accepted(right: Flags, confidence: Numbers) -> tuple[Numbers, Numbers, Numb
     order = np.argsort(-confidence, kind="stable")
     ranked = confidence[order]
     last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], np.True_))
-    return ranked[last], (last + 1).astype(np.float64), np.cumsum(right[order])[last] * 1.0
+    return (
+        ranked[last],
+        (last + 1).astype(np.float64),
+        np.cumsum(right[order])[last].astype(np.float64),
+    )
 
 
 def confusion(judged: pl.DataFrame) -> pl.DataFrame:

@@ -3,11 +3,13 @@
 It names categories and counts, and holds nothing of a record.
 """
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
 
 import polars as pl
+from pydantic import TypeAdapter
 
 from assay_model.evaluate import Figures, figures, judge, rounded
 from assay_model.measures import by_category, confusion, costs, curve, reliability, wilson
@@ -108,6 +110,7 @@ class Report:
         model: its name.
         version: its version.
         taxonomy: name and version.
+        categories: of the taxonomy.
         review_below: the confidence below which its answers need a review.
         given: the columns that it was given; it need not use all of them.
         sections: the first one is what the report is about.
@@ -117,10 +120,14 @@ class Report:
     model: str
     version: str
     taxonomy: str
+    categories: tuple[str, ...]
     review_below: float
     given: tuple[str, ...]
     sections: tuple[Section, ...]
     left_out: Mapping[str, int] = field(default_factory=dict[str, int])
+
+
+_REPORT: Final = TypeAdapter(Report)
 
 
 def report(
@@ -138,6 +145,7 @@ def report(
         model=model.name,
         version=model.version,
         taxonomy=f"{model.taxonomy.name} {model.taxonomy.version}",
+        categories=model.taxonomy.categories,
         review_below=rounded(model.artifact.review_below),
         given=tuple(name for name in given.columns if name not in {"category", "date"}),
         sections=sections,
@@ -184,10 +192,18 @@ def _detail(judged: pl.DataFrame) -> Detail:
 def _category(row: dict[str, Any]) -> Category:
     interval = wilson(row["hits"], row["rows"])
     del row["hits"]
-    return Category(
-        **row, recall_low=rounded(interval.low), recall_high=rounded(interval.high)
-    )
+    return Category(**row, recall_low=rounded(interval.low), recall_high=rounded(interval.high))
 
 
 def _rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
     return frame.with_columns(pl.col(pl.Float64).round(6)).to_dicts()
+
+
+def to_json(report: Report) -> str:
+    """The report as a JSON document; equal reports give equal text."""
+    return json.dumps(asdict(report), indent=1, ensure_ascii=False)
+
+
+def from_json(document: str) -> Report:
+    """The report that `to_json` wrote."""
+    return _REPORT.validate_json(document)

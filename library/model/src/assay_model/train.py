@@ -66,9 +66,21 @@ def train(folder: Path, progress: Callable[[str], None]) -> Artifact:
     return replace(artifact, notes=notes)
 
 
-def learn(
-    learnt: pl.DataFrame, lessons: pl.DataFrame, progress: Callable[[str], None]
-) -> Artifact:
+def learner(folder: Path, progress: Callable[[str], None]) -> Callable[[pl.DataFrame], Model]:
+    """What trains as `train` does, on whatever rows before `TESTED_FROM` it is given.
+
+    Args:
+        folder: see `assay_model.corpus`; of it the lessons are taken.
+        progress: told what is being done.
+
+    Raises:
+        Unreadable: a file is missing or not as expected.
+    """
+    lessons = corpus.lessons(folder)
+    return lambda rows: Model.of(learn(rows, lessons, progress))
+
+
+def learn(learnt: pl.DataFrame, lessons: pl.DataFrame, progress: Callable[[str], None]) -> Artifact:
     """A model from some rows of the traffic before `TESTED_FROM`, without notes; see `train`.
 
     Args:
