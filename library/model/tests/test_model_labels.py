@@ -33,6 +33,12 @@ schema:
         physicalName: Day
         logicalType: timestamp
         logicalTypeOptions: {format: d/M/yyyy, timezone: false, defaultTimezone: Europe/London}
+      - name: side
+        logicalType: string
+        customProperties: [{property: default, value: debit}]
+      - name: operation_type
+        logicalType: string
+        customProperties: [{property: default, value: payment}]
       - {name: mcc, logicalType: string, physicalName: Code}
 """
 

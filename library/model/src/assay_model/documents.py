@@ -23,7 +23,8 @@ def documents(report: Report, described: Described | None = None) -> dict[str, s
     made_by = "`assay model evaluate`" if described is None else "`poe model-report`"
     about = (
         f"Made by {made_by}; [figures.json]({FIGURES}) holds every figure. It tells categories and "
-        "counts, and nothing\nof a record."
+        "counts, and nothing of a "
+        "record."
     )
     texts = {
         "model-report.md": markdown(report, f"Report on {report.model}", about, pictures),

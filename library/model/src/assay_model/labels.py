@@ -113,41 +113,43 @@ def by_contract(
     Raises:
         Unreadable: there is no header, a column is not in it, or there is nothing to judge.
     """
+    records, raw_header = _records(contract, name, blocks)
+    header = header_cells(raw_header, contract.dialect)
+    at = [number for number, each in enumerate(header) if header_key(each) == header_key(label)]
+    if len(at) != 1:
+        raise Unreadable(f"{name} must have one column {label!r}; it has {', '.join(header[:20])}")
+    covered = Range(name, 0, records.height, records.height, "finished")
+    candidates, undecodable = decode(Chunk((covered,), records, {name: raw_header}), contract)
+    valid, invalid = split(candidates)
+    texts, _ = cells(
+        records.with_row_index("row"), len(header), dialect_of(raw_header, contract.dialect)
+    )
+    text = pl.col(str(at[0])).str.strip_chars()
+    labels = texts.select("row", _label=pl.when(text != "").then(text))
+    layout = contract.layout(header)
+    given_away = {column for column, cell in layout.cells.items() if cell == at[0]}
+    rows = valid.join(labels, on="row", how="left", maintain_order="left").select(
+        "description", "_label", *(column for column in OPTIONAL if column not in given_away)
+    )
+    rejected = undecodable.height + invalid.height
+    return _labelled(name, rows, categories, {"rejected by the contract": rejected})
+
+
+def _records(contract: Contract, name: str, blocks: Iterable[bytes]) -> tuple[pl.DataFrame, bytes]:
+    """The records of a file, shaped as `RECORDS`, and its header."""
     splitter = Splitter(contract.dialect)
     found = [splitter.feed(block) for block in blocks]
     records = pl.concat([pl.DataFrame(schema=SPLIT), *found, splitter.close()])
     if splitter.header is None:
         raise Unreadable(f"{name} is empty: there is no header")
-    header = header_cells(splitter.header, contract.dialect)
-    at = [number for number, each in enumerate(header) if header_key(each) == header_key(label)]
-    if len(at) != 1:
-        raise Unreadable(f"{name} must have one column {label!r}; it has {', '.join(header[:20])}")
-
+    # Which of equal records is which does not matter here.
+    same = {"partition": name, "key": None, "occurrence": 0}
     records = records.select(
-        # Which of equal records is which does not matter here.
-        *(
-            pl.lit(value, RECORDS[column]).alias(column)
-            for column, value in {"partition": name, "key": None, "occurrence": 0}.items()
-        ),
+        *(pl.lit(value, RECORDS[column]).alias(column) for column, value in same.items()),
         pl.int_range(pl.len(), dtype=pl.Int64).alias("position"),
         *SPLIT,
-    ).select(*RECORDS)
-    covered = Range(name, 0, records.height, records.height)
-    candidates, undecodable = decode(Chunk((covered,), records, {name: splitter.header}), contract)
-    valid, invalid = split(candidates)
-    found_cells, _ = cells(
-        records.with_row_index("row"), len(header), dialect_of(splitter.header, contract.dialect)
     )
-    text = pl.col(str(at[0])).str.strip_chars()
-    labels = found_cells.select("row", _label=pl.when(text != "").then(text))
-    told = {column for column, cell in contract.layout(header).cells.items() if cell == at[0]} - {
-        "description"
-    }
-    rows = valid.join(labels, on="row", how="left", maintain_order="left").select(
-        "description", "_label", *(column for column in OPTIONAL if column not in told)
-    )
-    rejected = undecodable.height + invalid.height
-    return _labelled(name, rows, categories, {"rejected by the contract": rejected})
+    return records.select(*RECORDS), splitter.header
 
 
 def _labelled(

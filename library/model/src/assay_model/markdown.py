@@ -147,7 +147,7 @@ def _about(report: Report, about: str) -> str:
     ]
     if left_out:
         lines.append(f"rows left out: {'; '.join(left_out)}")
-    return f"{about}\n\n{bullets(lines)}\n"
+    return f"{fill(about, _WIDTH)}\n\n{bullets(lines)}\n"
 
 
 def _shares(figures: Figures) -> Iterator[str]:
@@ -174,9 +174,10 @@ def _section(
     )
     yield categories_table(detail)
     if silent := [each.category for each in detail.categories if not each.answered]:
-        yield f"Never answered, though they occur: {', '.join(silent)}.\n"
+        yield fill(f"Never answered, though they occur: {', '.join(silent)}.", _WIDTH) + "\n"
     if unmeasured := absent(detail, categories):
-        yield f"Without a row, so that nothing is known of them here: {', '.join(unmeasured)}.\n"
+        without = f"Without a row, so that nothing is known of them here: {', '.join(unmeasured)}."
+        yield fill(without, _WIDTH) + "\n"
     if pictures is not None:
         yield f"![What is taken for what]({pictures}/{picture(section)})\n"
     if wrong := confusions(detail):
