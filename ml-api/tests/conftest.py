@@ -101,12 +101,17 @@ Start = Callable[..., Process]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Generator[Start]:
-    """Starts the service with these settings."""
+    """Starts the service with these settings, those of `server` without their section."""
     started: list[Process] = []
 
     def process(**settings: str) -> Process:
-        named = {f"ASSAY_SERVER__{name.upper()}": value for name, value in settings.items()}
-        started.append(Process(tmp_path, named))
+        named = {
+            f"ASSAY_{name if '__' in name else f'server__{name}'}".upper(): value
+            for name, value in settings.items()
+        }
+        folder = tmp_path / f"service-{len(started)}"
+        folder.mkdir()
+        started.append(Process(folder, named))
         return started[-1]
 
     yield process
@@ -148,9 +153,13 @@ def serve(meter: MemoryMeter) -> Generator[Serve]:
     """Serves an invented model with these settings, in this process."""
     running: list[tuple[uvicorn.Server, threading.Thread, socket.socket, httpx.Client]] = []
 
-    def client(before: Callable[[pl.DataFrame], None] = lambda _: None, **settings: Any) -> Any:
+    def client(
+        before: Callable[[pl.DataFrame], None] = lambda _: None,
+        challenger: InventedModel | None = None,
+        **settings: Any,
+    ) -> Any:
         app = create_app(
-            Serving(State(InventedModel(before)), meter),
+            Serving(State(InventedModel(before), challenger), meter),
             ServerConfig.model_validate(settings),
             meter,
             lambda: (b"# none\n", "text/plain"),

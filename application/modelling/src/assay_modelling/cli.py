@@ -6,7 +6,7 @@ import typer
 
 from assay_modelling.evaluate import evaluate
 from assay_modelling.info import info
-from assay_modelling.life_cycle import add, list_, promote, rollback, shadow
+from assay_modelling.life_cycle import add, history, list_, promote, rollback, shadow
 from assay_modelling.train import train
 
 app = typer.Typer(
@@ -17,6 +17,7 @@ app.command()(add)
 app.command()(promote)
 app.command()(rollback)
 app.command()(shadow)
+app.command()(history)
 app.command()(info)
 app.command()(evaluate)
 app.command()(train)

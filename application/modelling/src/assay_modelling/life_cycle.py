@@ -1,4 +1,4 @@
-"""The commands `assay model list`, `add`, `promote`, `rollback` and `shadow`."""
+"""The commands `assay model list`, `add`, `promote`, `rollback`, `shadow` and `history`."""
 
 # ruff: noqa: PLC0415 - help and completion do not wait for the libraries that a command uses
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.table import Column
+from rich.text import Text
 
 from assay_modelling import bootstrap
 from assay_modelling.output import Json, print_json, say, show, table
@@ -216,6 +217,47 @@ def shadow(
     _tell(before, after, as_json=as_json)
 
 
+def history(
+    *,
+    limit: Annotated[
+        int, typer.Option(min=1, metavar="N", help="How many of the latest are shown.")
+    ] = 20,
+    as_json: Json = False,
+) -> None:
+    """Show what was promoted when, by whom and why; the latest stands last.
+
+    Nothing is ever deleted from it.
+
+    Example:
+      assay model history --limit 5
+
+    Exit codes: 0 done, also where there is none; 75 the registry is away, 78
+    settings are wrong.
+    """
+    entries = bootstrap.registry().log().entries[-limit:]
+    if as_json:
+        print_json([each.model_dump(mode="json") for each in entries])
+        return
+    if not entries:
+        say(_standing(None))
+        return
+    shown = table(
+        Column("", justify="right", no_wrap=True),
+        Column("at (UTC)", no_wrap=True),
+        Column("action", no_wrap=True),
+        Column("served", overflow="fold"),
+        Column("challenger", overflow="fold"),
+        Column("by", overflow="fold"),
+        Column("reason", overflow="fold"),
+    )
+    for each in entries:
+        cells = (each.version, each.challenger, each.by, each.reason)
+        shown.add_row(
+            str(each.number), _minute(each.at), each.action, *(Text(cell or "") for cell in cells)
+        )
+    show(shown)
+
+
 def _tell(before: "Promotion | None", after: "Promotion", *, as_json: bool) -> None:
     """Says what was done, and how it is undone."""
     if as_json:
@@ -293,7 +335,7 @@ def _show(rows: list[dict[str, Any]]) -> None:
             row["state"] or "",
             *(f"{measured[each]:.3f}" if each in measured else "" for each in _MEASURED),
             _minute(datetime.fromisoformat(row["at"])),
-            row["by"],
+            Text(row["by"]),
         )
     show(versions)
 

@@ -5,6 +5,7 @@ promoted.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from assay.domain.errors import Fatal
@@ -161,19 +162,22 @@ def _require_categories(registry: Registry, before: Promotion | None, manifest: 
         objections.append(
             f"answers with categories that services of this release reject: {', '.join(strange)}"
         )
-    served = None if before is None else registry.versions().get(before.version)
-    # What cannot be read any more holds up no other.
-    if isinstance(served, Manifest) and (
-        lacking := [each for each in served.taxonomy.categories if each not in categories]
-    ):
-        objections.append(
-            f"lacks categories of {served.version}, which is served: {', '.join(lacking)}"
-        )
+    served = _served(registry, before)
+    if lacking := [each for each in served if each not in categories]:
+        objections.append(f"lacks categories of what is served: {', '.join(lacking)}")
     if objections:
         raise OtherTaxonomy(
             f"{manifest.version} {', and '.join(objections)}; "
             "--accept-taxonomy promotes it all the same"
         )
+
+
+def _served(registry: Registry, current: Promotion | None) -> Sequence[str]:
+    """The categories that are answered with; none where that cannot be found out any more."""
+    if current is not None:
+        with suppress(Fatal):
+            return registry.manifest(current.version).taxonomy.categories
+    return ()
 
 
 def _appended(registry: Registry, promotion: Promotion) -> Promotion:

@@ -30,6 +30,7 @@ from assay_model.artifact import Artifact, ArtifactError, loads
 _ENTRIES: Final = "*/*.json"
 _MANIFESTS: Final = "*/*/manifest.json"
 _VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_MANIFEST: Final = re.compile(rf"versions/({_VERSION.pattern})/manifest\.json")
 _NUMBER: Final = re.compile(r"promotions/(\d{8})\.json")
 _ATTEMPTS: Final = 3
 
@@ -146,15 +147,12 @@ class Registry:
             Differs: the version has another artifact already.
         """
         folder = f"{self.root}versions/{manifest.version}/"
-        there = self.versions().get(manifest.version)
-        if isinstance(there, ArtifactError):
-            raise there
-        if there is not None and there.sha256 != manifest.sha256:
-            raise Differs(
-                f"{folder} holds another artifact of this version, and nothing is overwritten: "
-                "train with another setting, or keep that one"
-            )
-        if there is not None:
+        if (item := self._manifests().get(manifest.version)) is not None:
+            if self._manifest(manifest.version, item).sha256 != manifest.sha256:
+                raise Differs(
+                    f"{folder} holds another artifact of this version, and nothing is overwritten: "
+                    "keep that one, or give this one another version"
+                )
             return False
         self._put(folder + "model.npz", content)
         self._put(folder + "manifest.json", _written(manifest))
@@ -163,18 +161,15 @@ class Registry:
     def versions(self) -> Mapping[str, Manifest | ArtifactError]:
         """Every version's manifest by its name, in the order of the names, or what is wrong."""
         found: dict[str, Manifest | ArtifactError] = {}
-        for item in self.objects.list(self.root + _MANIFESTS):
-            folder, _, rest = item.uri.removeprefix(self.root).partition("/")
-            version = rest.partition("/")[0]
-            if item.size and folder == "versions" and _VERSION.fullmatch(version):
-                try:
-                    found[version] = self._manifest(item, version)
-                except ArtifactError as error:
-                    found[version] = error
+        for version, item in self._manifests().items():
+            try:
+                found[version] = self._manifest(version, item)
+            except ArtifactError as error:
+                found[version] = error
         return found
 
     def manifest(self, version: str) -> Manifest:
-        """A version's manifest.
+        """A version's manifest; no other is read.
 
         Args:
             version: its name, or so much of its beginning that no other begins so.
@@ -183,16 +178,13 @@ class Registry:
             UnknownVersion: there is none, or there are several; names some.
             ArtifactError: the manifest is damaged.
         """
-        versions = self.versions()
+        versions = self._manifests()
         alike = [version] if version in versions else [v for v in versions if v.startswith(version)]
         if len(alike) != 1 or not version:
             some = ", ".join(alike or versions) or "none"
             what = "several versions that begin with" if alike else "no version"
             raise UnknownVersion(f"{self.root} has {what} {version}; there are: {some}")
-        found = versions[alike[0]]
-        if isinstance(found, ArtifactError):
-            raise found
-        return found
+        return self._manifest(alike[0], versions[alike[0]])
 
     def read(self, manifest: Manifest) -> Artifact:
         """The artifact of a version, byte for byte what was published.
@@ -258,7 +250,13 @@ class Registry:
             raise Fatal(f"{item.uri} is damaged: put it right, or delete it if it is foreign")
         return found
 
-    def _manifest(self, item: Object, version: str) -> Manifest:
+    def _manifests(self) -> dict[str, Object]:
+        """Where each version's manifest is, in the order of their names."""
+        listed = self.objects.list(self.root + _MANIFESTS)
+        named = ((_MANIFEST.fullmatch(item.uri.removeprefix(self.root)), item) for item in listed)
+        return {match[1]: item for match, item in named if match and item.size}
+
+    def _manifest(self, version: str, item: Object) -> Manifest:
         found = _read(Manifest, self._body(item))
         if found is None or found.version != version:
             raise ArtifactError(f"{item.uri} is damaged")
