@@ -17,6 +17,7 @@ from assay_model.honest import honest, learnt_before
 from assay_model.plots import draw
 from assay_model.predict import Model
 from assay_model.report import Report, from_json, judged_on, report, to_json
+from assay_model.text import normalise
 
 SINCE = date(2021, 1, 1)
 NOTES = {
@@ -66,8 +67,12 @@ def test_each_section_says_what_it_judged(found: Report, labels: pl.DataFrame) -
     earlier = traffic(labels).filter(pl.col("date") < SINCE)
     assert rows["later traffic"] == 9
     assert rows["merchants never seen"] == 1
-    assert sum(count for name, count in rows.items() if name.startswith("descriptor seen")) == 9
-    assert rows["merchant-grouped cross-validation"] == earlier["description"].n_unique()
+    assert sum(count for name, count in rows.items() if name.startswith("descriptor")) == 9
+    assert rows["merchant folds"] == earlier["description"].n_unique()
+    assert (
+        rows["merchant folds, normalised"]
+        == earlier.select(normalise(pl.col("description")).n_unique()).item()
+    )
     assert rows["random rows (leaky)"] == -(-earlier.height // 5)
     assert found.sections[-1].name == "random rows (leaky)"
 
@@ -92,7 +97,7 @@ def test_training_sees_no_row_that_judges(artifact: Artifact, labels: pl.DataFra
 def test_a_frequency_is_that_of_the_normalised_descriptor(found: Report) -> None:
     """Another number on the receipt is the same descriptor."""
     rows = {each.name: each.figures.rows for each in found.sections}
-    assert rows["descriptor seen never"] == 1
+    assert rows["descriptor never seen"] == 1
     assert rows.get("descriptor seen 2 to 9 times", 0) > 0
 
 

@@ -31,37 +31,41 @@ def show_report(report: Report, *, as_json: bool) -> None:
 
 
 def _show_figures(report: Report) -> None:
-    rows = table(
-        Column("split", overflow="fold"),
-        *(
-            Column(name, justify="right")
-            for name in (
-                "rows",
-                "accuracy",
-                "macro-F1",
-                "calibration\nerror",
-                "accepted",
-                "right\nof it",
-                "cover\n95 %",
-            )
-        ),
+    names = (
+        "rows",
+        "accuracy",
+        "macro\nF1",
+        "calibr.\nerror",
+        "no\nreview",
+        "right\nof it",
+        "at\n95 %",
     )
+    rows = table("in %", *(Column(name, justify="right") for name in names))
     for each in report.sections:
         figures = each.figures
         rows.add_row(
             each.name,
             f"{figures.rows:,}",
-            percent(figures.accuracy),
-            f"{figures.macro_f1:.3f}",
-            f"{figures.calibration_error:.3f}",
-            percent(figures.accepted),
-            percent(figures.accepted_accuracy),
-            percent(figures.coverage_at_95),
+            *(
+                f"{100 * share:.1f}"
+                for share in (
+                    figures.accuracy,
+                    figures.macro_f1,
+                    figures.calibration_error,
+                    figures.accepted,
+                    figures.accepted_accuracy,
+                    figures.coverage_at_95,
+                )
+            ),
         )
     show(rows)
     figures = report.sections[0].figures
     say(
-        f"\nAccuracy on {report.sections[0].name} lies between {percent(figures.accuracy_low)} and "
+        "\nNo review: accepted by the model's threshold. At 95 %: what some threshold accepts with "
+        "95 % of it right."
+    )
+    say(
+        f"Accuracy on {report.sections[0].name} lies between {percent(figures.accuracy_low)} and "
         f"{percent(figures.accuracy_high)} (95 % interval by merchant)."
     )
     if figures.macro_f1_common is not None:

@@ -18,10 +18,10 @@ Learn: TypeAlias = Callable[[pl.DataFrame], Model]
 what it needs to calibrate itself it takes from them as well. All that is known here of training."""
 
 _SEEN: Final = (
-    (0, 0, "never"),
-    (1, 1, "once"),
-    (2, 9, "2 to 9 times"),
-    (10, 1 << 62, "10 times or more"),
+    (0, 0, "never seen"),
+    (1, 1, "seen once"),
+    (2, 9, "seen 2 to 9 times"),
+    (10, 1 << 62, "seen 10+ times"),
 )
 
 
@@ -67,7 +67,7 @@ def honest(
     progress(f"judging {later.height} rows from {since} on")
     return (
         *by_time(model, learnt, later, since),
-        _by_merchant(learnt, since, learn, progress),
+        *_by_merchant(learnt, since, learn, progress),
         _leaky(learnt, since, learn, progress),
     )
 
@@ -92,9 +92,9 @@ def by_time(model: Model, learnt: pl.DataFrame, later: pl.DataFrame, since: date
         ),
     ]
     for rows, words in _by_frequency(model, learnt, later):
-        split = f"the same, of the later rows those whose descriptor was seen {words} before"
+        split = f"of the later rows those whose normalised descriptor was {words} before {since}"
         judged = judge(model, rows)
-        sections.append(section(f"descriptor seen {words}", split, judged, detailed=False))
+        sections.append(section(f"descriptor {words}", split, judged, detailed=False))
     return sections
 
 
@@ -115,21 +115,33 @@ def _by_frequency(
 
 def _by_merchant(
     rows: pl.DataFrame, since: date, learn: Learn, progress: Callable[[str], None]
-) -> Section:
+) -> list[Section]:
     folds: list[pl.DataFrame] = []
     for number, (known, held_out) in enumerate(by_merchant(rows), start=1):
         progress(f"fold {number} of {FOLDS}: learning {known.height} rows")
-        # A merchant is in one fold only, but each fold numbers its own from one.
-        judged = judge(learn(known), held_out).with_columns(
-            pl.col("group", "descriptor").cast(pl.Int64) + number * rows.height
+        model = learn(known)
+        seen = model.predict(held_out.drop("category"))["feature_hash"]
+        folds.append(
+            judge(model, held_out).with_columns(
+                # A merchant is in one fold only, but each fold numbers its own from one.
+                pl.col("group", "descriptor").cast(pl.Int64) + number * rows.height,
+                seen.is_first_distinct().alias("first"),
+            )
         )
-        folds.append(judged)
-    return section(
-        "merchant-grouped cross-validation",
-        f"rows before {since} in {FOLDS} folds by merchant; learnt from the rows of four, judged "
-        "on the fifth's distinct descriptions, each counted once",
-        pl.concat(folds),
+    judged = pl.concat(folds)
+    split = (
+        f"merchant-grouped cross-validation: rows before {since} in {FOLDS} folds by merchant; "
+        "learnt from the rows of four, judged on the fifth's distinct descriptions, each counted "
+        "once and without its amount"
     )
+    once = (
+        "of these the first of those that are one and the same when they are normalised; a shop "
+        "that prints a new order number each time counts for one"
+    )
+    return [
+        section("merchant folds", split, judged),
+        section("merchant folds, normalised", once, judged.filter("first"), detailed=False),
+    ]
 
 
 def _leaky(
