@@ -1,4 +1,5 @@
 from decimal import Decimal
+from typing import ClassVar
 
 import polars as pl
 import pytest
@@ -46,6 +47,23 @@ def test_errors_are_weighed_by_amount(artifact: Artifact) -> None:
     assert evaluate(Model.of(artifact), rows).wrong_amount == 0.0
     rows = rows.with_columns(currency=pl.lit("GBP"))
     assert evaluate(Model.of(artifact), rows).wrong_amount == 0.1
+
+
+class Curious(Model):
+    """Notes what it is shown."""
+
+    shown: ClassVar[list[str]] = []
+
+    def predict(self, transactions: pl.DataFrame) -> pl.DataFrame:
+        self.shown[:] = transactions.columns
+        return super().predict(transactions)
+
+
+def test_the_model_is_shown_all_but_the_label(artifact: Artifact) -> None:
+    """Other columns are its own business."""
+    rows = pl.DataFrame({"description": ["CITY TAXI"], "category": ["Food"], "mcc": ["4121"]})
+    judge(Curious(artifact, Model.of(artifact)._table), rows)
+    assert Curious.shown == ["description", "mcc"]
 
 
 def test_judged_rows_hold_no_text(artifact: Artifact) -> None:

@@ -254,6 +254,15 @@ def test_what_is_damaged_is_named(
     assert registry.current() is None
 
 
+def test_an_empty_manifest_is_none(registry: Registry, publish: Publish) -> None:
+    """As a local file has its name before its content; what a crash has left so is named."""
+    uri = f"{registry.root}versions/1-aa/manifest.json"
+    put(registry.objects, uri, b"")
+    assert registry.versions() == {}
+    with pytest.raises(Differs, match=r"manifest\.json is there, differs.*delete it"):
+        publish(registry, "1-aa")
+
+
 def test_an_artifact_that_is_gone_is_named(faulty: Registry, memory: MemoryObjects) -> None:
     """Its manifest is there, and it is not."""
     manifest = Manifest(

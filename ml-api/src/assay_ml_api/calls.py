@@ -94,7 +94,8 @@ class Calls:
         with self._slots.take():
             self._meter.set(metrics.CALLS_OPEN, self._slots.taken)
             body = await body_of(request, config.max_bytes, config.body_timeout)
-            model = self._serving.for_a_call()  # once: a call keeps what it began with
+            state = self._serving.state  # once: a call keeps to its end what it began with
+            model = self._serving.shadowed(state)
             answer = await self._away(
                 lambda: predict(
                     model,

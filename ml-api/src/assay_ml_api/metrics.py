@@ -25,7 +25,7 @@ MODEL: Final = Metric(
 RELOADS: Final = Metric(
     "assay_api_reloads_total",
     "counter",
-    "Looks at the registry that found another model, by result: done or failed; or nobody: away.",
+    "Attempts to follow the registry to another model, by result: done, failed or away.",
     ("result",),
 )
 SHADOW_RECORDS: Final = Metric(

@@ -53,9 +53,8 @@ class Serving:
         self._tell(before.model, serves=False)
         self._tell(state.model, serves=True)
 
-    def for_a_call(self) -> Model:
-        """Who answers a call that begins now; what it is asked, the challenger is asked as well."""
-        state = self.state
+    def shadowed(self, state: State) -> Model:
+        """The state's model; what it is asked from now on, its challenger is asked as well."""
         if state.challenger is None:
             return state.model
         return _Shadowed(state.model, state.challenger, self._shadow.offer)

@@ -13,7 +13,7 @@ def info(
     model: Annotated[
         str | None,
         typer.Argument(
-            metavar="[MODEL]", help="A version or a file; unless given, the one that is served."
+            metavar="MODEL", help="A version or a file; unless given, the one that is served."
         ),
     ] = None,
     *,

@@ -87,7 +87,7 @@ def add(
     file: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[FILE]", help="A model file; unless given, the one that comes with Assay."
+            metavar="FILE", help="A model file; unless given, the one that comes with Assay."
         ),
     ] = None,
     *,
@@ -186,7 +186,7 @@ def rollback(*, reason: _Reason = None, by: _By = None, as_json: Json = False) -
 
 def shadow(
     version: Annotated[
-        str | None, typer.Argument(metavar="[VERSION]", help="The challenger; may be abbreviated.")
+        str | None, typer.Argument(metavar="VERSION", help="The challenger; may be abbreviated.")
     ] = None,
     *,
     end: Annotated[bool, typer.Option("--end", help="Have no challenger any more.")] = False,
