@@ -296,6 +296,13 @@ def test_report_and_card_are_on_the_shipped_model() -> None:
         assert text(f"docs/{name}") == written
 
 
+def test_the_report_s_pictures_are_all_shown() -> None:
+    """None is left over from an earlier report."""
+    folder = (ROOT / "docs" / FIGURES).parent
+    shown = set(re.findall(rf"\({folder.name}/([^)]+\.png)\)", text("docs/model-report.md")))
+    assert {each.name for each in folder.glob("*.png")} == shown
+
+
 def test_the_report_tells_the_figures_of_training() -> None:
     """Where the artifact's notes state a figure, the report has the same."""
     sections = {
