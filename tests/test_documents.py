@@ -1,5 +1,6 @@
 """What the documents say is so: examples run, links lead somewhere, tables agree with the code."""
 
+import hashlib
 import os
 import re
 import secrets
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Final, LiteralString, cast
@@ -31,6 +33,10 @@ from assay_cli.sample import read
 from assay_local import Local
 from assay_local.pytest_plugin import S3Settings
 from assay_ml_api.metrics import METRICS as API_METRICS
+from assay_model.artifact import SHIPPED, load
+from assay_model.card import Described
+from assay_model.documents import FIGURES, documents
+from assay_model.report import from_json
 
 ROOT: Final = Path(__file__).parents[1]
 DOCUMENTS: Final = sorted(
@@ -275,6 +281,37 @@ def test_the_tasks_are_those_of_the_workspace() -> None:
     assert {each for row in rows for each in in_code(row[0])} == set(
         workspace["tool"]["poe"]["tasks"]
     )
+
+
+# ---------------------------------------------------------------- the model
+
+
+def test_report_and_card_are_on_the_shipped_model() -> None:
+    """Their text follows from the figures and the artifact; `poe model-report` makes both anew."""
+    content = SHIPPED.read_bytes()
+    described = Described(load(SHIPPED), len(content), hashlib.sha256(content).hexdigest())
+    found = from_json(text(f"docs/{FIGURES}"))
+    assert found.version == described.artifact.version
+    for name, written in documents(found, described).items():
+        assert text(f"docs/{name}") == written
+
+
+def test_the_report_s_pictures_are_all_shown() -> None:
+    """None is left over from an earlier report."""
+    folder = (ROOT / "docs" / FIGURES).parent
+    shown = set(re.findall(rf"\({folder.name}/([^)]+\.png)\)", text("docs/model-report.md")))
+    assert {each.name for each in folder.glob("*.png")} == shown
+
+
+def test_the_report_tells_the_figures_of_training() -> None:
+    """Where the artifact's notes state a figure, the report has the same."""
+    sections = {
+        each.name: asdict(each.figures) for each in from_json(text(f"docs/{FIGURES}")).sections
+    }
+    stated = load(SHIPPED).notes["tested"]["measured"]
+    for name, of in (("all rows", "later traffic"), ("merchants never seen",) * 2):
+        told = {each: sections[of][each] for each in stated[name]}
+        assert stated[name] == pytest.approx(told, abs=2e-6)
 
 
 # ---------------------------------------------------------------- reject codes

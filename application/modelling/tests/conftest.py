@@ -64,13 +64,14 @@ def data(tmp_path: Path) -> Path:
     days = ["2020-01-01"] * 5 + ["2020-08-01"] * 5 + ["2021-03-01"] * 4
     kinds = [("CITY TAXI", "Taxis"), ("CORNER BAKERY", "Bakeries"), ("OAK TABLES", "Furniture")]
     traffic = [
-        f"{day},{text} {number},{wording}"
+        f"{day},{text} {number},12.50,{wording}"
         for number, (day, (text, wording)) in enumerate(zip(days, cycle(kinds)), start=1)
     ]
-    traffic[-1] = "2021-03-01,UNHEARD OF TAXI,Taxis"
+    traffic[-1] = "2021-03-01,UNHEARD OF TAXI,12.50,Taxis"
     with gzip.open(folder / "devon_pcard_2014_2022.csv.gz", "wt") as file:
-        file.write("\n".join(["date,description,mcc_desc", *traffic]))
-    lines = "".join(f"{wording},{category}\n" for category, wording in wordings.items())
-    (folder / "mcc_category.csv").write_text(f"wording,category\n{lines}")
+        file.write("\n".join(["date,description,amount,mcc_desc", *traffic]))
+    codes = zip(("5462", "4121", "5712"), wordings.items(), strict=True)
+    lines = "".join(f"{code},{wording},{category}\n" for code, (category, wording) in codes)
+    (folder / "mcc_category.csv").write_text(f"mcc,wording,category\n{lines}")
     (folder / "nsi_brands.csv").write_text("brand,osm_tag\nPEBBLE BREAD,shop/bakery\n")
     return folder

@@ -72,12 +72,12 @@ def write_data(tmp_path: Path) -> Callable[..., Path]:
         days = ["2020-01-01"] * 5 + ["2020-08-01"] * 5 + ["2021-03-01"] * 4
         kinds = [("CITY TAXI", "Taxis"), ("CORNER BAKERY", "Bakeries"), ("OAK TABLES", "Furniture")]
         traffic = [
-            f"{day},{text} {number},{wording}"
+            f"{day},{text} {number},12.50,{wording}"
             for number, (day, (text, wording)) in enumerate(zip(days, cycle(kinds)), start=1)
         ]
-        traffic[-1] = "2021-03-01,UNHEARD OF TAXI,Taxis"
+        traffic[-1] = "2021-03-01,UNHEARD OF TAXI,12.50,Taxis"
         with gzip.open(folder / "devon_pcard_2014_2022.csv.gz", "wt") as file:
-            file.write("\n".join(["date,description,mcc_desc", *traffic]))
+            file.write("\n".join(["date,description,amount,mcc_desc", *traffic]))
         lines = "".join(f"{wording},{category}\n" for category, wording in wordings.items())
         (folder / "mcc_category.csv").write_text(codes or f"wording,category\n{lines}")
         (folder / "nsi_brands.csv").write_text(

@@ -1,41 +1,11 @@
-import numpy as np
+from decimal import Decimal
+
 import polars as pl
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from assay_model.artifact import Artifact
-from assay_model.evaluate import accepting, calibration_error, evaluate, macro_f1
+from assay_model.evaluate import evaluate, judge
 from assay_model.predict import Model
-
-JUDGED = st.lists(st.tuples(st.booleans(), st.sampled_from([0.0, 0.2, 0.5, 0.5001, 0.9, 1.0])))
-
-
-def test_macro_f1_is_the_mean_over_the_labels() -> None:
-    """Worked by hand; a category that is only answered, never a label, has no part in the mean."""
-    truth, predicted = np.array([0, 0, 1, 1]), np.array([0, 1, 1, 2])
-    assert macro_f1(truth, predicted) == pytest.approx((2 / 3 + 2 / 4) / 2)
-
-
-def test_calibration_error_is_the_weighted_gap() -> None:
-    """Worked by hand: two bins, one perfectly calibrated and one 0.3 too sure."""
-    right = np.array([True, False, True, False])
-    confidence = np.array([0.5, 0.5, 0.8, 0.8])
-    assert calibration_error(right, confidence) == pytest.approx(0.15)
-    assert calibration_error(np.array([True]), np.array([1.0])) == 0
-
-
-@given(JUDGED.filter(bool))
-def test_the_threshold_accepts_as_much_as_possible(judged: list[tuple[bool, float]]) -> None:
-    """Among all thresholds that keep 95 % right, the one that accepts the most rows."""
-    right = np.array([each for each, _ in judged])
-    confidence = np.array([each for _, each in judged])
-    good = [
-        threshold
-        for threshold in sorted(set(confidence.tolist()))
-        if right[confidence >= threshold].mean() >= 0.95
-    ]
-    assert accepting(right, confidence, 0.95) == (good[0] if good else float("inf"))
 
 
 def test_a_model_is_measured_on_labelled_rows(artifact: Artifact) -> None:
@@ -47,10 +17,13 @@ def test_a_model_is_measured_on_labelled_rows(artifact: Artifact) -> None:
         }
     )
     found = evaluate(Model.of(artifact), rows)
-    assert (found.rows, found.accuracy) == (4, 0.75)
-    assert found.macro_f1 == pytest.approx((1 + 2 / 3 + 0) / 3)
-    assert found.accepted == 1.0
-    assert found.accepted_accuracy == 0.75
+    assert (found.rows, found.descriptors, found.merchants) == (4, 2, 2)
+    assert (found.accuracy, found.categories, found.common) == (0.75, 3, 0)
+    assert found.macro_f1 == pytest.approx((1 + 2 / 3 + 0) / 3, abs=1e-6)
+    assert found.macro_f1_common is None
+    assert found.accuracy_low < 0.75 < found.accuracy_high
+    assert (found.accepted, found.accepted_accuracy) == (1.0, 0.75)
+    assert (found.wrong_amount, found.accepted_wrong_amount) == (None, None)
 
 
 def test_nothing_accepted_is_said_so(artifact: Artifact) -> None:
@@ -58,3 +31,46 @@ def test_nothing_accepted_is_said_so(artifact: Artifact) -> None:
     rows = pl.DataFrame({"description": ["\U0001f937"], "category": ["Nothing"]})
     found = evaluate(Model.of(artifact), rows)
     assert (found.accepted, found.accepted_accuracy, found.coverage_at_95) == (0.0, 1.0, 0.0)
+
+
+def test_errors_are_weighed_by_amount(artifact: Artifact) -> None:
+    """Of the currency with the largest sum, whatever the type of the amounts."""
+    rows = pl.DataFrame(
+        {
+            "description": ["CITY TAXI 1", "CORNER BAKERY", "CORNER BAKERY"],
+            "category": ["Transportation", "Food", "Home"],
+            "amount": [Decimal("30.00"), Decimal("-60.00"), Decimal("10.00")],
+            "currency": ["GBP", "GBP", "EUR"],
+        }
+    )
+    assert evaluate(Model.of(artifact), rows).wrong_amount == 0.0
+    rows = rows.with_columns(currency=pl.lit("GBP"))
+    assert evaluate(Model.of(artifact), rows).wrong_amount == 0.1
+
+
+def test_the_model_is_shown_all_but_the_label(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other columns are its own business."""
+    shown: list[str] = []
+    predict = Model.predict
+
+    def noting(model: Model, transactions: pl.DataFrame) -> pl.DataFrame:
+        shown.extend(transactions.columns)
+        return predict(model, transactions)
+
+    monkeypatch.setattr(Model, "predict", noting)
+    rows = pl.DataFrame({"description": ["CITY TAXI"], "category": ["Food"], "mcc": ["4121"]})
+    judge(Model.of(artifact), rows)
+    assert shown == ["description", "mcc"]
+
+
+def test_judged_rows_hold_no_text(artifact: Artifact) -> None:
+    """Descriptions and merchants are numbers, equal for equal ones."""
+    rows = pl.DataFrame(
+        {"description": ["CITY TAXI 2", "CITY TAXI 1", "RAIL"], "category": ["Food"] * 3}
+    )
+    judged = judge(Model.of(artifact), rows)
+    assert judged["group"].to_list() == [1, 1, 2]
+    assert judged["descriptor"].to_list() == [2, 1, 3]
+    assert not {"CITY TAXI 1", "RAIL"} & {str(value) for row in judged.rows() for value in row}

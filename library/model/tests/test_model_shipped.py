@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 import pytest
@@ -10,8 +11,13 @@ import pytest
 from assay.domain.taxonomy import DEFAULT
 from assay_model import corpus
 from assay_model.artifact import SHIPPED, load, save
+from assay_model.documents import FIGURES
+from assay_model.honest import by_time
 from assay_model.predict import Model
+from assay_model.report import from_json
 from assay_model.train import TESTED_FROM, build, calibrate, examples, fit, measure
+
+DOCS: Final = Path(__file__).parents[3] / "docs"
 
 
 @pytest.mark.parametrize(
@@ -64,10 +70,33 @@ def test_the_notes_hold_what_is_measured(shipped: Model, corpora: Path) -> None:
     later = pl.col("date") >= TESTED_FROM
     found = measure(shipped.artifact, traffic.filter(~later), traffic.filter(later))
     stated = shipped.artifact.notes["tested"]["measured"]
-    assert {name: pytest.approx(figures) for name, figures in found.items()} == stated
+    assert found.keys() == stated.keys()
+    for name, figures in stated.items():
+        assert figures == pytest.approx({each: found[name][each] for each in figures}, abs=2e-6)
     assert found["all rows"]["accuracy"] > 0.92
     assert found["all rows"]["calibration_error"] < 0.03
     assert found["all rows"]["coverage_at_95"] > 0.92
+
+
+@pytest.mark.corpus
+def test_the_report_holds_what_is_measured(shipped: Model, corpora: Path) -> None:
+    """What needs no training comes out again, figure by figure."""
+    traffic, day = corpus.traffic(corpora), pl.col("date")
+    learnt, later = traffic.filter(day < TESTED_FROM), traffic.filter(day >= TESTED_FROM)
+    written = from_json((DOCS / FIGURES).read_text("utf-8")).sections
+    assert tuple(by_time(shipped, learnt, later, TESTED_FROM)) == written[:-3]
+
+
+@pytest.mark.corpus
+def test_the_report_holds_no_merchant(corpora: Path) -> None:
+    """No description of the traffic can be read in the report or the card."""
+    # What is as short as a word of English may well be one.
+    names = {
+        text.upper() for text in corpus.traffic(corpora)["description"].unique() if len(text) > 12
+    }
+    for name in ("model-report.md", "model-card.md", FIGURES):
+        told = (DOCS / name).read_text("utf-8").upper()
+        assert not [each for each in names if each in told]
 
 
 @pytest.mark.corpus

@@ -5,10 +5,13 @@
 from getpass import getuser
 from typing import TYPE_CHECKING
 
-from assay.domain.errors import Fatal
+from assay.domain.errors import Fatal, Unreadable
 from assay_adapters.console.run import complain, run
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from assay.ports.objects import Objects
     from assay_model.registry import Registry
 
@@ -59,6 +62,26 @@ def registry(*, make: bool = False) -> "Registry":
         with translated(found.root):
             path_of(found.root).mkdir(parents=True, exist_ok=True)
     return found
+
+
+def blocks(file: "Path") -> "Iterator[bytes]":
+    """The content of a file from its beginning, unpacked by its name's suffix.
+
+    Raises:
+        Unreadable: there is no such file, it may not be read, or it is damaged.
+    """
+    from assay_adapters.compression.decompress import decompress
+
+    return decompress(str(file), _content(file))
+
+
+def _content(file: "Path") -> "Iterator[bytes]":
+    try:
+        with file.open("rb") as opened:
+            while block := opened.read(1 << 20):
+                yield block
+    except OSError as error:
+        raise Unreadable(f"{file} cannot be read: {error.strerror}") from error
 
 
 def _located(root: str) -> str:

@@ -2,68 +2,172 @@
 
 # ruff: noqa: PLC0415 - help and completion do not wait for the libraries that a command uses
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from assay.domain.errors import Unreadable
-from assay_modelling.output import Json, progress, show_facts
+from assay.domain.errors import Fatal
+from assay_modelling import bootstrap
+from assay_modelling.output import Json, progress
 
 if TYPE_CHECKING:
-    import polars as pl
+    from assay_model.labels import Categories, Labelled
+    from assay_model.predict import Model
+    from assay_model.report import Report
+    from assay_modelling.chosen import Chosen
+
+NEEDS_EXTRA: Final = "this needs an extra: pip install 'assay-modelling[training]'"
 
 
 def evaluate(
     file: Annotated[
-        Path,
-        typer.Argument(metavar="FILE", help="CSV (or .gz, .zst) with description and category."),
-    ],
+        Path | None,
+        typer.Argument(metavar="FILE", help="Labelled rows, a CSV; .gz and .zst too."),
+    ] = None,
+    *,
     model: Annotated[
         str | None,
         typer.Option(
             metavar="MODEL", help="A version or a file; unless given, the one that is served."
         ),
     ] = None,
-    *,
+    contract: Annotated[
+        Path | None,
+        typer.Option(metavar="CONTRACT", help="Read FILE by this contract, as a run would."),
+    ] = None,
+    label: Annotated[
+        str, typer.Option(metavar="COLUMN", help="The column with the true category.")
+    ] = "category",
+    by_mcc: Annotated[
+        bool,
+        typer.Option(
+            "--label-mcc",
+            help="That column holds merchant category codes; --data has their categories.",
+        ),
+    ] = False,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="The training data; without FILE, run the whole evaluation on them.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write the report there, with pictures."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure a model on labelled descriptions.
+    """Measure a model, on labelled rows or on the training data.
 
-    Example:
+    FILE has columns description and category, and may have merchant, amount,
+    currency, side, operation_type and mcc. The model never sees the column that
+    the label is read from. The report names categories and counts, and holds
+    nothing of a record.
+
+    With --data and without FILE: by time (on traffic later than what the model
+    has learnt), on merchants never seen, by how often a descriptor was seen, in
+    cross-validation by merchant, and once on random rows, which is leaky. That
+    trains six models, which takes some minutes each.
+
+    Examples:
       assay model evaluate labels.csv --model 1-3f9a
+      assay model evaluate cards.csv --contract cards.odcs.yaml --label Kind
+      assay model evaluate cards.csv --label mcc --label-mcc --data data/
+      assay model evaluate --data data/ --out report/
 
-    Exit codes: 0 done; 65 the labels cannot be used; 75 the registry is away;
-    78 there is no such model, it is damaged, or settings are wrong.
+    Exit codes: 0 done; 65 the labels or the data cannot be used; 75 the registry
+    is away; 78 there is no such model, it is damaged, it has learnt what it is to
+    be judged on, a contract or settings are wrong, or a library is missing.
     """
-    from assay_model.evaluate import evaluate as measured
     from assay_model.predict import Model
     from assay_modelling.chosen import chosen
+    from assay_modelling.told import show_report
 
-    judge = Model.of(chosen(model).artifact)
-    rows = _labelled(file, judge.taxonomy.categories)
-    progress(f"judging {rows.height} rows")
-    show_facts(
-        {"model": judge.name, "version": judge.version} | asdict(measured(judge, rows)),
-        as_json=as_json,
-    )
+    found = chosen(model)
+    judge = Model.of(found.artifact)
+    if file is not None:
+        categories = _categories(judge, data, by_mcc=by_mcc)
+        report = _on_labels(judge, _labelled(file, contract, label, categories), file.name)
+    elif data is not None:
+        report = _on_training_data(judge, data)
+    else:
+        raise Fatal("name a FILE of labelled rows, or the training data by --data")
+    if out is not None:
+        _write(report, out, found if file is None else None)
+    show_report(report, as_json=as_json)
 
 
-def _labelled(file: Path, categories: tuple[str, ...]) -> "pl.DataFrame":
-    import polars as pl
+def _categories(model: "Model", data: Path | None, *, by_mcc: bool) -> "Categories":
+    """What a label means: a category itself, or a merchant category code."""
+    from assay_model import corpus
+    from assay_model.labels import as_they_are, by_code
 
+    if not by_mcc:
+        return as_they_are(model.taxonomy.categories)
+    if data is None:
+        raise Fatal("--label-mcc takes the categories of the codes from --data: name the folder")
+    return by_code(corpus.codes(data))
+
+
+def _labelled(
+    file: Path, contract: Path | None, label: str, categories: "Categories"
+) -> "Labelled":
+    from assay.contract.document import parse
+    from assay_model.labels import by_contract, plain
+
+    if contract is None:
+        return plain(file, label, categories)
     try:
-        rows = pl.read_csv(file, columns=["description", "category"], infer_schema=False)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise Unreadable(
-            f"{file} cannot be read as CSV with columns description and category"
-        ) from error
-    if rows.is_empty():
-        raise Unreadable(f"{file} has no rows")
-    if empty := rows.filter(pl.any_horizontal(pl.all().is_null())).height:
-        raise Unreadable(f"{file}: {empty} rows have no description or no category")
-    unknown = rows.filter(~pl.col("category").is_in(categories))["category"].unique().sort()
-    if unknown.len():
-        raise Unreadable(f"{file} has categories that the model lacks: {', '.join(unknown)}")
-    return rows
+        document = contract.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Fatal(f"the contract {contract} cannot be read as UTF-8") from error
+    read_by = parse(document, str(contract))
+    return by_contract(read_by, str(file), bootstrap.blocks(file), label, categories)
+
+
+def _on_labels(model: "Model", labelled: "Labelled", name: str) -> "Report":
+    from assay_model.report import judged_on, report
+
+    progress(f"judging {labelled.rows.height} rows")
+    split = (
+        f"the rows of `{name}`; what the model had learnt of them or their like is not known here"
+    )
+    sections = (judged_on(model, labelled.rows, "labelled rows", split),)
+    return report(model, labelled.rows, sections, labelled.left_out)
+
+
+def _on_training_data(model: "Model", folder: Path) -> "Report":
+    try:
+        from assay_model import train
+    except ImportError as error:
+        raise Fatal(NEEDS_EXTRA) from error
+    from assay_model import corpus
+    from assay_model.honest import honest, learnt_before
+    from assay_model.report import report
+
+    learnt_before(model.artifact, train.TESTED_FROM)
+    traffic, learn = corpus.traffic(folder), train.learner(folder, progress)
+    return report(model, traffic, honest(model, traffic, train.TESTED_FROM, learn, progress), {})
+
+
+def _write(report: "Report", folder: Path, found: "Chosen | None") -> None:
+    """Writes the documents and pictures of a report; those of an earlier one are replaced."""
+    try:
+        from assay_model.plots import draw
+    except ImportError as error:
+        raise Fatal(NEEDS_EXTRA) from error
+    from assay_model.card import Described
+    from assay_model.documents import FIGURES, documents
+
+    about = None if found is None else Described(found.artifact, found.size, found.sha256)
+    try:
+        (folder / FIGURES).parent.mkdir(parents=True, exist_ok=True)
+        for name, text in documents(report, about).items():
+            (folder / name).write_text(text, "utf-8")
+            progress(f"wrote {folder / name}")
+        for picture in draw(report, (folder / FIGURES).parent):
+            progress(f"wrote {picture}")
+    except OSError as error:
+        raise Fatal(f"{folder} cannot be written: {error.strerror}") from error

@@ -9,6 +9,7 @@ from typing import Final
 import polars as pl
 
 from assay.domain.errors import Unreadable
+from assay.domain.transaction import TRANSACTIONS
 
 TRAFFIC: Final = "devon_pcard_2014_2022.csv.gz"
 CODES: Final = "mcc_category.csv"
@@ -20,14 +21,15 @@ _WORDING: Final = 1.0
 
 
 def traffic(folder: Path) -> pl.DataFrame:
-    """Real card transactions with their category: `date`, `description`, `category`.
+    """Real card transactions: `date`, `description`, `amount`, `category`.
 
-    In the order of the file. The category follows from the wording of the merchant category code.
+    In the order of the file; an amount is positive for a purchase and negative for a refund. The
+    category follows from the wording of the merchant category code.
 
     Raises:
         Unreadable: a file or column is missing, or a wording has no category.
     """
-    rows = _read(folder / TRAFFIC, "date", "description", "mcc_desc")
+    rows = _read(folder / TRAFFIC, "date", "description", "amount", "mcc_desc")
     codes = _read(folder / CODES, "wording", "category").unique("wording", maintain_order=True)
     joined = rows.join(
         codes, left_on="mcc_desc", right_on="wording", how="left", maintain_order="left"
@@ -35,7 +37,25 @@ def traffic(folder: Path) -> pl.DataFrame:
     if joined["category"].has_nulls():
         unknown = joined.filter(pl.col("category").is_null())["mcc_desc"].unique().sort()
         raise Unreadable(f"{folder / CODES} has no category for {', '.join(unknown)}")
-    return joined.select(pl.col("date").str.to_date("%Y-%m-%d"), "description", "category")
+    try:
+        return joined.select(
+            pl.col("date").str.to_date("%Y-%m-%d"),
+            "description",
+            pl.col("amount").cast(TRANSACTIONS["amount"]),
+            "category",
+        )
+    except pl.exceptions.PolarsError as error:
+        raise Unreadable(f"{folder / TRAFFIC} has a date or an amount that is none") from error
+
+
+def codes(folder: Path) -> dict[str, str]:
+    """The category of each merchant category code.
+
+    Raises:
+        Unreadable: the file or a column is missing.
+    """
+    rows = _read(folder / CODES, "mcc", "category").unique("mcc", keep="first", maintain_order=True)
+    return dict(rows.select("mcc", "category").iter_rows())
 
 
 def lessons(folder: Path) -> pl.DataFrame:

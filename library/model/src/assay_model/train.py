@@ -17,10 +17,12 @@ from threadpoolctl import threadpool_limits
 from assay.domain.taxonomy import DEFAULT, Taxonomy
 from assay_model import corpus
 from assay_model.artifact import FORMAT, Artifact
-from assay_model.evaluate import accepting, codes, evaluate
+from assay_model.evaluate import codes, evaluate
 from assay_model.features import ngrams
 from assay_model.linear import Linear, dense, logits, probabilities, quantise
+from assay_model.measures import accepting
 from assay_model.predict import Model
+from assay_model.splits import never_seen
 from assay_model.text import seen
 
 NAME: Final = "assay-linear"
@@ -53,13 +55,7 @@ def train(folder: Path, progress: Callable[[str], None]) -> Artifact:
     day = pl.col("date")
     learnt, later = traffic.filter(day < TESTED_FROM), traffic.filter(day >= TESTED_FROM)
     held_out = learnt.filter(day >= CALIBRATED_FROM)
-    progress(f"fitting on {learnt.height - held_out.height} rows before {CALIBRATED_FROM}")
-    layer = fit(examples(learnt.filter(day < CALIBRATED_FROM), lessons), DEFAULT)
-    progress(f"calibrating on {held_out.height} rows before {TESTED_FROM}")
-    temperature, review_below = calibrate(layer, held_out, DEFAULT)
-    progress(f"fitting on {learnt.height} rows before {TESTED_FROM}")
-    layer = fit(examples(learnt, lessons), DEFAULT)
-    artifact = build(layer, DEFAULT, temperature, review_below)
+    artifact = learn(learnt, lessons, progress)
     progress(f"measuring on {later.height} rows from {TESTED_FROM} on")
     notes = {
         "data": corpus.provenance(folder),
@@ -68,6 +64,39 @@ def train(folder: Path, progress: Callable[[str], None]) -> Artifact:
         "tested": _extent(later) | {"measured": measure(artifact, learnt, later)},
     }
     return replace(artifact, notes=notes)
+
+
+def learner(folder: Path, progress: Callable[[str], None]) -> Callable[[pl.DataFrame], Model]:
+    """What trains as `train` does, on whatever rows before `TESTED_FROM` it is given.
+
+    Args:
+        folder: see `assay_model.corpus`; of it the lessons are taken.
+        progress: told what is being done.
+
+    Raises:
+        Unreadable: a file is missing or not as expected.
+    """
+    lessons = corpus.lessons(folder)
+    return lambda rows: Model.of(learn(rows, lessons, progress))
+
+
+def learn(learnt: pl.DataFrame, lessons: pl.DataFrame, progress: Callable[[str], None]) -> Artifact:
+    """A model from some rows of the traffic before `TESTED_FROM`, without notes; see `train`.
+
+    Args:
+        learnt: see `assay_model.corpus.traffic`; some of them from `CALIBRATED_FROM` on.
+        lessons: see `assay_model.corpus.lessons`.
+        progress: told what is being done.
+    """
+    day = pl.col("date")
+    held_out = learnt.filter(day >= CALIBRATED_FROM)
+    progress(f"fitting on {learnt.height - held_out.height} rows before {CALIBRATED_FROM}")
+    layer = fit(examples(learnt.filter(day < CALIBRATED_FROM), lessons), DEFAULT)
+    progress(f"calibrating on {held_out.height} rows before {TESTED_FROM}")
+    temperature, review_below = calibrate(layer, held_out, DEFAULT)
+    progress(f"fitting on {learnt.height} rows before {TESTED_FROM}")
+    layer = fit(examples(learnt, lessons), DEFAULT)
+    return build(layer, DEFAULT, temperature, review_below)
 
 
 def examples(traffic: pl.DataFrame, lessons: pl.DataFrame) -> pl.DataFrame:
@@ -171,17 +200,12 @@ def build(layer: Linear, taxonomy: Taxonomy, temperature: float, review_below: f
 
 
 def measure(artifact: Artifact, learnt: pl.DataFrame, later: pl.DataFrame) -> dict[str, Any]:
-    """Figures over all later rows, and over those of merchants that were never learnt.
-
-    A merchant is the first eight letters of the upper-cased description.
-    """
-    merchant = pl.col("description").str.to_uppercase().str.replace_all("[^A-Z]", "").str.head(8)
-    known = learnt.select(merchant.unique()).to_series().implode()
+    """Figures over all later rows, and over those of merchants that were never learnt."""
     return {
         name: asdict(evaluate(Model.of(artifact), rows))
         for name, rows in (
             ("all rows", later),
-            ("merchants never seen", later.filter(~merchant.is_in(known))),
+            ("merchants never seen", never_seen(learnt, later)),
         )
     }
 

@@ -1,0 +1,167 @@
+"""Labelled rows of any file: plain columns, or a supplier's file by its contract."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import polars as pl
+
+from assay.contract.contract import Contract, header_key
+from assay.domain.chunk import RECORDS, Chunk
+from assay.domain.errors import Unreadable
+from assay.domain.position import Range
+from assay.domain.transaction import TRANSACTIONS, split
+from assay.pipeline.files import decode
+from assay.wire.csv import cells, dialect_of, header_cells
+from assay.wire.splitter import SPLIT, Splitter
+
+LABEL: Final = "category"
+OPTIONAL: Final = ("merchant", "amount", "currency", "side", "operation_type", "mcc")
+"""The columns of a plain file that count where they are there, beside `description`."""
+
+Categories: TypeAlias = Callable[[pl.Series], pl.Series]
+"""The category of each label, null where there is none. May raise `Unreadable`."""
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Rows to judge by.
+
+    Attributes:
+        rows: `description` and `category` (String, no nulls), and what else a model may take, of
+            its canonical type; never the column that the label was read from.
+        left_out: how many rows cannot be judged, by the reason.
+    """
+
+    rows: pl.DataFrame
+    left_out: Mapping[str, int] = field(default_factory=dict[str, int])
+
+
+def as_they_are(taxonomy: Collection[str]) -> Categories:
+    """Labels are categories; one that the taxonomy lacks is an error that names it."""
+
+    def categories(labels: pl.Series) -> pl.Series:
+        unknown = labels.filter(labels.is_not_null() & ~labels.is_in(list(taxonomy)))
+        if names := unknown.unique().sort().to_list():
+            told = ", ".join(name[:40] for name in names[:8])
+            more = f" and {len(names) - 8} more" if len(names) > 8 else ""  # noqa: PLR2004
+            raise Unreadable(f"there are categories that the model lacks: {told}{more}")
+        return labels
+
+    return categories
+
+
+def by_code(table: Mapping[str, str]) -> Categories:
+    """Labels are merchant category codes (ISO 18245), with or without their leading zeros.
+
+    Args:
+        table: the category of each code of four digits.
+    """
+
+    def categories(labels: pl.Series) -> pl.Series:
+        return labels.str.strip_chars().str.zfill(4).replace_strict(table, default=None)
+
+    return categories
+
+
+def plain(file: Path, label: str, categories: Categories) -> Labelled:
+    """The rows of a CSV (or .gz, .zst) with a column `description` and one for the label.
+
+    Args:
+        file: UTF-8, with a header; it may have the columns of `OPTIONAL`.
+        label: the name of the label's column.
+        categories: see `Categories`.
+
+    Raises:
+        Unreadable: a column is missing, a description is, an amount is no number, or there is
+            nothing to judge.
+    """
+    try:
+        table = pl.read_csv(file, infer_schema=False)
+        rows = table.select("description", _label=label)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise Unreadable(
+            f"{file} cannot be read as CSV with columns description and {label}"
+        ) from error
+    if empty := rows["description"].null_count():
+        raise Unreadable(f"{file}: {empty} rows have no description")
+    try:
+        some = table.select(
+            pl.col(name).cast(TRANSACTIONS[name])
+            for name in OPTIONAL
+            if name in table.columns and name != label
+        )
+    except pl.exceptions.PolarsError:
+        raise Unreadable(f"{file}: an amount is no number such as 1234.50") from None
+    return _labelled(str(file), pl.concat([rows, some], how="horizontal"), categories, {})
+
+
+def by_contract(
+    contract: Contract, name: str, blocks: Iterable[bytes], label: str, categories: Categories
+) -> Labelled:
+    """The rows of a supplier's file, as a run would read them, with the label from one more column.
+
+    Args:
+        contract: how the file is written.
+        name: of the file.
+        blocks: its content; held in memory as a whole.
+        label: the header of the label's column; its case and blanks do not count. Where the
+            contract reads a canonical column from it, the model does not get that.
+        categories: see `Categories`.
+
+    Raises:
+        Unreadable: there is no header, a column is not in it, or there is nothing to judge.
+    """
+    records, raw_header = _records(contract, name, blocks)
+    header = header_cells(raw_header, contract.dialect)
+    at = [number for number, each in enumerate(header) if header_key(each) == header_key(label)]
+    if len(at) != 1:
+        raise Unreadable(f"{name} must have one column {label!r}; it has {', '.join(header[:20])}")
+    covered = Range(name, 0, records.height, records.height, "finished")
+    candidates, undecodable = decode(Chunk((covered,), records, {name: raw_header}), contract)
+    valid, invalid = split(candidates)
+    texts, _ = cells(
+        records.with_row_index("row"), len(header), dialect_of(raw_header, contract.dialect)
+    )
+    text = pl.col(str(at[0])).str.strip_chars()
+    labels = texts.select("row", _label=pl.when(text != "").then(text))
+    layout = contract.layout(header)
+    given_away = {column for column, cell in layout.cells.items() if cell == at[0]}
+    rows = valid.join(labels, on="row", how="left", maintain_order="left").select(
+        "description", "_label", *(column for column in OPTIONAL if column not in given_away)
+    )
+    rejected = undecodable.height + invalid.height
+    return _labelled(name, rows, categories, {"rejected by the contract": rejected})
+
+
+def _records(contract: Contract, name: str, blocks: Iterable[bytes]) -> tuple[pl.DataFrame, bytes]:
+    """The records of a file, shaped as `RECORDS`, and its header."""
+    splitter = Splitter(contract.dialect)
+    found = [splitter.feed(block) for block in blocks]
+    records = pl.concat([pl.DataFrame(schema=SPLIT), *found, splitter.close()])
+    if splitter.header is None:
+        raise Unreadable(f"{name} is empty: there is no header")
+    # Which of equal records is which does not matter here.
+    same = {"partition": name, "key": None, "occurrence": 0}
+    records = records.select(
+        *(pl.lit(value, RECORDS[column]).alias(column) for column, value in same.items()),
+        pl.int_range(pl.len(), dtype=pl.Int64).alias("position"),
+        *SPLIT,
+    )
+    return records.select(*RECORDS), splitter.header
+
+
+def _labelled(
+    name: str, rows: pl.DataFrame, categories: Categories, left_out: Mapping[str, int]
+) -> Labelled:
+    if rows.is_empty():
+        raise Unreadable(f"{name} has no rows")
+    rows = rows.with_columns(categories(rows["_label"]).alias(LABEL))
+    unlabelled = rows["_label"].null_count()
+    without = rows[LABEL].null_count() - unlabelled
+    judged = rows.drop_nulls(LABEL).drop("_label")
+    if judged.is_empty():
+        raise Unreadable(f"{name} has no row with a label that has a category")
+    reasons = {**left_out, "without a label": unlabelled, "label without a category": without}
+    return Labelled(judged, {reason: count for reason, count in reasons.items() if count})
