@@ -54,6 +54,7 @@ def _document(report: Report, standings: Sequence[Standing]) -> dict[str, Any]:
         **asdict(report.tally),
         "redriven": report.redriven,
         "imported": report.imported,
+        "rescored": report.rescored,
         "differences": [asdict(each) for each in report.differences],
         "unfinished": [asdict(each) for each in report.unfinished],
         "gaps": [asdict(each) for each in report.gaps],
@@ -74,6 +75,8 @@ def _show(report: Report, standings: Sequence[Standing], *, were_asked: bool) ->
         say(f"{report.redriven:,} of those read are dead letters that were tried again.")
     if report.imported:
         say(f"{report.imported:,} of those read are dead letters that were taken in.")
+    if report.rescored:
+        say(f"{report.rescored:,} of those read are transactions that were predicted again.")
     say()
     opened = [
         each for each in report.unfinished if not (were_asked and each.source.startswith(PREFIX))

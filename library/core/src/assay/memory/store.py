@@ -15,6 +15,7 @@ from assay.domain.errors import Fenced
 from assay.domain.outcome import Outcome, letters
 from assay.domain.position import Partition, Position, Positions, Range
 from assay.domain.reject import LETTERS, REDRIVE, RENEWED, faults
+from assay.domain.rescore import is_rescore
 from assay.domain.tally import Tally
 from assay.memory.faults import Faults
 from assay.ports.selection import LOST
@@ -59,6 +60,8 @@ class MemoryStore:
     """Transactions by id, dead letters by origin, the ledger in order of commit, positions.
 
     Attributes:
+        predictions: what rescores have added to the transactions' own predictions, by transaction,
+            model and version.
         leases: relay and end of each claim of letters; see `assay.memory.letters`.
         redrives: the claims of redrives by their runs; see `assay.memory.selection`.
         actions: what redrives have done with letters, in order.
@@ -67,6 +70,9 @@ class MemoryStore:
     """
 
     transactions: dict[str, dict[str, object]] = field(default_factory=dict[str, dict[str, object]])
+    predictions: dict[tuple[str, str, str], dict[str, object]] = field(
+        default_factory=dict[tuple[str, str, str], dict[str, object]]
+    )
     letters: dict[tuple[str, str, int], dict[str, object]] = field(
         default_factory=dict[tuple[str, str, int], dict[str, object]]
     )
@@ -137,6 +143,9 @@ class MemoryStore:
 
         conflicts: list[int] = []
         for row in outcome.classified.iter_rows(named=True):
+            if is_rescore(outcome.source):
+                count(row["row"], self._predict(row))
+                continue
             known = self.transactions.get(row["transaction_id"])
             if known is None:
                 origin: dict[str, object] = {"partition": of[row["row"]], "run_id": outcome.run_id}
@@ -159,7 +168,7 @@ class MemoryStore:
         made = letters(outcome, rejects).select(LETTERS.names()).iter_rows(named=True)
         if outcome.source == REDRIVE:
             self._close(outcome, {letter["position"]: letter for letter in made})
-        else:
+        elif not is_rescore(outcome.source):
             for letter in made:
                 kept: dict[str, object] = {**letter, "state": "open", "id": len(self.letters) + 1}
                 self.letters[letter["source"], letter["partition"], letter["position"]] = kept
@@ -175,6 +184,16 @@ class MemoryStore:
                 )
             )
         return sum(tallies.values(), Tally())
+
+    def _predict(self, row: Mapping[str, object]) -> Tally:
+        """Keeps a prediction beside the others of its transaction, and says which door it took."""
+        model = row["model_name"], row["model_version"]
+        own = self.transactions.get(cast(str, row["transaction_id"]), {})
+        key = cast(tuple[str, str, str], (row["transaction_id"], *model))
+        if key in self.predictions or (own.get("model_name"), own.get("model_version")) == model:
+            return Tally(duplicate=1)
+        self.predictions[key] = dict(row)
+        return Tally(classified=1, needs_review=int(cast(bool, row["needs_review"])))
 
     def _hold(self, outcome: Outcome) -> None:
         """Renews the claim that an outcome of a redrive rests on, or raises `Fenced`."""
