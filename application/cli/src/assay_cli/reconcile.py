@@ -71,12 +71,14 @@ def _show(report: Report, standings: Sequence[Standing], *, were_asked: bool) ->
     add(proof, "together", left)
     add(proof, "read", tally.read)
     show(proof)
-    if report.redriven:
-        say(f"{report.redriven:,} of those read are dead letters that were tried again.")
-    if report.imported:
-        say(f"{report.imported:,} of those read are dead letters that were taken in.")
-    if report.rescored:
-        say(f"{report.rescored:,} of those read are transactions that were predicted again.")
+    parts = {
+        "dead letters that were tried again": report.redriven,
+        "dead letters that were taken in": report.imported,
+        "transactions that were predicted again": report.rescored,
+    }
+    for what, number in parts.items():
+        if number:
+            say(f"{number:,} of those read are {what}.")
     say()
     opened = [
         each for each in report.unfinished if not (were_asked and each.source.startswith(PREFIX))

@@ -1,28 +1,27 @@
 """Stored transactions as a source."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
-import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Engine, text
 
 from assay.domain.chunk import Chunk, Idle
 from assay.domain.errors import Unavailable
 from assay.domain.identity import content_hash
-from assay.domain.outcome import Outcome
 from assay.domain.position import Partition, Position, Positions
 from assay.domain.rescore import StoredChunk, decode, position_of
 from assay.domain.rules import COLUMNS
+from assay.domain.tally import Tally
 from assay.memory.clock import MemoryClock
 from assay.ports.source import Source
 from assay.testing.frames import outcome, transaction, transactions
 from assay.testing.source import MakeSource, SourceSuite
 from assay_adapters.postgres.store import PostgresStore
-from assay_adapters.postgres.transactions import TransactionSource
+from assay_adapters.postgres.transactions import TransactionSource, to_come
 
 _ONE = pytest.mark.xfail(strict=True, raises=KeyError, reason="a rescore has one partition")
 _TABLE = "transactions"
@@ -31,7 +30,7 @@ _TABLE = "transactions"
 class TestTransactionSource(SourceSuite):
     @pytest.fixture
     def make_source(self, engine: Engine) -> MakeSource:
-        """The ids of the first log, each in a ledger entry of its own, the first one of number 0."""
+        """The ids of the first log, each in a ledger entry of its own, numbered from 0."""
 
         def make(logs: Mapping[str, Sequence[bytes]]) -> tuple[Source, dict[str, Partition]]:
             name, words = next(iter(logs.items()))
@@ -136,11 +135,11 @@ def test_a_chunk_holds_whole_entries(engine: Engine, store: PostgresStore) -> No
     store.commit(outcome(["d", "e", "f", "g"], first=4))
     store.commit(outcome(["h"], first=8))
     source = _source(engine, chunk_records=3)
-    assert source.to_come(None) == 8
+    assert to_come(engine, None) == 8
     chunks = _drained(source)
     assert _ids(chunks) == [["a", "b", "c"], ["d", "e", "f", "g"], ["h"]]
     assert [each.is_last for each in chunks] == [False, False, True]
-    assert source.to_come(chunks[0].ranges[0].position) == 5
+    assert to_come(engine, chunks[0].ranges[0].position) == 5
     assert [each.ranges[0].read for each in chunks] == [3, 4, 1]
 
 
@@ -178,71 +177,56 @@ def test_rows_may_be_moved(engine: Engine, store: PostgresStore) -> None:
     ]
 
 
+_BLOCK = """
+    INSERT INTO predictions (transaction_id, model_name, model_version, category, confidence,
+        needs_review, entry, processing_type)
+    VALUES ('a', 'linear', '1', 'Food', 1, false, 0, 'batch')
+"""
+_IS_BLOCKED = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+
+
 @pytest.fixture
-def commit_half(engine: Engine) -> Iterator[Callable[[Outcome], Connection]]:
-    """Commits an outcome but for the very end of it."""
-    open_: list[Connection] = []
+def half(engine: Engine, store: PostgresStore) -> Iterator[Callable[[], Tally]]:
+    """Commits `a`, and before that is done `b`; what is returned ends the first commit."""
+    with ThreadPoolExecutor(1) as pool, engine.connect() as blocker:
+        blocker.execute(text(_BLOCK))
+        early = pool.submit(store.commit, outcome(["a"], partition="early"))
+        with engine.connect() as connection:
+            while connection.execute(text(_IS_BLOCKED)).scalar_one() == 0:
+                assert not early.done()
+                connection.rollback()
+        store.commit(outcome(["b"], partition="late"))
 
-    def half(given: Outcome) -> Connection:
-        connection = engine.connect()
-        open_.append(connection)
-        connection.begin()
-        store = PostgresStore(engine, processing_type="batch")
-        _within(store, connection, given)
-        return connection
+        def end() -> Tally:
+            blocker.rollback()
+            return early.result()
 
-    yield half
-    for each in open_:
-        each.close()
-
-
-def _within(store: PostgresStore, connection: Connection, given: Outcome) -> None:
-    class _Begun:
-        def begin(self) -> "_Begun":
-            return self
-
-        def __enter__(self) -> Connection:
-            return connection
-
-        def __exit__(self, *_: object) -> None:
-            pass
-
-    engine, store._engine = store._engine, _Begun()  # type: ignore[assignment]
-    try:
-        store.commit(given)
-    finally:
-        store._engine = engine
+        yield end
+        end()
 
 
 def test_commits_that_are_under_way_are_waited_for(
-    store: PostgresStore, engine: Engine, commit_half: Callable[[Outcome], Connection]
+    engine: Engine, half: Callable[[], Tally]
 ) -> None:
     """They may have lower numbers than what is committed already."""
-    early = commit_half(outcome(["a"], partition="early"))
-    store.commit(outcome(["b"], partition="late"))
-    source = _source(engine)
-    events = source.events(_nowhere)
+    events = _source(engine).events(_nowhere)
     assert all(isinstance(each, Idle) for each in islice(events, 3))
-    early.commit()
-    never = commit_half(outcome(["c"], partition="never"))
+    half()
     chunk = next(events)
     assert isinstance(chunk, StoredChunk)
     assert _ids([chunk]) == [["a", "b"]]
-    never.rollback()
 
 
 def test_a_commit_that_does_not_end_counts_as_an_outage(
-    store: PostgresStore, engine: Engine, commit_half: Callable[[Outcome], Connection]
+    engine: Engine, half: Callable[[], Tally]
 ) -> None:
     """Nothing is handed out before it has ended."""
-    store.commit(outcome(["b"], partition="late"))
-    frozen = commit_half(outcome(["a"], partition="early"))
     source = _source(engine)
     for _ in range(3):
         with pytest.raises(Unavailable, match="does not end"):
             list(source.events(_nowhere))
-    frozen.rollback()
-    assert _ids(_drained(source)) == [["b"]]
+    half()
+    assert _ids(_drained(source)) == [["a", "b"]]
 
 
 def test_a_limit_ends_it(engine: Engine, store: PostgresStore) -> None:
@@ -282,6 +266,12 @@ def test_rows_that_were_deleted_are_missing(engine: Engine, store: PostgresStore
     assert [each.ranges[0].read for each in chunks] == [1, 0]
 
 
+_EXPLAIN = """
+    EXPLAIN (ANALYZE) SELECT * FROM transactions
+    WHERE entry >= (SELECT last_value FROM ledger_entry)
+"""
+
+
 def test_entries_are_found_by_their_index(engine: Engine, store: PostgresStore) -> None:
     """The whole table is not read for each chunk."""
     rows = [f"{number:05}" for number in range(5_000)]
@@ -289,13 +279,8 @@ def test_entries_are_found_by_their_index(engine: Engine, store: PostgresStore) 
         store.commit(outcome([f"{number}-{each}" for each in rows], first=5_000 * number))
     _drained(_source(engine))
     with engine.begin() as connection:
-        before = connection.execute(text("SELECT last_value FROM ledger_entry")).scalar_one()
         connection.execute(text("SET LOCAL enable_seqscan = off"))
-        plan = connection.execute(
-            text(
-                f"EXPLAIN (ANALYZE, FORMAT TEXT) SELECT * FROM transactions WHERE entry >= {before}"
-            )  # noqa: S608 - a number
-        )
+        plan = connection.execute(text(_EXPLAIN))
         told = "\n".join(plan.scalars())
     assert "transactions_entry" in told
     removed = [line for line in told.splitlines() if "Rows Removed by Index Recheck" in line]

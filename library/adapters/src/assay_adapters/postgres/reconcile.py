@@ -107,8 +107,8 @@ _BEGINS: Final = text("""
     ORDER BY source, partition
 """)
 # Letters whose partition was put aside belong to its books under their other name.
-# A redrive's rejects have their letters already, those of a rescore have none; imported letters keep
-# the origin that they had.
+# A redrive's rejects have their letters already, a rescore's have none; imported letters keep the
+# origin that they had.
 _LETTERS: Final = text("""
     WITH books AS (
         SELECT source, partition, sum(rejected)::bigint AS rejected

@@ -1,4 +1,4 @@
-"""Stored transactions as a source: the table is the partition, in the order of its ledger entries."""
+"""Stored transactions as a source: the table is a partition, in the order of ledger entries."""
 
 import io
 from collections.abc import Collection, Iterator
@@ -8,7 +8,7 @@ from typing import Final, cast
 import polars as pl
 import psycopg
 from psycopg import sql
-from sqlalchemy import Connection, Engine, exc, text
+from sqlalchemy import Connection, Engine, exc, select, text
 
 from assay.domain.chunk import RECORDS, Chunk, Idle, Revoked
 from assay.domain.errors import Unavailable
@@ -19,6 +19,7 @@ from assay.domain.transaction import TRANSACTIONS
 from assay.ports.clock import Clock
 from assay.ports.source import AskPositions, Drain, no_drain
 from assay_adapters.postgres.connection import translated, unlimited
+from assay_adapters.postgres.tables import positions
 
 _TICK: Final = 0.1  # seconds
 _PATIENT: Final = 5.0  # seconds that commits may take which began before
@@ -127,11 +128,7 @@ class TransactionSource:
                 if self._handed is None:
                     return
                 yield Idle()
-            elif not self._is_settled:
-                if not self._settle():
-                    self._clock.wait((), _TICK)
-                    yield Idle()
-            elif (early := self._next - self._clock.now()) > 0:
+            elif (early := self._early()) > 0:
                 self._clock.wait((), min(early, _TICK))
                 yield Idle()
             elif (chunk := self._chunk(self._at.next)) is not None:
@@ -152,13 +149,6 @@ class TransactionSource:
         if positions.get(self._partition) == self._handed:
             self._handed = None
 
-    @translated()
-    def to_come(self, position: Position | None) -> int:
-        """How many transactions the ledger has from a position on, or of all where it is None."""
-        first = 0 if position is None else entry_at(position.next)
-        with self._engine.begin() as connection, unlimited(connection):
-            return connection.execute(_TO_COME, {"first": first}).scalar_one()
-
     def _ask(self, positions: AskPositions) -> bool:
         try:
             found = positions([self._partition]).get(self._partition, Position(0))
@@ -166,6 +156,12 @@ class TransactionSource:
             return False
         self._at = Position(found.next, "finished" if found.end == "finished" else None)
         return True
+
+    def _early(self) -> float:
+        """Seconds until a chunk may be handed out."""
+        if not self._is_settled and not self._settle():
+            return _TICK
+        return self._next - self._clock.now()
 
     @translated()
     def _settle(self) -> bool:
@@ -230,6 +226,28 @@ class TransactionSource:
             entries.append(entry)
             total += classified
         return entries
+
+
+@translated()
+def passes(engine: Engine, source: str) -> Positions:
+    """Where each partition of a source stands."""
+    standing = (
+        positions.c.partition,
+        positions.c.next,
+        positions.c.end_state,
+        positions.c.numbering,
+    )
+    with engine.connect() as connection:
+        rows = connection.execute(select(*standing).where(positions.c.source == source))
+        return {partition: Position(*at) for partition, *at in rows}
+
+
+@translated()
+def to_come(engine: Engine, position: Position | None) -> int:
+    """How many transactions the ledger has from a position on, or in all where there is none."""
+    first = 0 if position is None else entry_at(position.next)
+    with engine.begin() as connection, unlimited(connection):
+        return connection.execute(_TO_COME, {"first": first}).scalar_one()
 
 
 def _read(connection: Connection, first: int, after: int) -> pl.DataFrame:

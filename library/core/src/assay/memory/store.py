@@ -144,17 +144,13 @@ class MemoryStore:
         conflicts: list[int] = []
         for row in outcome.classified.iter_rows(named=True):
             if is_rescore(outcome.source):
-                count(row["row"], self._predict(row))
-                continue
-            known = self.transactions.get(row["transaction_id"])
-            if known is None:
-                origin: dict[str, object] = {"partition": of[row["row"]], "run_id": outcome.run_id}
-                self.transactions[row["transaction_id"]] = origin | row
-                count(row["row"], Tally(classified=1, needs_review=int(row["needs_review"])))
-            elif known["content_hash"] == row["content_hash"]:
-                count(row["row"], Tally(duplicate=1))
+                door = self._predict(row)
             else:
+                door = self._classify(row, of[row["row"]], outcome.run_id)
+            if door is None:
                 conflicts.append(row["row"])
+            else:
+                count(row["row"], door)
         conflicting = outcome.classified.filter(pl.col("row").is_in(conflicts)).select(
             "row",
             "transaction_id",
@@ -165,13 +161,7 @@ class MemoryStore:
         rejects = pl.concat([outcome.rejects, faults(conflicting, stage="commit")])
         for row in rejects["row"]:
             count(row, Tally(rejected=1))
-        made = letters(outcome, rejects).select(LETTERS.names()).iter_rows(named=True)
-        if outcome.source == REDRIVE:
-            self._close(outcome, {letter["position"]: letter for letter in made})
-        elif not is_rescore(outcome.source):
-            for letter in made:
-                kept: dict[str, object] = {**letter, "state": "open", "id": len(self.letters) + 1}
-                self.letters[letter["source"], letter["partition"], letter["position"]] = kept
+        self._keep_letters(outcome, rejects)
         for each in outcome.ranges:
             self.stands[outcome.source, each.partition] = each.position
             self.ledger.append(
@@ -184,6 +174,28 @@ class MemoryStore:
                 )
             )
         return sum(tallies.values(), Tally())
+
+    def _classify(
+        self, row: Mapping[str, object], partition: Partition, run_id: str
+    ) -> Tally | None:
+        """Keeps a transaction with its prediction, and says which door it took; None: conflict."""
+        known = self.transactions.get(cast(str, row["transaction_id"]))
+        if known is None:
+            origin: dict[str, object] = {"partition": partition, "run_id": run_id}
+            self.transactions[cast(str, row["transaction_id"])] = origin | dict(row)
+            return Tally(classified=1, needs_review=int(cast(bool, row["needs_review"])))
+        return Tally(duplicate=1) if known["content_hash"] == row["content_hash"] else None
+
+    def _keep_letters(self, outcome: Outcome, rejects: pl.DataFrame) -> None:
+        if is_rescore(outcome.source):
+            return
+        made = letters(outcome, rejects).select(LETTERS.names()).iter_rows(named=True)
+        if outcome.source == REDRIVE:
+            self._close(outcome, {letter["position"]: letter for letter in made})
+            return
+        for letter in made:
+            kept: dict[str, object] = {**letter, "state": "open", "id": len(self.letters) + 1}
+            self.letters[letter["source"], letter["partition"], letter["position"]] = kept
 
     def _predict(self, row: Mapping[str, object]) -> Tally:
         """Keeps a prediction beside the others of its transaction, and says which door it took."""

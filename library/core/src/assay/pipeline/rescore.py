@@ -62,7 +62,8 @@ class Pinned:
         if now - since < self._settles:
             raise Unavailable(f"{said} {own} {began}")
         raise Replaced(
-            f"{said} {own} {began}: run again to predict all with {version}; what is committed stays"
+            f"{said} {own} {began}: run again to predict all with {version}; what is committed "
+            "stays"
         )
 
 

@@ -39,7 +39,7 @@ class SourceSuite:
         return False
 
     def place(self, number: int) -> int:
-        """The position of the record of this number in its log; who counts otherwise overrides it."""
+        """The position of the record of this number in its log, unless a source counts so."""
         return number
 
     def _expected(self, words: Sequence[bytes]) -> list[tuple[int, bytes]]:
