@@ -252,16 +252,17 @@ def _shown(console: Console) -> Generator[_Shown]:
 
 def _show(result: Result, console: Console) -> None:
     """Says to people what has been predicted."""
+    say = partial(console.print, soft_wrap=not console.is_terminal)
     name, version = map(plain, result.model or ("", ""))
     tally = result.tally
     if result.status == "nothing_to_do":
-        console.print(f"every transaction has been read with {name} {version} already")
+        say(f"every transaction has been read with {name} {version} already")
         return
     if result.status == "dry_run":
         number = counted(result.transactions, "transaction is", "transactions are")
-        console.print(f"{number} to be predicted with {name} {version}; nothing was written")
+        say(f"{number} to be predicted with {name} {version}; nothing was written")
         return
-    console.print(
+    say(
         f"{tally.read:,} read = {tally.classified:,} classified + {tally.duplicate:,} duplicate"
         f" + {tally.rejected:,} rejected, with {name} {version}"
     )
@@ -270,8 +271,6 @@ def _show(result: Result, console: Console) -> None:
         for (code, _), count in result.codes.most_common():
             add(codes, count, code)
         console.print(codes)
-        console.print(
-            "They keep the predictions that they have; `assay rescore --again` asks about all"
-        )
+        say("They keep the predictions that they have; `assay rescore --again` asks about all")
     if result.left:
-        console.print(f"{result.left:,} are left: run again")
+        say(f"{result.left:,} are left: run again")
