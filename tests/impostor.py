@@ -18,6 +18,13 @@ Answer: TypeAlias = dict[str, Any]
 """What is said of one record, as the API's JSON says it."""
 
 
+_ABOUT = {
+    "name": "impostor",
+    "version": "1",
+    "taxonomy": {"categories": list(DEFAULT.categories)},
+}
+
+
 @dataclass(frozen=True)
 class Reply:
     """A whole answer.
@@ -109,11 +116,12 @@ def impostor() -> Generator[Impostor]:
         disable_nagle_algorithm = True  # head and body are sent apart
 
         def do_GET(self) -> None:
+            body = json.dumps(_ABOUT if self.path == "/model" else {}).encode()
             self.send_response_only(200 if state.healthy else 503)
             self.send_header("content-type", "application/json")
-            self.send_header("content-length", "2")
+            self.send_header("content-length", str(len(body)))
             self.end_headers()
-            self.wfile.write(b"{}")
+            self.wfile.write(body)
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))

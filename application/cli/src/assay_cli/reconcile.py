@@ -54,6 +54,7 @@ def _document(report: Report, standings: Sequence[Standing]) -> dict[str, Any]:
         **asdict(report.tally),
         "redriven": report.redriven,
         "imported": report.imported,
+        "rescored": report.rescored,
         "differences": [asdict(each) for each in report.differences],
         "unfinished": [asdict(each) for each in report.unfinished],
         "gaps": [asdict(each) for each in report.gaps],
@@ -70,10 +71,14 @@ def _show(report: Report, standings: Sequence[Standing], *, were_asked: bool) ->
     add(proof, "together", left)
     add(proof, "read", tally.read)
     show(proof)
-    if report.redriven:
-        say(f"{report.redriven:,} of those read are dead letters that were tried again.")
-    if report.imported:
-        say(f"{report.imported:,} of those read are dead letters that were taken in.")
+    parts = {
+        "dead letters that were tried again": report.redriven,
+        "dead letters that were taken in": report.imported,
+        "transactions that were predicted again": report.rescored,
+    }
+    for what, number in parts.items():
+        if number:
+            say(f"{number:,} of those read are {what}.")
     say()
     opened = [
         each for each in report.unfinished if not (were_asked and each.source.startswith(PREFIX))

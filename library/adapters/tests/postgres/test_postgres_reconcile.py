@@ -217,6 +217,60 @@ def test_books_begin_where_they_are_let_begin(books: Engine) -> None:
     assert _POSITION in {each.what for each in reconcile(books).differences}
 
 
+@pytest.fixture
+def rescored(books: Engine) -> Engine:
+    """The same with a rescore of three transactions, and one that the model has rejected."""
+    store = PostgresStore(books, processing_type="rescore")
+    again = [transaction(each, model_version="2", needs_review=each == "b") for each in "abc"]
+    store.commit(outcome(again, source=_RESCORE, partition="t", rejected=["d"]))
+    return books
+
+
+def test_a_rescore_has_predictions_only(rescored: Engine) -> None:
+    """Neither transactions nor letters, and it is not named as unfinished."""
+    report = reconcile(rescored)
+    assert report.differences == ()
+    assert report.rescored == 4
+    assert report.tally == Tally(read=15, classified=8, rejected=6, duplicate=1, needs_review=1)
+    assert [each.source for each in report.unfinished] == ["redrive", "topic"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "what", "expected", "found"),
+    [
+        (
+            "DELETE FROM predictions WHERE transaction_id = 'a' AND model_version = '2'",
+            "transactions with a prediction",
+            3,
+            2,
+        ),
+        (
+            "UPDATE predictions SET needs_review = true WHERE model_version = '2'",
+            "predictions that need review",
+            1,
+            3,
+        ),
+        ("UPDATE transactions SET entry = (SELECT max(entry) FROM ledger)", "transactions", 0, 5),
+        (
+            "DELETE FROM ledger WHERE source LIKE 'rescore/%'",
+            "the position, and how it ended",
+            None,
+            4,
+        ),
+    ],
+)
+def test_a_rescore_is_held_against_its_predictions(
+    rescored: Engine, damage: str, what: str, expected: int | None, found: int
+) -> None:
+    """What is missing or too much is named."""
+    with rescored.begin() as connection:
+        connection.execute(text(damage))
+    named = {(each.source, each.what): each for each in reconcile(rescored).differences}
+    difference = named[_RESCORE, what]
+    assert (difference.expected, difference.found) == (expected, found)
+
+
+_RESCORE = "rescore/linear/2"
 _RANGES = "ranges that do not begin where the one before ends"
 _OUTSIDE = "ranges with transactions from outside"
 _POSITION = "the position, and how it ended"

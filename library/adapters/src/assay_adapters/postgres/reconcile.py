@@ -5,6 +5,7 @@ from typing import Final
 from sqlalchemy import Connection, Engine, text
 
 from assay.domain.books import Difference, Gap, Report, Unfinished
+from assay.domain.rescore import is_rescore
 from assay.domain.tally import Tally
 from assay_adapters.postgres.connection import translated, unlimited
 
@@ -17,7 +18,8 @@ _TOTAL: Final = text("""
         coalesce(sum(duplicate), 0)::bigint,
         coalesce(sum(needs_review), 0)::bigint,
         coalesce(sum(read) FILTER (WHERE source = 'redrive'), 0)::bigint,
-        coalesce(sum(read) FILTER (WHERE source = 'import'), 0)::bigint
+        coalesce(sum(read) FILTER (WHERE source = 'import'), 0)::bigint,
+        coalesce(sum(read) FILTER (WHERE starts_with(source, 'rescore/')), 0)::bigint
     FROM ledger
 """)
 _UNFINISHED: Final = text("""
@@ -31,7 +33,7 @@ _UNFINISHED: Final = text("""
         ), next) AS first,
         numbering
     FROM positions
-    WHERE end_state IS NULL AND source <> 'import' AND (
+    WHERE end_state IS NULL AND source <> 'import' AND NOT starts_with(source, 'rescore/') AND (
         source <> 'redrive' OR EXISTS (
             SELECT FROM redrives
             WHERE redrives.run_id = partition AND leased_until > clock_timestamp()
@@ -42,7 +44,8 @@ _UNFINISHED: Final = text("""
 _ROWS: Final = text("""
     SELECT * FROM reconciliation
     WHERE misplaced <> 0 OR unbalanced <> 0 OR outside <> 0 OR doubled <> 0
-        OR transactions <> classified OR predicted <> classified OR reviewed <> needs_review
+        OR transactions <> CASE WHEN starts_with(source, 'rescore/') THEN 0 ELSE classified END
+        OR predicted <> classified OR reviewed <> needs_review
     ORDER BY source, partition, run_id
 """)
 _ORPHANS: Final = {
@@ -104,12 +107,13 @@ _BEGINS: Final = text("""
     ORDER BY source, partition
 """)
 # Letters whose partition was put aside belong to its books under their other name.
-# A redrive's rejects have their letters already; imported letters keep the origin that they had.
+# A redrive's rejects have their letters already, a rescore's have none; imported letters keep the
+# origin that they had.
 _LETTERS: Final = text("""
     WITH books AS (
         SELECT source, partition, sum(rejected)::bigint AS rejected
         FROM ledger
-        WHERE source <> 'redrive'
+        WHERE source <> 'redrive' AND NOT starts_with(source, 'rescore/')
         GROUP BY source, partition
     ), kept AS (
         SELECT
@@ -229,7 +233,8 @@ def reconcile(engine: Engine) -> Report:
     rejects of each partition are its dead letters, those of an import the imported ones, none at
     the position of a transaction. By redrive: what it classified or knew are the letters that it
     closed, each transaction the one of a closed letter; what it rejected is noted as failed, and
-    the attempts of letters are these failures. What rows say (amounts, categories) is not looked
+    the attempts of letters are these failures. A rescore has as many predictions as it classified,
+    and neither transactions nor letters. What rows say (amounts, categories) is not looked
     at.
 
     Raises:
@@ -239,7 +244,7 @@ def reconcile(engine: Engine) -> Report:
     snapshot = engine.execution_options(isolation_level="REPEATABLE READ")
     with snapshot.begin() as connection, unlimited(connection):
         connection.execute(text("SET TRANSACTION READ ONLY"))
-        entries, *sums, redriven, imported = connection.execute(_TOTAL).one()
+        entries, *sums, redriven, imported, rescored = connection.execute(_TOTAL).one()
         differences = (
             *_rows(connection),
             *_orphans(connection),
@@ -248,7 +253,9 @@ def reconcile(engine: Engine) -> Report:
         )
         unfinished = tuple(Unfinished(*row) for row in connection.execute(_UNFINISHED))
         gaps = tuple(Gap(*row) for row in connection.execute(_GAPS))
-        return Report(entries, Tally(*sums), redriven, imported, differences, unfinished, gaps)
+        tally = Tally(*sums)
+        of = redriven, imported, rescored
+        return Report(entries, tally, *of, differences, unfinished, gaps)
 
 
 def _rows(connection: Connection) -> list[Difference]:
@@ -259,7 +266,7 @@ def _rows(connection: Connection) -> list[Difference]:
             "ranges with other than read = classified + rejected + duplicate": (0, row.unbalanced),
             "ranges with transactions from outside": (0, row.outside),
             "transactions at a position that another one has": (0, row.doubled),
-            "transactions": (row.classified, row.transactions),
+            "transactions": (0 if is_rescore(row.source) else row.classified, row.transactions),
             "transactions with a prediction": (row.classified, row.predicted),
             "predictions that need review": (row.needs_review, row.reviewed),
         }

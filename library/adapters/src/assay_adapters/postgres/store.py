@@ -9,6 +9,7 @@ import psycopg
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    CollectionAggregate,
     Connection,
     Engine,
     Select,
@@ -27,6 +28,7 @@ from assay.domain.outcome import Outcome
 from assay.domain.position import End, Partition, Position, Positions, Range
 from assay.domain.prediction import PREDICTIONS
 from assay.domain.reject import REDRIVE
+from assay.domain.rescore import is_rescore
 from assay.domain.rules import COLUMNS
 from assay.domain.settle import KNOWN, Settled, nothing_known, settle, tallies
 from assay.domain.tally import Tally
@@ -110,8 +112,9 @@ class PostgresStore:
                 return stored
             entries = _draw(connection, len(outcome.ranges))
             settled = self._keep(connection, outcome, entries)
-            of_letters = settle_letters if outcome.source == REDRIVE else keep_letters
-            of_letters(connection, outcome, pl.concat([outcome.rejects, settled.rejects]))
+            if not is_rescore(outcome.source):
+                of_letters = settle_letters if outcome.source == REDRIVE else keep_letters
+                of_letters(connection, outcome, pl.concat([outcome.rejects, settled.rejects]))
             found = tallies(outcome, settled)
             _enter(connection, outcome, entries, found)
             return sum(found, Tally())
@@ -142,27 +145,29 @@ class PostgresStore:
         return total
 
     def _keep(self, connection: Connection, outcome: Outcome, entries: Sequence[int]) -> Settled:
-        """Writes the transactions that are new, and their predictions."""
+        """Writes the transactions that are new, and their predictions; of a rescore these only."""
         origin = outcome.records.select("partition", "position")[outcome.classified["row"]]
         of = {each.partition: entry for each, entry in zip(outcome.ranges, entries, strict=True)}
         classified = pl.concat([outcome.classified, origin], how="horizontal").with_columns(
             entry=pl.col("partition").replace_strict(of, return_dtype=pl.Int64),
             processing_type=pl.lit(self._processing_type),
         )
-        ids = classified["transaction_id"]
+        rescored = is_rescore(outcome.source)
+        find = _predicted if rescored else _known
         # Known ids come in series: after the first it is quicker to ask before than to run into it.
-        known = _known(connection, ids) if self._collides else nothing_known()
+        known = find(connection, classified) if self._collides else nothing_known()
         while True:
             settled = settle(classified, known)
             # In the order of the key COPY is quicker, and no two commits wait for each other.
             rows = settled.new.sort("transaction_id")
             try:
                 with connection.begin_nested():
-                    copy_into(connection, transactions, rows.select(_TRANSACTION))
+                    if not rescored:
+                        copy_into(connection, transactions, rows.select(_TRANSACTION))
                     copy_into(connection, predictions, rows.select(_PREDICTION))
             except psycopg.errors.UniqueViolation:
-                before, known = known.height, _known(connection, ids)
-                if known.height == before:  # It is not the transactions that collide.
+                before, known = known.height, find(connection, classified)
+                if known.height == before:  # It is not what was looked for that collides.
                     raise
             else:
                 self._collides = not known.is_empty()
@@ -228,16 +233,35 @@ def _stored(connection: Connection, outcome: Outcome) -> Tally | None:
     return sum((found[each] for each in asked), Tally())
 
 
-def _known(connection: Connection, ids: pl.Series) -> pl.DataFrame:
-    """What the table holds of these ids, shaped as `KNOWN`."""
-    # One text is sent quicker than an array; no id holds a control character.
-    asked = func.string_to_array(ids.str.join(_UNIT).item(), _UNIT, type_=ARRAY(KEY))
+def _known(connection: Connection, classified: pl.DataFrame) -> pl.DataFrame:
+    """What the table holds of the ids of these, shaped as `KNOWN`."""
     rows = connection.execute(
         select(transactions.c.transaction_id, transactions.c.content_hash).where(
-            transactions.c.transaction_id == any_(asked)
+            transactions.c.transaction_id == _any_of(classified["transaction_id"])
         )
     )
     return pl.DataFrame(rows.all(), schema=KNOWN, orient="row")
+
+
+def _predicted(connection: Connection, classified: pl.DataFrame) -> pl.DataFrame:
+    """Those of these that have a prediction of the same model and version, shaped as `KNOWN`."""
+    found: list[pl.DataFrame] = []
+    for (name, version), same in classified.group_by("model_name", "model_version"):
+        ids = connection.scalars(
+            select(predictions.c.transaction_id).where(
+                predictions.c.transaction_id == _any_of(same["transaction_id"]),
+                predictions.c.model_name == name,
+                predictions.c.model_version == version,
+            )
+        )
+        has_one = pl.Series(ids.all(), dtype=pl.String).implode()
+        found.append(same.filter(pl.col("transaction_id").is_in(has_one)).select(KNOWN.names()))
+    return pl.concat(found).unique("transaction_id") if found else nothing_known()
+
+
+def _any_of(ids: pl.Series) -> CollectionAggregate[bool]:
+    # One text is sent quicker than an array; no id holds a control character.
+    return any_(func.string_to_array(ids.str.join(_UNIT).item(), _UNIT, type_=ARRAY(KEY)))
 
 
 def _enter(

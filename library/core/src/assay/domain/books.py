@@ -62,6 +62,7 @@ class Report:
         tally: their sum.
         redriven: of what was read, dead letters that were tried again.
         imported: of what was read, dead letters that were taken in.
+        rescored: of what was read, stored transactions that were predicted again.
         differences: none where the books balance.
         unfinished: for information.
         gaps: the same.
@@ -71,6 +72,7 @@ class Report:
     tally: Tally
     redriven: int
     imported: int
+    rescored: int
     differences: tuple[Difference, ...]
     unfinished: tuple[Unfinished, ...]
     gaps: tuple[Gap, ...]

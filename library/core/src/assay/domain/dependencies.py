@@ -8,6 +8,7 @@ OF_FILES: Final = _ALWAYS | {
     "source": "the place of the files",
     "publisher": "the place of the rejects",
 }
+OF_TABLE: Final = _ALWAYS | {"source": "PostgreSQL"}
 OF_STREAM: Final = _ALWAYS | {"source": "Kafka"}
 OF_LETTERS: Final = _ALWAYS | {"source": "PostgreSQL", "records": "Kafka"}
 """Records are read again that a letter holds the head of only."""

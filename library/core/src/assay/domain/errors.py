@@ -78,7 +78,7 @@ class Fenced(AssayError):
 
 
 class Replaced(AssayError):
-    """A version of an object is no longer there: another one has taken its name."""
+    """A version of an object or of the model is no longer there: another one has its name."""
 
     exit_code = TEMPORARY
 

@@ -15,6 +15,7 @@ from assay.domain.errors import Fenced
 from assay.domain.outcome import Outcome, letters
 from assay.domain.position import Partition, Position, Positions, Range
 from assay.domain.reject import LETTERS, REDRIVE, RENEWED, faults
+from assay.domain.rescore import is_rescore
 from assay.domain.tally import Tally
 from assay.memory.faults import Faults
 from assay.ports.selection import LOST
@@ -59,6 +60,8 @@ class MemoryStore:
     """Transactions by id, dead letters by origin, the ledger in order of commit, positions.
 
     Attributes:
+        predictions: what rescores have added to the transactions' own predictions, by transaction,
+            model and version.
         leases: relay and end of each claim of letters; see `assay.memory.letters`.
         redrives: the claims of redrives by their runs; see `assay.memory.selection`.
         actions: what redrives have done with letters, in order.
@@ -67,6 +70,9 @@ class MemoryStore:
     """
 
     transactions: dict[str, dict[str, object]] = field(default_factory=dict[str, dict[str, object]])
+    predictions: dict[tuple[str, str, str], dict[str, object]] = field(
+        default_factory=dict[tuple[str, str, str], dict[str, object]]
+    )
     letters: dict[tuple[str, str, int], dict[str, object]] = field(
         default_factory=dict[tuple[str, str, int], dict[str, object]]
     )
@@ -137,15 +143,14 @@ class MemoryStore:
 
         conflicts: list[int] = []
         for row in outcome.classified.iter_rows(named=True):
-            known = self.transactions.get(row["transaction_id"])
-            if known is None:
-                origin: dict[str, object] = {"partition": of[row["row"]], "run_id": outcome.run_id}
-                self.transactions[row["transaction_id"]] = origin | row
-                count(row["row"], Tally(classified=1, needs_review=int(row["needs_review"])))
-            elif known["content_hash"] == row["content_hash"]:
-                count(row["row"], Tally(duplicate=1))
+            if is_rescore(outcome.source):
+                door = self._predict(row)
             else:
+                door = self._classify(row, of[row["row"]], outcome.run_id)
+            if door is None:
                 conflicts.append(row["row"])
+            else:
+                count(row["row"], door)
         conflicting = outcome.classified.filter(pl.col("row").is_in(conflicts)).select(
             "row",
             "transaction_id",
@@ -156,13 +161,7 @@ class MemoryStore:
         rejects = pl.concat([outcome.rejects, faults(conflicting, stage="commit")])
         for row in rejects["row"]:
             count(row, Tally(rejected=1))
-        made = letters(outcome, rejects).select(LETTERS.names()).iter_rows(named=True)
-        if outcome.source == REDRIVE:
-            self._close(outcome, {letter["position"]: letter for letter in made})
-        else:
-            for letter in made:
-                kept: dict[str, object] = {**letter, "state": "open", "id": len(self.letters) + 1}
-                self.letters[letter["source"], letter["partition"], letter["position"]] = kept
+        self._keep_letters(outcome, rejects)
         for each in outcome.ranges:
             self.stands[outcome.source, each.partition] = each.position
             self.ledger.append(
@@ -175,6 +174,38 @@ class MemoryStore:
                 )
             )
         return sum(tallies.values(), Tally())
+
+    def _classify(
+        self, row: Mapping[str, object], partition: Partition, run_id: str
+    ) -> Tally | None:
+        """Keeps a transaction with its prediction, and says which door it took; None: conflict."""
+        known = self.transactions.get(cast(str, row["transaction_id"]))
+        if known is None:
+            origin: dict[str, object] = {"partition": partition, "run_id": run_id}
+            self.transactions[cast(str, row["transaction_id"])] = origin | dict(row)
+            return Tally(classified=1, needs_review=int(cast(bool, row["needs_review"])))
+        return Tally(duplicate=1) if known["content_hash"] == row["content_hash"] else None
+
+    def _keep_letters(self, outcome: Outcome, rejects: pl.DataFrame) -> None:
+        if is_rescore(outcome.source):
+            return
+        made = letters(outcome, rejects).select(LETTERS.names()).iter_rows(named=True)
+        if outcome.source == REDRIVE:
+            self._close(outcome, {letter["position"]: letter for letter in made})
+            return
+        for letter in made:
+            kept: dict[str, object] = {**letter, "state": "open", "id": len(self.letters) + 1}
+            self.letters[letter["source"], letter["partition"], letter["position"]] = kept
+
+    def _predict(self, row: Mapping[str, object]) -> Tally:
+        """Keeps a prediction beside the others of its transaction, and says which door it took."""
+        model = row["model_name"], row["model_version"]
+        own = self.transactions.get(cast(str, row["transaction_id"]), {})
+        key = cast(tuple[str, str, str], (row["transaction_id"], *model))
+        if key in self.predictions or (own.get("model_name"), own.get("model_version")) == model:
+            return Tally(duplicate=1)
+        self.predictions[key] = dict(row)
+        return Tally(classified=1, needs_review=int(cast(bool, row["needs_review"])))
 
     def _hold(self, outcome: Outcome) -> None:
         """Renews the claim that an outcome of a redrive rests on, or raises `Fenced`."""

@@ -54,6 +54,7 @@ class Policy:
             was read when the pump is stopped.
         alone: a partition that is fenced or over the reject limit is given up alone and the
             others go on (files); else a fenced one is rewound and the limit ends the run (streams).
+        advice: what to do where the reject limit is exceeded; None: as files or streams need it.
     """
 
     window_chunks: int = 3
@@ -64,6 +65,7 @@ class Policy:
     reject_limit: float = 0.5
     drain: float = 5.0
     alone: bool = False
+    advice: str | None = None
 
 
 @dataclass(frozen=True)
@@ -384,7 +386,7 @@ class Pump:
         judged = self._limit.judged(scope, found)
         codes = _most_frequent(flight)
         # Files are read as their contract says; a stream has none.
-        advice = (
+        advice = self._policy.advice or (
             "If the format has changed, mend the contract"
             if self._policy.alone
             else "If what is sent has changed, mend the producer; if the answers have, the model"

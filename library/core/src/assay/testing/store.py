@@ -202,6 +202,22 @@ class StoreSuite:
         assert store.commit(both.without([_HERE])) == Tally(read=2, classified=1, rejected=1)
         assert store.commit(outcome(["a", "b"])) == Tally(read=2, classified=1, duplicate=1)
 
+    def test_of_a_rescore_predictions_alone_are_kept(self, store: Store) -> None:
+        """One for each version; transactions stay as they are, and rejects leave no trace."""
+        store.commit(outcome(["a", "b"]))
+        unsure = [transaction(each, model_version="2", needs_review=each == "b") for each in "ab"]
+        rescored = outcome(unsure, source="rescore/linear/2", rejected=["c"])
+        tally = Tally(read=3, classified=2, rejected=1, needs_review=1)
+        assert store.commit(rescored) == tally
+        assert store.commit(rescored) == tally
+        again = outcome([*unsure, "a"], source="rescore/linear/2", first=3)
+        assert store.commit(again) == Tally(read=3, duplicate=3)
+        renamed = [transaction("a", model_name="tree"), "b"]
+        tally = Tally(read=2, classified=1, duplicate=1)
+        assert store.commit(outcome(renamed, source="rescore/tree/1")) == tally
+        later = outcome(["a", "b", "c"], source="later")
+        assert store.commit(later) == Tally(read=3, classified=1, duplicate=2)
+
     # ------------------------------------------------------------ once
 
     def test_a_repeated_commit_returns_the_stored_tally(
