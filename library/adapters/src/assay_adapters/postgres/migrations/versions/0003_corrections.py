@@ -7,65 +7,78 @@ from alembic import op
 revision = "0003"
 down_revision = "0002"
 
-# A correction that a later one of the same subject has followed, or that was withdrawn, is none.
-# Without DISTINCT ON, so that it is a join like any other: by the index for a few transactions, by
+# A correction that a later one of the same subject has followed, or that was withdrawn, holds no
+# more. Without DISTINCT ON, so that they join as tables do: by the index for a few transactions, by
 # a hash for all of them.
-_IN_FORCE = """
-    SELECT {subject}, category, by, at
-    FROM corrections AS said
-    WHERE {subject} IS NOT NULL AND category IS NOT NULL AND NOT EXISTS (
-        SELECT FROM corrections AS later
-        WHERE later.{subject} = said.{subject} AND later.id > said.id
-    )
-"""
-_CORRECTED = f"""
-        LEFT JOIN ({_IN_FORCE.format(subject="transaction_id")}) AS own
-            ON own.transaction_id = transactions.transaction_id
-        LEFT JOIN ({_IN_FORCE.format(subject="feature_hash")}) AS alike
-            ON alike.feature_hash = predictions.feature_hash
-"""
-_NEEDS_REVIEW = "predictions.needs_review AND own.by IS NULL AND alike.by IS NULL"
 # Columns that were there before keep their places, as `CREATE OR REPLACE` demands.
 _VIEWS = {
+    "corrected_descriptors": (
+        "What people say of all transactions of a descriptor: the corrections that hold",
+        """
+        SELECT feature_hash, category, by, at
+        FROM corrections AS said
+        WHERE feature_hash IS NOT NULL AND category IS NOT NULL AND NOT EXISTS (
+            SELECT FROM corrections AS later
+            WHERE later.feature_hash = said.feature_hash AND later.id > said.id
+        )
+        """,
+    ),
+    "corrected_transactions": (
+        "What people say of single transactions: the corrections that hold",
+        """
+        SELECT transaction_id, category, by, at
+        FROM corrections AS said
+        WHERE transaction_id IS NOT NULL AND category IS NOT NULL AND NOT EXISTS (
+            SELECT FROM corrections AS later
+            WHERE later.transaction_id = said.transaction_id AND later.id > said.id
+        )
+        """,
+    ),
     "transactions_with_predictions": (
         "Each transaction beside each of its predictions, as corrected by people",
-        f"""
+        """
         -- confidence: of the model in its own category, which is predicted
         SELECT
-            transactions.transaction_id, transactions.description, amount, currency, timestamp,
-            transactions.merchant, operation_type, side, mcc,
+            transactions.transaction_id, description, amount, currency, timestamp, merchant,
+            operation_type, side, mcc,
             coalesce(own.category, alike.category, predictions.category) AS category,
             confidence,
-            {_NEEDS_REVIEW} AS needs_review,
+            predictions.needs_review AND own.by IS NULL AND alike.by IS NULL AS needs_review,
             model_name, model_version, processing_type, judged.run_id, origin.source,
             origin.partition, position, predictions.created_at,
             predictions.category AS predicted,
             coalesce(own.by, alike.by) AS corrected_by,
-            CASE WHEN own.by IS NULL THEN alike.at ELSE own.at END AS corrected_at,
+            coalesce(own.at, alike.at) AS corrected_at,
             predictions.feature_hash
         FROM transactions
         JOIN predictions ON predictions.transaction_id = transactions.transaction_id
         LEFT JOIN ledger AS origin ON origin.entry = transactions.entry
         LEFT JOIN ledger AS judged ON judged.entry = predictions.entry
-        {_CORRECTED}
+        LEFT JOIN corrected_transactions AS own
+            ON own.transaction_id = transactions.transaction_id
+        LEFT JOIN corrected_descriptors AS alike ON alike.feature_hash = predictions.feature_hash
         """,
     ),
     "transaction_stats": (
         "Numbers and sums by category, as corrected by people, and model",
-        f"""
+        """
         SELECT
             coalesce(own.category, alike.category, predictions.category) AS category,
             model_name, model_version, currency, side,
             count(*) AS transactions,
             sum(amount) AS amount,
             round(avg(confidence), 4) AS confidence,
-            count(*) FILTER (WHERE {_NEEDS_REVIEW}) AS needs_review,
+            count(*) FILTER (
+                WHERE needs_review AND own.by IS NULL AND alike.by IS NULL
+            ) AS needs_review,
             min(timestamp) AS earliest,
             max(timestamp) AS latest,
             count(*) FILTER (WHERE own.by IS NOT NULL OR alike.by IS NOT NULL) AS corrected
         FROM transactions
         JOIN predictions ON predictions.transaction_id = transactions.transaction_id
-        {_CORRECTED}
+        LEFT JOIN corrected_transactions AS own
+            ON own.transaction_id = transactions.transaction_id
+        LEFT JOIN corrected_descriptors AS alike ON alike.feature_hash = predictions.feature_hash
         GROUP BY
             coalesce(own.category, alike.category, predictions.category),
             model_name, model_version, currency, side
@@ -75,7 +88,7 @@ _VIEWS = {
 
 
 def upgrade() -> None:
-    """Makes the table, the index of what needs review, and both views anew."""
+    """Makes the table, the index of what needs review, and the views."""
     op.create_table(
         "corrections",
         sa.Column(
