@@ -16,9 +16,9 @@ from sqlalchemy import Engine, text
 from assay.domain.books import Report, Unfinished
 from assay.domain.tally import Tally
 from assay_cli import bootstrap
-from assay_cli.letter_files import cell
 from assay_cli.offsets import Bounds, Topic
 from assay_cli.output import decoded, printable
+from assay_cli.spreadsheet import cell
 
 Assay = Callable[..., subprocess.CompletedProcess[str]]
 
