@@ -1,6 +1,8 @@
 """What people said, in answers and in training."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -12,7 +14,7 @@ from assay.wire.corrections import CORRECTIONS
 from assay_model.artifact import Artifact
 from assay_model.corrections import Corrected, corrected
 from assay_model.predict import Model
-from assay_model.train import build, examples, fit, taught
+from assay_model.train import build, examples, fit, taught, train
 
 _AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -136,3 +138,15 @@ def test_a_corrected_model_can_be_used_as_one(artifact: Artifact) -> None:
     model = corrected(Model.of(artifact), said(("CITY TAXI", None, "Home")))
     assert isinstance(model, Corrected)
     assert (model.name, model.taxonomy) == (artifact.name, artifact.taxonomy)
+
+
+def test_a_training_learns_from_corrections(write_data: Callable[..., Path]) -> None:
+    """The model says how many, and answers with them; a foreign category is refused by name."""
+    rows = said(("CITY TAXI 1234", None, "Healthcare"))
+    folder = write_data()
+    learnt = train(folder, lambda _: None, rows)
+    assert learnt.notes["fitted"]["corrections"] == 1
+    asked = described("CITY TAXI 999", "CORNER BAKERY 2")
+    assert Model.of(learnt).predict(asked)["category"].to_list() == ["Healthcare", "Food"]
+    with pytest.raises(Fatal, match="lacks: Rockets"):
+        train(folder, lambda _: None, said(("CITY TAXI", None, "Rockets")))

@@ -304,6 +304,18 @@ def test_corrections_hold_under_the_names_of_newer_versions(books: Engine, revie
     assert review.correction(new) is None
 
 
+def test_every_correction_lets_older_ones_follow(books: Engine, review: Review) -> None:
+    """So that nobody has to think of it."""
+    correct_groups(books, {A: Said("Travel")}, by="ann")
+    new = "a" * 16
+    _again(books, "^a", feature_hash=f"'{new}'")
+    assert review.correction(new) is None
+    assert correct_groups(books, {B: Said("Rent")}, by="bob") == 1
+    correction = review.correction(new)
+    assert correction is not None
+    assert (correction["category"], correction["by"]) == ("Travel", "ann")
+
+
 def test_what_is_said_of_a_newer_name_goes_before_an_older_correction(
     books: Engine, review: Review
 ) -> None:

@@ -72,9 +72,10 @@ def train(
     layer = fit(taught(examples(learnt, lessons), said), DEFAULT)
     artifact = build(layer, DEFAULT, temperature, review_below)
     progress(f"measuring on {later.height} rows from {TESTED_FROM} on")
+    told = {"corrections": said.height} if said.height else {}
     notes = {
         "data": corpus.provenance(folder),
-        "fitted": _extent(learnt) | {"lessons": lessons.height, "corrections": said.height},
+        "fitted": _extent(learnt) | {"lessons": lessons.height} | told,
         "calibrated": _extent(held_out) | {"accuracy": ACCURACY},
         "tested": _extent(later) | {"measured": measure(artifact, learnt, later)},
     }
