@@ -18,7 +18,7 @@ from assay.domain.tally import Tally
 from assay_cli import bootstrap
 from assay_cli.offsets import Bounds, Topic
 from assay_cli.output import decoded, printable
-from assay_cli.review import cell
+from assay_cli.spreadsheet import cell
 
 Assay = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -10,7 +10,7 @@ import typer
 from assay.domain.choice import Filter
 from assay.domain.errors import DATA, Fatal
 from assay.domain.wording import counted
-from assay_cli import bootstrap, review
+from assay_cli import bootstrap, letter_files
 from assay_cli.discard import discard
 from assay_cli.import_letters import import_
 from assay_cli.letter_filter import MANY, filtered, letter_id, require_known
@@ -160,9 +160,11 @@ def export(
             from assay.wire.envelope import letters_to_jsonl  # noqa: PLC0415 - help waits for no polars
 
             lines = map(letters_to_jsonl, letters.pages(chosen))
-            written = review.write_lines(out, lines, replace=force)
+            written = letter_files.write_lines(out, lines, replace=force)
         else:
-            written = review.write(out, letters.every(chosen), delimiter=delimiter, replace=force)
+            written = letter_files.write(
+                out, letters.every(chosen), delimiter=delimiter, replace=force
+            )
     if as_json:
         print_json({"file": str(out), "letters": written})
     else:

@@ -1,125 +1,252 @@
-"""Dead letters as files: CSV for spreadsheets, JSON lines for programs."""
+"""The commands `assay review`: `list`, `show` and `history` are here."""
 
-import csv
-import os
-from collections.abc import Generator, Iterable, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Literal
 
-from assay.domain.errors import Fatal
-from assay_cli.output import decoded, printable
+import typer
 
-COLUMNS: Final = (
-    "id",
-    "state",
-    "stage",
-    "code",
-    "field",
-    "message",
-    "transaction_id",
-    "source",
-    "partition",
-    "position",
-    "run_id",
-    "retriable",
-    "attempt",
-    "model_version",
-    "created_at",
-    "length",
-    "header",
-    "raw",
+from assay.domain.wording import counted
+from assay_cli import bootstrap, review_file
+from assay_cli.corrections import SHORT, Group, correct, import_, publish, whole_name, withdraw
+from assay_cli.letter_filter import MANY
+from assay_cli.output import Json, add, plain, print_json, say, show, table
+from assay_cli.review_file import amount, amounts, known
+
+app = typer.Typer(
+    help="Look at what the model is unsure of, and say what it really is.", no_args_is_help=True
 )
-_LONGEST: Final = 32_767  # characters of a cell that Excel takes; it breaks the row beyond
-_FORMULA: Final = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
 
 
-def write(out: Path, letters: Iterable[Mapping[str, Any]], *, delimiter: str, replace: bool) -> int:
-    """Writes letters to a file, all of them or none; only its owner may read it.
+@app.command("list")
+def list_(
+    *,
+    by: Annotated[
+        Literal["number", "amount"],
+        typer.Option(
+            metavar="WHAT", help="number or amount: most transactions, or the greatest sum."
+        ),
+    ] = "number",
+    currency: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CODE", help="Of the sum; unless given, that of the most transactions."
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only what this model, or version, says.")
+    ] = None,
+    category: Annotated[
+        str | None, typer.Option(metavar="CATEGORY", help="Only what is taken for this.")
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=MANY,
+            metavar="N",
+            help="How many, at most.",
+            show_default="20; all in a file",
+        ),
+    ] = None,
+    csv: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write them for a spreadsheet; `import` reads it."),
+    ] = None,
+    delimiter: Annotated[
+        Literal[",", ";"],
+        typer.Option(metavar="CHARACTER", help="A comma or ; as local spreadsheets expect."),
+    ] = ",",
+    force: Annotated[bool, typer.Option("--force", help="Replace that file.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List what needs review, in groups of equal descriptors, largest first.
 
-    It begins with a byte order mark, without which Excel takes UTF-8 for a local encoding. No
-    cell is taken for a formula: see `cell`.
+    A group is what is the same to the model: descriptions and merchants that
+    differ in reference numbers, case or punctuation only. Of each transaction
+    the newest prediction counts. What was corrected is left out.
 
-    Args:
-        out: where to.
-        letters: with the columns `COLUMNS`.
-        delimiter: between cells.
-        replace: whether a file of this name may be replaced.
+    Descriptions are shown. A file is for its owner only; fill in its column
+    category, and a reason if you like, and give it to `assay review import`.
 
-    Returns:
-        How many.
+    Examples:
+      assay review list --by amount --currency EUR
+      assay review list --csv review.csv --limit 500
 
-    Raises:
-        Fatal: the file exists or cannot be written.
+    Exit codes: 0 done, also where there is nothing; 75 PostgreSQL is away, 78
+    the file exists, settings are wrong or `assay migrate` is due.
     """
-    with (
-        _whole(out, replace=replace) as part,
-        part.open("w", encoding="utf-8-sig", newline="") as file,
-    ):
-        return _write(csv.writer(file, delimiter=delimiter), letters)
+    if currency is not None and by != "amount":
+        raise typer.BadParameter("belongs to --by amount", param_hint="--currency")
+    if category is not None:
+        known(category)
+    with bootstrap.review() as review:
+        groups = review.groups(
+            model=model,
+            category=category,
+            by_amount=by == "amount",
+            currency=currency.upper() if currency else None,
+            limit=limit or (None if csv else 20),
+        )
+    total = groups[0]["groups"] if groups else 0
+    if csv is not None:
+        review_file.write(csv, groups, delimiter=delimiter, replace=force)
+    if as_json:
+        every = {"total": total, "transactions": groups[0]["waiting"] if groups else 0}
+        wrote = {"file": str(csv)} if csv else {"groups": [_group(each) for each in groups]}
+        print_json(every | wrote)
+    elif csv is not None:
+        say(f"Wrote {counted(len(groups), 'group', 'groups')} to {plain(csv)}.")
+    elif groups:
+        _show_groups(groups, by_amount=by == "amount")
+    else:
+        say("Nothing needs review.")
 
 
-def write_lines(out: Path, letters: Iterable[bytes], *, replace: bool) -> int:
-    """The same as JSON lines.
+@app.command("show")
+def show_(
+    group: Group,
+    *,
+    limit: Annotated[
+        int, typer.Option(min=0, max=MANY, metavar="N", help="How many transactions are shown.")
+    ] = 10,
+    as_json: Json = False,
+) -> None:
+    """Show a group: what was predicted, what people said, sums, latest transactions.
 
-    Args:
-        out: where to.
-        letters: in lines of `assay.wire.envelope`, some at a time.
-        replace: whether a file of this name may be replaced.
-
-    Returns:
-        How many.
-
-    Raises:
-        Fatal: the file exists or cannot be written.
+    Exit codes: 0 done, 65 there is no such group, 75 PostgreSQL is away, 78
+    settings are wrong or `assay migrate` is due.
     """
-    written = 0
-    with _whole(out, replace=replace) as part, part.open("wb") as file:
-        for each in letters:
-            file.write(each)
-            written += each.count(b"\n")
-    return written
+    with bootstrap.review() as review:
+        name = whole_name(group, review)
+        correction = review.correction(name)
+        predicted = review.predicted(name)
+        sums = review.sums(name)
+        latest = review.latest(name, limit)
+    if as_json:
+        facts: dict[str, Any] = {"group": name, "correction": correction, "predicted": predicted}
+        print_json(facts | {"sums": sums, "latest": latest})
+        return
+    say(f"[bold]{plain(name)}[/]")
+    if correction:
+        said = f"{correction['category']}, says {correction['by']}"
+        say(f"Corrected: {plain(said)} at {_minute(correction['at'])}")
+    numbers = ("transactions", "confidence", "need review")
+    rows = table("category", "model", "version", *numbers, numbers=numbers)
+    for each in predicted:
+        add(
+            rows,
+            *(each[name] for name in ("category", "model_name", "model_version", "transactions")),
+            f"{each['confidence']:.2f}",
+            each["needs_review"],
+        )
+    say()
+    show(rows)
+    rows = table("side", "currency", "transactions", "amount", numbers=("transactions", "amount"))
+    for each in sums:
+        add(rows, each["side"], each["currency"], each["transactions"], amount(each["amount"]))
+    say()
+    show(rows)
+    if latest:
+        say()
+        _show_transactions(latest)
 
 
-@contextmanager
-def _whole(out: Path, *, replace: bool) -> Generator[Path]:
-    """A file beside it that takes its place at the end of the block; only its owner may read it.
+@app.command()
+def history(
+    group: Annotated[
+        str | None, typer.Argument(metavar="GROUP", help="Unless given, all of them.")
+    ] = None,
+    *,
+    limit: Annotated[
+        int, typer.Option(min=1, max=MANY, metavar="N", help="How many, the latest.")
+    ] = 20,
+    as_json: Json = False,
+) -> None:
+    """Show what people have said, the latest first: who, when, from what to what.
 
-    A link stays one: what it leads to is replaced.
+    Exit codes: 0 done, also where there is nothing; 65 there is no such group,
+    75 PostgreSQL is away, 78 settings are wrong or `assay migrate` is due.
     """
-    if out.exists():
-        if not out.is_file():
-            raise Fatal(f"{out} is no regular file; name one, or one that is not there yet")
-        if not replace:
-            raise Fatal(f"{out} exists; --force replaces it")
-    place = Path(os.path.realpath(out))
-    part = place.with_name(f".{place.name}.part")
-    try:
-        part.unlink(missing_ok=True)
-        part.touch(mode=0o600, exist_ok=False)
-        yield part
-        part.replace(place)
-    except OSError as error:
-        raise Fatal(f"{out} cannot be written: {error.strerror}") from None
-    finally:
-        part.unlink(missing_ok=True)
+    with bootstrap.review() as review:
+        name = None if group is None else whole_name(group, review)
+        found = review.history(name, limit)
+    if as_json:
+        print_json({"corrections": found})
+    elif found:
+        headings = ["at (UTC)", "by", "group", "from", "to", "description"]
+        reasons = any(each["reason"] for each in found)
+        rows = table(*headings, *(["reason"] * reasons))
+        for each in found:
+            subject = each["transaction_id"] or each["feature_hash"][:SHORT]
+            to = each["category"] or "(withdrawn)"
+            at, description = _minute(each["at"]), each["description"]
+            why = [each["reason"]] if reasons else []
+            add(rows, at, each["by"], subject, each["previous"], to, description, *why)
+        show(rows)
+    else:
+        say("Nobody has corrected anything.")
 
 
-def _write(rows: Any, letters: Iterable[Mapping[str, Any]]) -> int:
-    written = 0
-    rows.writerow(COLUMNS)
-    for written, letter in enumerate(letters, start=1):  # noqa: B007 - it is returned
-        rows.writerow([cell(letter[name]) for name in COLUMNS])
-    return written
+app.command()(correct)
+app.command()(withdraw)
+app.command("import")(import_)
+app.command()(publish)
 
 
-def cell(value: object) -> str:
-    """A value as text that a spreadsheet shows as it is, control characters escaped.
+def _group(row: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("transactions", "amounts", "category", "confidence", "description", "merchant")
+    return {"group": row["feature_hash"], **{name: row[name] for name in names}}
 
-    A text that it would take for a formula gets an apostrophe in front, as OWASP advises:
-    https://owasp.org/www-community/attacks/CSV_Injection
-    """
-    text = decoded(value) if isinstance(value, bytes) else printable(value)
-    if isinstance(value, str | bytes) and text.lstrip().startswith(_FORMULA):
-        text = f"'{text}"
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+def _show_groups(groups: list[dict[str, Any]], *, by_amount: bool) -> None:
+    numbers = ("transactions", "confidence")
+    rows = table(
+        "group", "transactions", "amount", "category", "confidence", "example", numbers=numbers
+    )
+    for each in groups:
+        add(
+            rows,
+            each["feature_hash"][:SHORT],
+            each["transactions"],
+            amounts(each["amounts"]),
+            each["category"],
+            f"{each['confidence']:.2f}",
+            _descriptor(each),
+        )
+    show(rows)
+    first = groups[0]
+    measure = f" by their sum in {first['measure']}" if by_amount else ""
+    say(
+        f"\n{len(groups):,} of {counted(first['groups'], 'group', 'groups')}, the largest"
+        f"{plain(measure)}; {counted(first['waiting'], 'transaction needs', 'transactions need')}"
+        " review in all."
+    )
+    say("assay review correct GROUP CATEGORY says what one really is.")
+
+
+def _show_transactions(latest: list[dict[str, Any]]) -> None:
+    rows = table(
+        "transaction", "at (UTC)", "amount", "descriptor", "corrected", numbers=("amount",)
+    )
+    for each in latest:
+        add(
+            rows,
+            each["transaction_id"],
+            _minute(each["timestamp"]),
+            f"{amount(each['amount'])} {each['currency']}",
+            _descriptor(each),
+            each["corrected"],
+        )
+    show(rows)
+
+
+def _descriptor(row: Mapping[str, Any]) -> str:
+    return (
+        row["description"] if not row["merchant"] else f"{row['description']} · {row['merchant']}"
+    )
+
+
+def _minute(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M")

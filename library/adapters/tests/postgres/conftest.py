@@ -42,7 +42,7 @@ def migrated(local: Local, shared: PostgresConfig) -> PostgresConfig:
     with psycopg.connect(shared.url.get_secret_value()) as connection:
         connection.execute(
             "TRUNCATE transactions, predictions, runs, ledger, positions, dead_letters, redrives,"
-            " dead_letter_actions RESTART IDENTITY"
+            " dead_letter_actions, corrections RESTART IDENTITY"
         )
     return shared
 

@@ -15,8 +15,10 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from assay.domain.taxonomy import DEFAULT, Taxonomy
+from assay.wire.corrections import CORRECTIONS
 from assay_model import corpus
 from assay_model.artifact import FORMAT, Artifact
+from assay_model.corrections import require_known
 from assay_model.evaluate import codes, evaluate
 from assay_model.features import ngrams
 from assay_model.linear import Linear, dense, logits, probabilities, quantise
@@ -33,33 +35,43 @@ TESTED_FROM: Final = date(2021, 1, 1)
 ACCURACY: Final = 0.95
 """What share of the predictions that need no review should be right."""
 
+_CORRECTION: Final = 3.0
+"""Weight of one: a descriptor that was seen nine times weighs as much."""
 _BITS: Final = 17
 _STRENGTH: Final = 30.0
 _ITERATIONS: Final = 1000
 
 
-def train(folder: Path, progress: Callable[[str], None]) -> Artifact:
+def train(
+    folder: Path, progress: Callable[[str], None], corrections: pl.DataFrame | None = None
+) -> Artifact:
     """A model from the folder's data: fitted before `TESTED_FROM`, measured after it.
 
     The layer is fitted twice: before `CALIBRATED_FROM`, to find temperature and threshold on the
-    traffic that follows, and again on everything before `TESTED_FROM`.
+    traffic that follows, and again on everything before `TESTED_FROM`. Only the latter learns from
+    corrections: people may have made them of the very rows that confidence is measured on.
 
     Args:
         folder: see `assay_model.corpus`.
         progress: told what is being done.
+        corrections: what people have said, shaped as `assay.wire.corrections.CORRECTIONS`.
 
     Raises:
         Unreadable: a file is missing or not as expected.
+        Fatal: a correction has a category that the taxonomy lacks.
     """
+    said = pl.DataFrame(schema=CORRECTIONS) if corrections is None else corrections
+    require_known(said, DEFAULT)
     traffic, lessons = corpus.traffic(folder), corpus.lessons(folder)
     day = pl.col("date")
     learnt, later = traffic.filter(day < TESTED_FROM), traffic.filter(day >= TESTED_FROM)
     held_out = learnt.filter(day >= CALIBRATED_FROM)
-    artifact = learn(learnt, lessons, progress)
+    artifact = learn(learnt, lessons, progress, said)
     progress(f"measuring on {later.height} rows from {TESTED_FROM} on")
+    told = {"corrections": said.height} if said.height else {}
     notes = {
         "data": corpus.provenance(folder),
-        "fitted": _extent(learnt) | {"lessons": lessons.height},
+        "fitted": _extent(learnt) | {"lessons": lessons.height} | told,
         "calibrated": _extent(held_out) | {"accuracy": ACCURACY},
         "tested": _extent(later) | {"measured": measure(artifact, learnt, later)},
     }
@@ -77,16 +89,23 @@ def learner(folder: Path, progress: Callable[[str], None]) -> Callable[[pl.DataF
         Unreadable: a file is missing or not as expected.
     """
     lessons = corpus.lessons(folder)
-    return lambda rows: Model.of(learn(rows, lessons, progress))
+    nothing = pl.DataFrame(schema=CORRECTIONS)
+    return lambda rows: Model.of(learn(rows, lessons, progress, nothing))
 
 
-def learn(learnt: pl.DataFrame, lessons: pl.DataFrame, progress: Callable[[str], None]) -> Artifact:
+def learn(
+    learnt: pl.DataFrame,
+    lessons: pl.DataFrame,
+    progress: Callable[[str], None],
+    corrections: pl.DataFrame,
+) -> Artifact:
     """A model from some rows of the traffic before `TESTED_FROM`, without notes; see `train`.
 
     Args:
         learnt: see `assay_model.corpus.traffic`; some of them from `CALIBRATED_FROM` on.
         lessons: see `assay_model.corpus.lessons`.
         progress: told what is being done.
+        corrections: shaped as `assay.wire.corrections.CORRECTIONS`.
     """
     day = pl.col("date")
     held_out = learnt.filter(day >= CALIBRATED_FROM)
@@ -95,7 +114,7 @@ def learn(learnt: pl.DataFrame, lessons: pl.DataFrame, progress: Callable[[str],
     progress(f"calibrating on {held_out.height} rows before {TESTED_FROM}")
     temperature, review_below = calibrate(layer, held_out, DEFAULT)
     progress(f"fitting on {learnt.height} rows before {TESTED_FROM}")
-    layer = fit(examples(learnt, lessons), DEFAULT)
+    layer = fit(taught(examples(learnt, lessons), corrections), DEFAULT)
     return build(layer, DEFAULT, temperature, review_below)
 
 
@@ -121,6 +140,25 @@ def examples(traffic: pl.DataFrame, lessons: pl.DataFrame) -> pl.DataFrame:
         .agg(pl.col("weight").sort().sum())
         .sort("text", "category")
     )
+
+
+def taught(learnt: pl.DataFrame, corrections: pl.DataFrame) -> pl.DataFrame:
+    """Examples in which people's corrections stand in place of all that was said of the same text.
+
+    Of several corrections of a text the latest counts.
+
+    Args:
+        learnt: see `examples`.
+        corrections: shaped as `assay.wire.corrections.CORRECTIONS`.
+    """
+    said = (
+        corrections.select(seen(corrections).alias("text"), "category", "at")
+        .sort("at", maintain_order=True)
+        .unique("text", keep="last")
+        .select("text", "category", weight=pl.lit(_CORRECTION))
+    )
+    others = learnt.join(said, on="text", how="anti")
+    return pl.concat([others, said]).sort("text", "category")
 
 
 def fit(frame: pl.DataFrame, taxonomy: Taxonomy, bits: int = _BITS) -> Linear:

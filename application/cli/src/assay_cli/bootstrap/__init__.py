@@ -22,6 +22,7 @@ from assay_cli.bootstrap.sections import (
     CONNECT,
     api_section,
     kafka_section,
+    models_section,
     postgres_section,
     s3_section,
     tables,
@@ -37,11 +38,13 @@ if TYPE_CHECKING:
     from assay.domain.choice import Filter
     from assay.pipeline.redrive import Services
     from assay.pipeline.watch import Watch
+    from assay.ports.objects import Objects
     from assay_adapters.environment.settings import Survey
     from assay_adapters.kafka.reading import WholeRecords
     from assay_adapters.postgres.lookup import DeadLetters
+    from assay_adapters.postgres.review import Review
 
-__all__ = ["DeadLetters", "complain", "interrupt", "last_line", "on_signal", "run"]
+__all__ = ["DeadLetters", "Review", "complain", "interrupt", "last_line", "on_signal", "run"]
 
 _WORKERS: Final = 4  # chunks of a redrive that are worked on at once
 _RUNS: Final = 64  # services that are looked for, the latest
@@ -280,6 +283,68 @@ def watching(urls: Sequence[str]) -> Generator[Sources]:
             letters=partial(DeadLetters(engine).counts, {}) if engine is not None else None,
             now=lambda: datetime.now(UTC),
         )
+
+
+@contextmanager
+def review() -> "Generator[Review]":
+    """What needs review, for as long as the block lasts; raises what `tables` does."""
+    from assay_adapters.postgres.review import Review
+
+    with tables() as engine:
+        yield Review(engine)
+
+
+def correct_groups(said: Mapping[str, tuple[str | None, str | None]], *, by: str) -> int:
+    """Notes what somebody says of groups: see `assay_adapters.postgres.corrections`.
+
+    Args:
+        said: category (None withdraws) and reason by the groups' names.
+        by: who.
+    """
+    from assay_adapters.postgres import corrections
+
+    with tables() as engine:
+        meant = {group: corrections.Said(*each) for group, each in said.items()}
+        return corrections.correct_groups(engine, meant, by=by)
+
+
+def correct_transaction(
+    transaction_id: str, group: str, category: str | None, reason: str | None, *, by: str
+) -> bool:
+    """The same of one transaction of a group."""
+    from assay_adapters.postgres import corrections
+
+    with tables() as engine:
+        said = corrections.Said(category, reason)
+        return corrections.correct_transaction(engine, transaction_id, group, said, by=by)
+
+
+@contextmanager
+def corrections_held() -> "Generator[pl.DataFrame]":
+    """The corrections that hold, while nobody adds to them; raises what `tables` does."""
+    from assay_adapters.postgres import corrections
+
+    with tables() as engine, corrections.held(engine) as held:
+        yield held
+
+
+def registry() -> "tuple[Objects, str]":
+    """The registry of models: the objects there, and what their names begin with.
+
+    Raises:
+        Fatal: no settings name it, or those of S3 are wrong.
+    """
+    place = models_section().registry
+    if place is None:
+        raise Fatal("no registry of models is named: set ASSAY_MODELS__REGISTRY, as the API has it")
+    if place.startswith("s3://"):
+        from assay_adapters.s3.config import s3_client
+        from assay_adapters.s3.objects import S3Objects
+
+        return S3Objects(s3_client(s3_section())), place
+    from assay_adapters.files.objects import LocalObjects
+
+    return LocalObjects(), place
 
 
 def migrate() -> list[str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from assay_adapters.environment.models import ModelsConfig
     from assay_adapters.http.config import ApiConfig
     from assay_adapters.kafka.config import KafkaConfig
     from assay_adapters.postgres.config import PostgresConfig
@@ -52,6 +53,14 @@ def kafka_section(*, strict: bool = True) -> "KafkaConfig":
     from assay_adapters.kafka.config import KafkaConfig
 
     return load_section("kafka", KafkaConfig, strict=strict)
+
+
+def models_section(*, strict: bool = True) -> "ModelsConfig":
+    """Where the models' registry is."""
+    from assay_adapters.environment.models import ModelsConfig
+    from assay_adapters.environment.settings import load_section
+
+    return load_section("models", ModelsConfig, strict=strict)
 
 
 @contextmanager

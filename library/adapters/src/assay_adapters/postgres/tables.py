@@ -108,6 +108,13 @@ predictions: Final = Table(
     _now("created_at", "When it was committed"),
     PrimaryKeyConstraint("transaction_id", "model_name", "model_version", name="predictions_pkey"),
     CheckConstraint("confidence BETWEEN 0 AND 1", name="predictions_confidence"),
+    # What people look at is a small part; the operators are those of beginnings (LIKE 'abc%').
+    Index(
+        "predictions_review",
+        "feature_hash",
+        postgresql_ops={"feature_hash": "text_pattern_ops"},
+        postgresql_where=text("needs_review"),
+    ),
     comment="What each model said of each transaction",
 )
 
@@ -318,4 +325,29 @@ dead_letter_actions: Final = Table(
     ),
     Index("dead_letter_actions_letter", "letter"),
     comment="What was done with dead letters after they were rejected",
+)
+
+corrections: Final = Table(
+    "corrections",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), nullable=False, comment="In their order"),
+    _text("feature_hash", "All transactions whose prediction has it are meant,", null=True),
+    _key("transaction_id", "or this one alone; the latest row of either counts", null=True),
+    _key(
+        "example",
+        "The transaction that was looked at; its other predictions tell what"
+        " other versions of the model call the descriptor",
+    ),
+    _text("description", "What the example says, as the supplier wrote it"),
+    _text("merchant", "The same of its merchant", null=True),
+    _text("previous", "The category that stood until then", null=True),
+    _text("category", "The right one; null where the correction is withdrawn", null=True),
+    _text("by", "Who says so"),
+    _text("reason", "In their own words", null=True),
+    _now("at", "When"),
+    PrimaryKeyConstraint("id", name="corrections_pkey"),
+    CheckConstraint("num_nonnulls(feature_hash, transaction_id) = 1", name="corrections_subject"),
+    Index("corrections_feature_hash", "feature_hash", "id"),
+    Index("corrections_transaction", "transaction_id", "id"),
+    comment="What people say of predictions; rows are added only",
 )
