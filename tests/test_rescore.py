@@ -28,6 +28,7 @@ from assay.pipeline.rescore import Request
 from assay_adapters.postgres.transactions import TransactionSource
 from assay_ml_api.app import create_app
 from assay_ml_api.config import ServerConfig
+from assay_ml_api.serving import Serving, State
 from assay_model.predict import Model
 
 SHIPPED: Final = Model.load()
@@ -39,7 +40,7 @@ def another(version: str, review_below: float = 0.99) -> Model:
 
 
 @dataclass
-class Serving:
+class Api:
     """The real API in this process, whose model can be replaced while it answers.
 
     Attributes:
@@ -72,7 +73,9 @@ class Serving:
     @contextmanager
     def up(self) -> Generator[None]:
         """It answers for as long as the block lasts, at the same address each time."""
-        app = create_app(self, ServerConfig(), MemoryMeter(), lambda: (b"", "text/plain"))
+        meter = MemoryMeter()
+        serving = Serving(State(self), meter)
+        app = create_app(serving, ServerConfig(), meter, lambda: (b"", "text/plain"))
         options = uvicorn.Config(app, port=self.port, log_config=None)
         server = uvicorn.Server(options)
         thread = threading.Thread(target=server.run)
@@ -89,9 +92,9 @@ class Serving:
 
 
 @pytest.fixture
-def serving() -> Iterator[Serving]:
+def serving() -> Iterator[Api]:
     """The API, up, with another version than the transactions were predicted with."""
-    state = Serving()
+    state = Api()
     with state.up():
         yield state
 
@@ -203,7 +206,7 @@ _UNSURE = "SELECT count(*) FROM latest_predictions WHERE needs_review"
 
 
 @pytest.mark.timeout(600)
-def test_a_rescore_killed_at_random_instants(system: System, serving: Serving) -> None:
+def test_a_rescore_killed_at_random_instants(system: System, serving: Api) -> None:
     """Each transaction has one prediction of either version, the old ones as they were."""
     rows = fill(system, 100_000, chunk=5_000)
     before = system.query(_OLD, SHIPPED.version)
@@ -230,7 +233,7 @@ def test_a_rescore_killed_at_random_instants(system: System, serving: Serving) -
 KILLS = 5
 
 
-def test_only_what_is_new_is_read_again(system: System, serving: Serving) -> None:
+def test_only_what_is_new_is_read_again(system: System, serving: Api) -> None:
     """What the pipeline has predicted with this version itself counts as duplicate."""
     fill(system, 3_000, chunk=1_000)
     assert rescore(system, serving.url, "--dry-run").summary["transactions"] == 3_000
@@ -257,7 +260,7 @@ def test_only_what_is_new_is_read_again(system: System, serving: Serving) -> Non
     assert system.query("SELECT count(*) FROM dead_letters") == [(0,)]
 
 
-def test_a_table_that_is_written_anew_between_two_runs(system: System, serving: Serving) -> None:
+def test_a_table_that_is_written_anew_between_two_runs(system: System, serving: Api) -> None:
     """The second one goes on where the first one stopped."""
     fill(system, 6_000, chunk=1_000)
     process = start(system, serving.url, "--limit", "2500")
@@ -270,7 +273,7 @@ def test_a_table_that_is_written_anew_between_two_runs(system: System, serving: 
     assert balances(system)
 
 
-def test_transactions_come_in_meanwhile(system: System, serving: Serving) -> None:
+def test_transactions_come_in_meanwhile(system: System, serving: Api) -> None:
     """Nothing is left out: what an older version has judged at the end, the next run reads."""
     fill(system, 10_000, chunk=500)
     system.put("in/b.csv", csv(10_000, seed=2, broken=0))
@@ -283,7 +286,7 @@ def test_transactions_come_in_meanwhile(system: System, serving: Serving) -> Non
     assert balances(system)
 
 
-def test_of_two_at_once_one_gives_up(system: System, serving: Serving) -> None:
+def test_of_two_at_once_one_gives_up(system: System, serving: Api) -> None:
     """It says why, ends with 75, and nothing is doubled."""
     fill(system, 5_000, chunk=500)
     slow = start(system, serving.url, "--rate", "500", chunk=500)
@@ -298,7 +301,7 @@ def test_of_two_at_once_one_gives_up(system: System, serving: Serving) -> None:
     assert balances(system)
 
 
-def test_a_signal_ends_it(system: System, serving: Serving) -> None:
+def test_a_signal_ends_it(system: System, serving: Api) -> None:
     """What was read is committed, the summary says what is left, and the next run does that."""
     fill(system, 5_000, chunk=500)
     process = forked_rescore(system, serving.url, "--rate", "500")
@@ -315,7 +318,7 @@ def test_a_signal_ends_it(system: System, serving: Serving) -> None:
 def test_the_api_is_away_for_a_while(system: System) -> None:
     """Before it begins and in the middle it is waited for; without patience it ends with 75."""
     fill(system, 4_000, chunk=500)
-    serving = Serving()
+    serving = Api()
     with serving.up():
         pass
     hasty = rescore(system, serving.url, "--patience", "0s")
@@ -334,7 +337,7 @@ def test_the_api_is_away_for_a_while(system: System) -> None:
     assert balances(system)
 
 
-def test_the_version_changes_in_the_middle(system: System, serving: Serving) -> None:
+def test_the_version_changes_in_the_middle(system: System, serving: Api) -> None:
     """No run mixes two: it ends with 75 and names both, and the next one predicts all anew."""
     fill(system, 5_000, chunk=500)
     process = start(system, serving.url, "--rate", "1000", chunk=500)
@@ -353,7 +356,7 @@ def test_the_version_changes_in_the_middle(system: System, serving: Serving) -> 
     assert balances(system)
 
 
-def test_a_version_is_waited_for(system: System, serving: Serving) -> None:
+def test_a_version_is_waited_for(system: System, serving: Api) -> None:
     """One with corrections counts; another one is never predicted with."""
     fill(system, 1_000, chunk=500)
     hasty = rescore(system, serving.url, "--version", "v3", "--patience", "0s")
