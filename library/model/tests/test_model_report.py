@@ -28,15 +28,20 @@ NOTES = {
 
 
 def traffic(labels: pl.DataFrame) -> pl.DataFrame:
-    """The invented labels a day apart, eight of them later; and one of an unheard merchant."""
+    """The invented labels a day apart, eight of them later; a merchant seen once, and a new one."""
     first = SINCE - timedelta(days=labels.height - 8)
     dated = labels.sample(fraction=1, shuffle=True, seed=7).with_columns(
         date=pl.lit(first) + pl.duration(days=pl.int_range(pl.len())), amount=pl.lit(12.5)
     )
-    new = {"description": ["ZEBRA RIDES 7"], "category": ["Transportation"], "amount": [40.0]}
-    return pl.concat(
-        [dated, pl.DataFrame(new).with_columns(date=pl.lit(SINCE)).select(dated.columns)]
+    more = pl.DataFrame(
+        {
+            "description": ["LONELY OAK", "LONELY OAK", "ZEBRA RIDES 7"],
+            "category": ["Home", "Home", "Transportation"],
+            "date": [first, SINCE, SINCE],
+            "amount": [40.0] * 3,
+        }
     )
+    return pl.concat([dated, more.select(dated.columns)])
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +70,9 @@ def test_each_section_says_what_it_judged(found: Report, labels: pl.DataFrame) -
     """Counts of rows: later ones, those of new merchants, all earlier strings, a fifth of these."""
     rows = {each.name: each.figures.rows for each in found.sections}
     earlier = traffic(labels).filter(pl.col("date") < SINCE)
-    assert rows["later traffic"] == 9
+    assert rows["later traffic"] == 10
     assert rows["merchants never seen"] == 1
-    assert sum(count for name, count in rows.items() if name.startswith("descriptor")) == 9
+    assert sum(count for name, count in rows.items() if name.startswith("descriptor")) == 10
     assert rows["merchant folds"] == earlier["description"].n_unique()
     assert (
         rows["merchant folds, normalised"]
@@ -98,6 +103,7 @@ def test_a_frequency_is_that_of_the_normalised_descriptor(found: Report) -> None
     """Another number on the receipt is the same descriptor."""
     rows = {each.name: each.figures.rows for each in found.sections}
     assert rows["descriptor never seen"] == 1
+    assert rows["descriptor seen once"] == 1
     assert rows.get("descriptor seen 2 to 9 times", 0) > 0
 
 
