@@ -36,7 +36,7 @@ def traffic(labels: pl.DataFrame) -> pl.DataFrame:
     more = pl.DataFrame(
         {
             "description": ["LONELY OAK", "LONELY OAK", "ZEBRA RIDES 7"],
-            "category": ["Home", "Home", "Transportation"],
+            "category": ["Food", "Food", "Transportation"],
             "date": [first, SINCE, SINCE],
             "amount": [40.0] * 3,
         }
@@ -128,6 +128,7 @@ def test_the_documents_tell_the_figures(found: Report, written: dict[str, str]) 
     assert [row[:2] for row in rows_of(written["model-report.md"], "Figures")] == told
     assert [row[:2] for row in rows_of(written["model-card.md"], "How it was evaluated")] == told
     first = found.sections[0].figures
+    assert first.macro_f1 != first.accuracy
     assert rows_of(written["model-report.md"], "Figures")[0][2] == f"{100 * first.accuracy:.1f} %"
     assert "3 without a label" in written["model-report.md"]
     assert from_json(written[FIGURES]) == found

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +91,7 @@ def test_eight_bits_stay_near_the_weights() -> None:
 def test_traffic_gets_its_category_from_the_code(write_data: Write) -> None:
     """Each row has the category of its code's wording, in the order of the file."""
     rows = corpus.traffic(write_data())
-    assert rows.row(0) == (date(2020, 1, 1), "CITY TAXI 1", "Transportation")
+    assert rows.row(0) == (date(2020, 1, 1), "CITY TAXI 1", Decimal("12.50"), "Transportation")
     assert rows.filter(pl.col("date") >= TESTED_FROM).height == 4
 
 
