@@ -177,6 +177,8 @@ class KafkaSource:
             elif self._paused_since is None and (chunk := self._proved()) is not None:
                 yield chunk
             else:
+                if self._is_suspect:
+                    self._probe()
                 yield Idle()
 
     def pause(self, on: bool) -> None:  # noqa: FBT001 - as the port has it
@@ -347,13 +349,14 @@ class KafkaSource:
         self._owned[partition] = Owned(at, seen=at, acked=at, end=after, numbering=found.topic.id)
 
     def _look(self) -> None:
-        """Notices, now and then, that the topic has been made anew meanwhile."""
+        """Notices, now and then, that the topic has been made anew meanwhile, or nobody answers."""
         if self._topic is None or time.monotonic() < self._looked_at + _LOOK:
             return
         try:
             self._is_same(0)
         except Unavailable:
-            self._looked_at = time.monotonic()
+            # Of a broker that hangs librdkafka says nothing for a minute or more.
+            self._looked_at, self._is_suspect = time.monotonic(), True
 
     def _is_same(self, patience: float) -> bool:
         """Whether the topic is still the one that was placed; else all of it is placed anew.
@@ -442,15 +445,12 @@ class KafkaSource:
         if (fault := self._fault) is not None:
             self._fault = None
             raise fault
-        if messages:
-            self._is_suspect = False
-        elif self._is_suspect:
-            self._probe()
+        if any(each.error() is None or _is_end(each) for each in messages):
             self._is_suspect = False
         return len(messages)
 
     def _probe(self) -> None:
-        """That a broker answers.
+        """That a broker answers, which ends the suspicion that none does.
 
         Raises:
             Unavailable: none does; it says where they were looked for, and what came of it.
@@ -463,7 +463,7 @@ class KafkaSource:
             if self._complaint:
                 told.append(f"the last of the connections: {self._complaint}")
             raise Unavailable("; ".join(told)) from None
-        self._complaint = ""
+        self._is_suspect, self._complaint = False, ""
 
     def _take(self, messages: list[Message]) -> None:
         """Holds what came of the partitions that are read."""
