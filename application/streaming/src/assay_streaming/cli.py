@@ -226,8 +226,8 @@ def consume(
             min=0,
             metavar="SECONDS",
             help="End once all is read and nothing has come for so long; unless given, never."
-            " Without partitions it ends a session (45 s) later: until then a dead member may hold"
-            " them. While Kafka is away it waits.",
+            " Without partitions it ends once others have committed all there is; until then it"
+            " waits, since they may die. While Kafka or PostgreSQL is away it waits.",
         ),
     ] = None,
     status_port: _StatusPort = None,
