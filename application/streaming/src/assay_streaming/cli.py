@@ -287,8 +287,9 @@ def accept_gap(
 
     Stop the consumers of the topic first. The last line is a summary in JSON.
 
-    Exit codes: 0 accepted; 75 PostgreSQL or Kafka is away, or a consumer went
-    on meanwhile; 78 settings are wrong; 99 there is no gap.
+    Exit codes: 0 accepted; 75 PostgreSQL or Kafka is away, a consumer or
+    another of these went on meanwhile, or it was stopped; 78 settings are
+    wrong; 99 there is no gap.
     """
     from assay_streaming import consumer
 
