@@ -122,6 +122,20 @@ def test_patience_ends() -> None:
     assert not plant.store.ledger
 
 
+def test_patience_counts_from_where_the_first_attempt_begins() -> None:
+    """However long it takes to fail."""
+    plant = Plant.of({"a": GOOD[:3]}, policy=Policy(patience=20))
+
+    def fail(_: str) -> None:
+        plant.clock.move(9)
+        raise Unavailable("silent")
+
+    plant.classifier.faults.always = fail
+    with pytest.raises(Unavailable, match="silent"):
+        plant.pump.run()
+    assert 20 < plant.clock.now() < 29
+
+
 def test_a_store_that_is_away_at_the_start_is_waited_for() -> None:
     """Positions are asked again until the store answers."""
     plant = Plant.of({"a": GOOD})

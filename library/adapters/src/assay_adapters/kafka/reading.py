@@ -19,6 +19,7 @@ from assay_adapters.kafka.topics import Topics
 _CALL: Final = 1_000  # messages of one call, of up to 1 MiB
 _POLL: Final = 0.2  # seconds
 _SILENCE: Final = 10.0  # seconds without a message or an end after which Kafka counts as away
+_ASK: Final = 5.0  # seconds for a broker to say whether it has a record
 _STREAMS: Final = "kafka/"
 _OURS: Final = "assay.id"
 _GONE: Final = {
@@ -133,6 +134,7 @@ class WholeRecords:
         self._config = config
         self._consumer: Any = None
         self._lock = Lock()
+        self._failure: tuple[float, Unavailable] | None = None
 
     def __call__(self, source: str, partition: Partition, position: int) -> bytes | None:
         """The bytes of the record that stands there now; None where there is none.
@@ -151,23 +153,35 @@ class WholeRecords:
         if not (source.startswith(_STREAMS) and partition.isdecimal()):
             return None
         at = TopicPartition(source.removeprefix(_STREAMS), int(partition), position)
-        with self._lock, translated():
-            self._consumer = self._consumer or _consumer(self._config)
+        began = time.monotonic()
+        with self._lock:
+            # Whoever has waited while another found nobody need not find that out once more.
+            if self._failure is not None and self._failure[0] >= began:
+                raise self._failure[1]
             try:
-                if not self._has(at):
-                    return None
-                self._consumer.assign([at])
-                return self._read(position)
-            except KafkaException as error:
-                if error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
-                    raise Denied(f"{at.topic} may not be read: give this user the right") from None
+                with translated():
+                    return self._whole(at)
+            except Unavailable as error:
+                self._failure = time.monotonic(), error
                 raise
-            finally:
-                self._consumer.unassign()
+
+    def _whole(self, at: TopicPartition) -> bytes | None:
+        self._consumer = self._consumer or _consumer(self._config)
+        try:
+            if not self._has(at):
+                return None
+            self._consumer.assign([at])
+            return self._read(at.offset)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                raise Denied(f"{at.topic} may not be read: give this user the right") from None
+            raise
+        finally:
+            self._consumer.unassign()
 
     def _has(self, at: TopicPartition) -> bool:
         try:
-            first, after = self._consumer.get_watermark_offsets(at, timeout=_SILENCE)
+            first, after = self._consumer.get_watermark_offsets(at, timeout=_ASK)
         except KafkaException as error:
             if error.args[0].code() in _GONE:
                 return False
