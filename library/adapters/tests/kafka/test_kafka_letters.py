@@ -353,6 +353,29 @@ def test_a_whole_record_is_read_again(kafka: KafkaConfig, topic: str) -> None:
         whole.close()
 
 
+def test_a_partition_without_a_leader_is_not_gone(
+    kafka: KafkaConfig, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Librdkafka knows no such partition then, and a letter would count as one that is lost."""
+
+    class Lost:
+        def get_watermark_offsets(self, *_: object, timeout: float) -> None:
+            assert timeout
+            raise KafkaException(KafkaError(KafkaError._UNKNOWN_PARTITION))
+
+        def unassign(self) -> None: ...
+
+    def consumer(_: KafkaConfig) -> Lost:
+        return Lost()
+
+    monkeypatch.setattr("assay_adapters.kafka.reading._consumer", consumer)
+    whole = WholeRecords(kafka)
+    with pytest.raises(Unavailable, match="partition 0 has no leader"):
+        whole(f"kafka/{topic}", "0", 0)
+    assert whole(f"kafka/{topic}", "99", 0) is None
+    assert whole(f"kafka/{topic}-that-is-gone", "0", 0) is None
+
+
 def test_a_broker_that_says_nothing_of_a_record_holds_nobody_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

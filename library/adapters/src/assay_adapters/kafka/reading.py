@@ -25,11 +25,14 @@ _OURS: Final = "assay.id"
 _GONE: Final = {
     KafkaError._AUTO_OFFSET_RESET,  # noqa: SLF001 - librdkafka's own name
     KafkaError.OFFSET_OUT_OF_RANGE,
+    KafkaError._PARTITION_EOF,  # noqa: SLF001 - the same
+}
+_UNKNOWN: Final = {
     KafkaError.UNKNOWN_TOPIC_OR_PART,
     KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 - the same
     KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - the same
-    KafkaError._PARTITION_EOF,  # noqa: SLF001 - the same
 }
+"""Said also of a partition that is there, while it has no leader, as after a broker has hung."""
 
 
 def letters_on(config: KafkaConfig, topic: str) -> Iterator[tuple[pl.DataFrame, int]]:
@@ -173,19 +176,25 @@ class WholeRecords:
             self._consumer.assign([at])
             return self._read(at.offset)
         except KafkaException as error:
-            if error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            code = error.args[0].code()
+            if code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
                 raise Denied(f"{at.topic} may not be read: give this user the right") from None
+            if code in _GONE or (code in _UNKNOWN and not self._is_there(at)):
+                return None
+            if code in _UNKNOWN:
+                where = f"{at.topic}, partition {at.partition}"
+                raise Unavailable(f"Kafka is away in part: {where} has no leader") from None
             raise
         finally:
             self._consumer.unassign()
 
+    def _is_there(self, at: TopicPartition) -> bool:
+        """Whether the topic has this partition, be it one that nobody leads just now."""
+        topic = Topics(self._config, timeout=_ASK).find(at.topic)
+        return topic is not None and at.partition in topic.partitions
+
     def _has(self, at: TopicPartition) -> bool:
-        try:
-            first, after = self._consumer.get_watermark_offsets(at, timeout=_ASK)
-        except KafkaException as error:
-            if error.args[0].code() in _GONE:
-                return False
-            raise
+        first, after = self._consumer.get_watermark_offsets(at, timeout=_ASK)
         return first <= at.offset < after
 
     def _read(self, position: int) -> bytes | None:
@@ -197,8 +206,6 @@ class WholeRecords:
             error = message.error()
             if error is None:
                 return message.value() if message.offset() == position else None
-            if error.code() in _GONE:
-                return None
             if error.code() != KafkaError._TRANSPORT:  # noqa: SLF001 - librdkafka's own name
                 raise KafkaException(error)
         raise Unavailable("Kafka is away: a record could not be read again")
