@@ -16,6 +16,7 @@ from system import System
 from assay.domain.errors import Fatal, Unavailable
 from assay.pipeline.pump import Policy
 from assay_adapters.environment.settings import load
+from assay_adapters.postgres.runs import start_run
 from assay_adapters.status.client import StatusClient
 from assay_streaming import dead_letters
 from assay_streaming.bootstrap import ConsumerSettings, consumer, dead_letter_service
@@ -87,6 +88,29 @@ def test_what_fails_before_it_begins_is_noted_as_failed(system: System) -> None:
         raise Fatal("refused")
     rows = system.query("SELECT status, summary ->> 'status' FROM runs")
     assert rows == [("failed", "failed")] * 2
+
+
+def test_a_signal_right_behind_its_row_leaves_no_run_without_an_end(system: System) -> None:
+    """However little it has begun with by then."""
+
+    def interrupted(*arguments: Any, **named: Any) -> None:
+        start_run(*arguments, **named)
+        raise KeyboardInterrupt
+
+    kafka = {"ASSAY_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+    with patch.dict(os.environ, system.environment | kafka, clear=True):
+        settings = load(ConsumerSettings)
+    stream = Request(str(uuid4()), "kafka/t", "kafka:d", "mine", 45, Policy())
+    letters = dead_letters.Request(str(uuid4()), 5, timedelta(0), Policy())
+    for service in (
+        consumer(stream, settings, Result(stream.run_id)),
+        dead_letter_service(letters, settings, dead_letters.Result(letters.run_id)),
+    ):
+        noting = patch("assay_streaming.bootstrap.start_run", interrupted)
+        with noting, pytest.raises(KeyboardInterrupt), service:
+            raise AssertionError
+    rows = system.query("SELECT status, ended_at IS NULL FROM runs")
+    assert rows == [("stopped", False)] * 2
 
 
 def told(system: System) -> Mapping[str, Any]:

@@ -34,11 +34,19 @@ STRANGER: Final[Second] = dict[Partition, int | None]()
 """The group does not know of it."""
 
 
+Whole: TypeAlias = Callable[[float], tuple[int, int] | None]
+"""How the whole topic stands at a time, where it is told: what is unread, and where it ends."""
+
+
+def all_is_read(_: float) -> tuple[int, int]:
+    return 0, 7
+
+
 class Group:
     """A source that has no messages, and what is said of each second."""
 
-    def __init__(self, clock: MemoryClock, seconds: Sequence[Second]) -> None:
-        self._clock, self._to_come = clock, iter(seconds)
+    def __init__(self, clock: MemoryClock, seconds: Sequence[Second], whole: Whole) -> None:
+        self._clock, self._to_come, self._whole = clock, iter(seconds), whole
         self._now: Mapping[Partition, int | None] = {}
 
     @property
@@ -62,6 +70,10 @@ class Group:
 
     def lags(self) -> Mapping[Partition, int]:
         return {each: lag for each, lag in self._now.items() if lag is not None}
+
+    def whole(self) -> tuple[int, int] | None:
+        assert not self._now, "asked of who owns some"
+        return self._whole(self._clock.now())
 
     def pause(self, on: bool) -> None: ...  # noqa: FBT001 - as the port has it
 
@@ -97,13 +109,14 @@ class Watched:
     seconds: Sequence[Second]
     until_idle: float | None = None
     progress: Line | Lines = field(default_factory=Lines)
+    whole: Whole = all_is_read
 
     def __post_init__(self) -> None:
         self.clock, self.meter = MemoryClock(), MemoryMeter()
         self.health = Health(self.clock, 60)
         silent = Silent()
         services = Services(
-            source=Group(self.clock, self.seconds),
+            source=Group(self.clock, self.seconds, self.whole),
             classifier=MemoryClassifier(),
             store=MemoryStore(),
             executor=self.executor,
@@ -181,17 +194,30 @@ def test_idle_is_who_has_read_all(executor: Executor) -> None:
     assert seconds(SOME, *[Unavailable("away")] * 3) > 8
 
 
-def test_idle_is_a_spare_member(executor: Executor) -> None:
-    """A session later than others: until then it may get the partitions of a dead member."""
+def test_a_spare_member_is_idle_once_all_is_read(executor: Executor) -> None:
+    """Whoever reads it; until then it may get the partitions of a dead member."""
 
-    def seconds(*second: Second) -> float:
-        clock = Watched(executor, [*second, *[NONE] * 60], until_idle=5).clock
-        return clock.now()
+    def seconds(*second: Second, whole: Whole = all_is_read, until_idle: float = 5) -> float:
+        seconds = [*second, *[NONE] * 90]
+        return Watched(executor, seconds, until_idle, whole=whole).clock.now()
 
-    assert 15 < seconds() < 18
-    assert 25 < seconds(*[STRANGER] * 10) < 28
-    assert 25 < seconds(*[NONE] * 4, *[SOME] * 4, {"0": 1}) < 28
-    assert 25 < seconds(*[NONE] * 8, *[Unavailable("away")] * 3) < 28
-    # What comes at last is read.
-    late = Watched(executor, [*[NONE] * 14, *[{"0": 1}] * 9, *[SOME] * 60], until_idle=5)
-    assert 28 < late.clock.now() < 31
+    assert 5 < seconds() < 8
+    assert 1 < seconds(until_idle=0) < 3
+    # Something is unread: the others read it, or nobody does.
+    assert 44 < seconds(whole=lambda now: (int(now < 40), 7)) < 48
+    assert seconds(whole=lambda _: (3000, 3010)) > 89
+    # It is not known, as long as Kafka or the store does not tell.
+    assert 34 < seconds(whole=lambda now: None if now < 30 else (0, 7)) < 38
+    assert seconds(whole=lambda _: None) > 89
+    # Something came, though the others have read it by now.
+    assert 24 < seconds(whole=lambda now: (0, min(int(now), 20))) < 28
+    assert 15 < seconds(*[STRANGER] * 10) < 18
+    assert 13 < seconds(*[NONE] * 3, *[SOME] * 4, {"0": 1}) < 16
+    assert 10 < seconds(*[NONE] * 3, *[Unavailable("away")] * 3) < 14
+
+
+def test_a_spare_member_reads_what_comes_to_it_at_last(executor: Executor) -> None:
+    """The partitions of who was killed, a session later."""
+    seconds = [*[NONE] * 50, *[{"0": 1}] * 9, *[SOME] * 60]
+    late = Watched(executor, seconds, until_idle=5, whole=lambda _: (1, 7))
+    assert 63 < late.clock.now() < 66

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from itertools import count
 from time import process_time
 
@@ -119,6 +120,20 @@ def test_patience_ends() -> None:
         plant.pump.run()
     assert error.value.exit_code == 75
     assert not plant.store.ledger
+
+
+def test_patience_counts_from_where_the_first_attempt_begins() -> None:
+    """However long it takes to fail."""
+    plant = Plant.of({"a": GOOD[:3]}, policy=Policy(patience=20))
+
+    def fail(_: str) -> None:
+        plant.clock.move(9)
+        raise Unavailable("silent")
+
+    plant.classifier.faults.always = fail
+    with pytest.raises(Unavailable, match="silent"):
+        plant.pump.run()
+    assert 20 < plant.clock.now() < 29
 
 
 def test_a_store_that_is_away_at_the_start_is_waited_for() -> None:
@@ -444,6 +459,67 @@ def test_an_outage_is_told_once_and_its_end_once() -> None:
     plant.store.faults.plan("commit", Unavailable("a moment"))
     plant.pump.run()
     assert told == [("classifier", "refused"), ("classifier", None)]
+
+
+def told_of(dependency: str, error: Unavailable, *, takes: float, until: float) -> list[float]:
+    """When an outage is told, and its end; each attempt takes so many seconds."""
+    told: list[float] = []
+
+    def tell(_: str, __: Unavailable | None) -> None:
+        told.append(plant.clock.now())
+
+    plant = Plant.of({"a": GOOD[:3]}, away=tell)
+    faults, point = {
+        "source": (plant.source.faults, "events"),
+        "classifier": (plant.classifier.faults, "classify"),
+        "store": (plant.store.faults, "commit"),
+        "store at the start": (plant.store.faults, "positions"),
+    }[dependency]
+
+    def fail(at: str) -> None:
+        if at == point and plant.clock.now() < until:
+            plant.clock.move(takes)
+            raise error
+
+    faults.always = fail
+    assert plant.pump.run().tally == Tally(read=3, classified=3)
+    return told
+
+
+@pytest.mark.parametrize("dependency", ["source", "classifier", "store", "store at the start"])
+def test_an_outage_is_told_after_ten_seconds(dependency: str) -> None:
+    """Where each attempt takes long, five of them are not waited for."""
+    began, ended = told_of(dependency, Unavailable("silent"), takes=6, until=60)
+    assert 10 <= began < 14  # after the second one
+    assert ended >= 60
+
+
+def test_who_asks_for_patience_is_away() -> None:
+    """After ten seconds without anything else to do than to wait, however few have been refused."""
+    busy = partial(Unavailable, "busy")
+    began, ended = told_of("classifier", busy(retry_after=300), takes=0, until=60)
+    assert 10 <= began < 11
+    assert ended >= 300
+    assert told_of("classifier", busy(retry_after=8), takes=0, until=5) == []
+
+
+def test_a_moment_after_which_nobody_asks_is_no_outage() -> None:
+    """What came of the next attempt would tell, and there is none."""
+    told: list[str] = []
+    source = MemorySource({"a": [*GOOD[:3]]}, owned={"a"}, finite=False)
+
+    def tell(dependency: str, _: Unavailable | None) -> None:
+        told.append(dependency)
+
+    plant = Plant(source, away=tell)
+    plant.classifier.faults.plan("classify", Unavailable("a moment"))
+    while not plant.pump.is_failing:
+        plant.step()
+    plant.source.revoke({"a"})
+    for _ in range(1_000):
+        plant.step()
+    assert plant.clock.now() > 30
+    assert told == []
 
 
 def test_what_was_asked_for_a_revoked_partition_is_taken_up() -> None:

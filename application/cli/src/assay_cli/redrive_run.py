@@ -145,8 +145,8 @@ def _redrive(request: Request, by: str, result: Result, console: Console) -> Non
             with claimed(request, tools.services, watch) as redrive:
                 result.letters = redrive.letters
                 if redrive.letters:
-                    tools.start()
                     try:
+                        tools.start()
                         progress.begin(redrive.letters)
                         _run(redrive)
                     except AssayError:

@@ -276,14 +276,6 @@ def _noted(
     stack: ExitStack, engine: Engine, result: Noted, *, kind: str, source: str, url: str | None
 ) -> None:
     """Notes that a service has begun, and how it has ended when the stack is closed."""
-    start_run(
-        engine,
-        result.run_id,
-        kind=kind,
-        source=source,
-        version=version("assay"),
-        status_url=url,
-    )
 
     def note(_: object, error: BaseException | None, __: object) -> None:
         status = result.status
@@ -293,7 +285,15 @@ def _noted(
         with suppress(AssayError):  # the books are kept elsewhere; this is a note
             end_run(engine, result.run_id, status=status, summary=summary)
 
-    stack.push(note)
+    stack.push(note)  # before the other, for a signal may come as soon as that is written
+    start_run(
+        engine,
+        result.run_id,
+        kind=kind,
+        source=source,
+        version=version("assay"),
+        status_url=url,
+    )
 
 
 def _events(
@@ -462,9 +462,9 @@ def books(settings: BookSettings, source: str) -> Generator[Books]:
 
         @contextmanager
         def noted(run_id: str, facts: dict[str, Any]) -> Generator[None]:
-            start_run(engine, run_id, kind="accept-gap", source=source, version=version("assay"))
-            status, summary = "failed", {}
+            kind, status, summary = "accept-gap", "failed", {}
             try:
+                start_run(engine, run_id, kind=kind, source=source, version=version("assay"))
                 yield
                 status, summary = "done", facts
             finally:

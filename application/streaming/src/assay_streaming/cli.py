@@ -226,8 +226,8 @@ def consume(
             min=0,
             metavar="SECONDS",
             help="End once all is read and nothing has come for so long; unless given, never."
-            " Without partitions it ends a session (45 s) later: until then a dead member may hold"
-            " them. While Kafka is away it waits.",
+            " Without partitions it ends once others have committed all there is; until then it"
+            " waits, since they may die. While Kafka or PostgreSQL is away it waits.",
         ),
     ] = None,
     status_port: _StatusPort = None,
@@ -287,8 +287,9 @@ def accept_gap(
 
     Stop the consumers of the topic first. The last line is a summary in JSON.
 
-    Exit codes: 0 accepted; 75 PostgreSQL or Kafka is away, or a consumer went
-    on meanwhile; 78 settings are wrong; 99 there is no gap.
+    Exit codes: 0 accepted; 75 PostgreSQL or Kafka is away, a consumer or
+    another of these went on meanwhile, or it was stopped; 78 settings are
+    wrong; 99 there is no gap.
     """
     from assay_streaming import consumer
 

@@ -54,6 +54,15 @@ class StreamSource(Source, Protocol):
         """How many positions of each are not committed yet, as far as known."""
         ...
 
+    def whole(self) -> tuple[int, int] | None:
+        """How it stands as a whole, whoever owns the partitions; for who owns none.
+
+        Returns:
+            How many positions are not committed, and a number that grows with each that comes.
+            Each answer is given once; None where there is none yet.
+        """
+        ...
+
 
 class Progress(Protocol):
     """Shows people how a stream gets on."""
@@ -106,8 +115,8 @@ class Request:
         group: whose members share the partitions.
         session: seconds until the group misses a member that tells nothing any more.
         policy: patience, limits, window.
-        until_idle: ends when nothing has come for so many seconds; None goes on for ever. Without
-            partitions it waits for a session more: those of a dead member come after that.
+        until_idle: ends when all is read and nothing has come for so many seconds; None goes on
+            for ever. Without partitions that is said of what the others have committed.
     """
 
     run_id: str
@@ -165,6 +174,7 @@ class _Watcher:
         came: when something came, or was still to come, for the last time; or when the partitions
             came or went.
         owned: the partitions that it has told of.
+        ends: a number that grows with what comes to the whole topic, while it owns no partition.
         seen: those that metrics have been set for.
         asking: since when it has had none, with Kafka there; None once that was said, or needs not.
     """
@@ -176,6 +186,7 @@ class _Watcher:
     session: float
     came: float
     owned: Collection[Partition] = field(default_factory=list[Partition])
+    ends: int | None = None
     seen: set[Partition] = field(default_factory=set[Partition])
     asking: float | None = None
 
@@ -188,8 +199,8 @@ class _Watcher:
         self.services.health.moved()
         self.result.committed(outcome, tally)
 
-    def look(self, pump: Pump) -> float:
-        """Tells how it stands; returns for how many seconds there has been nothing to do."""
+    def look(self, pump: Pump) -> None:
+        """Tells how it stands."""
         source, meter, clock = self.services.source, self.services.meter, self.services.clock
         lags, assigned = source.lags(), sorted(source.assigned, key=_number)
         if assigned != self.owned:
@@ -202,9 +213,7 @@ class _Watcher:
         for each in self.seen - (set(assigned) - lags.keys()):  # of those nothing is known
             meter.set(metrics.LAG, lags.get(each, 0), pipeline=PIPELINE, partition=each)
         meter.set(metrics.DATABASE_CONNECTIONS, self.services.connections(), pipeline=PIPELINE)
-        # What was known before Kafka went away says nothing of now.
-        is_known = lags and len(lags) == len(assigned) and "source" not in pump.away
-        lag = sum(lags.values()) if is_known else None
+        lag = self._lag(pump)
         self.services.health.look(
             away=pump.away,
             is_busy=any(lags.values()) and not (pump.is_failing or pump.is_asking),
@@ -216,12 +225,30 @@ class _Watcher:
             },
         )
         self.progress.look(self.result.tally, lag)
-        # A spare member has nothing to do either, once nobody dead can hold partitions any more.
-        is_spare = not assigned and "source" not in pump.away and source.is_member
-        if not (lag == 0 or is_spare) or pump.is_failing:
-            self.came = clock.now()  # not all is known, or not all is read
-            return 0
-        return clock.now() - self.came - (self.session if is_spare else 0)
+
+    def idle(self, pump: Pump) -> float:
+        """For how many seconds all has been read and nothing has come, as far as is known now."""
+        source, now = self.services.source, self.services.clock.now()
+        if pump.is_failing or not (self.owned or source.is_member):
+            self.came = now
+        elif self.owned:
+            if self._lag(pump) != 0:  # not all is known, or not all is read
+                self.came = now
+        else:
+            # Others have the partitions: the living, who read, or the dead, who do not.
+            if (whole := source.whole()) is None:
+                return 0
+            left, ends = whole
+            if left or ends != self.ends:
+                self.ends, self.came = ends, now
+        return now - self.came
+
+    def _lag(self, pump: Pump) -> int | None:
+        """How many positions of its partitions are not committed; None where that is not known."""
+        lags = self.services.source.lags()
+        # What was known before Kafka went away says nothing of now.
+        is_known = lags and len(lags) == len(self.owned) and "source" not in pump.away
+        return sum(lags.values()) if is_known else None
 
     def _say_unassigned(self, pump: Pump) -> None:
         """Says once why nothing comes, where others have the partitions, or the dead."""
@@ -276,15 +303,16 @@ def consume(request: Request, services: Services, result: Result, progress: Prog
         pump.stop()
         _log.warning("stopping: what was read is committed; a second signal ends at once")
 
-    patience = inf if request.until_idle is None else request.until_idle
+    patience = request.until_idle
     # Whoever waits for the end waits for no look longer than need be.
-    every = min(_EVERY, max(_SOON, patience))
+    every = _EVERY if patience is None else min(_EVERY, max(_SOON, patience))
     with told.its_life(), services.on_signal(stop):
         looked = -inf
         for _ in pump.steps():
             if clock.now() >= looked + every:
                 looked = clock.now()
-                if watcher.look(pump) > patience:
+                watcher.look(pump)
+                if patience is not None and watcher.idle(pump) > patience:
                     pump.stop()
 
 

@@ -1,12 +1,14 @@
 """What `consume` and `accept-gap` do between their options and their exit codes."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 from rich.console import Console
 
-from assay.domain.errors import DONE, NOTHING_TO_DO
+from assay.domain.errors import DONE, NOTHING_TO_DO, TEMPORARY
 from assay.pipeline.pump import Policy
 from assay_streaming import bootstrap
 from assay_streaming.consume import Request, Result
@@ -54,6 +56,26 @@ def consume(*, overrides: Mapping[str, Any], reject_limit: float, until_idle: fl
     return to_the_end(act, result)
 
 
+@dataclass
+class Accepted:
+    """What `accept-gap` has done so far.
+
+    Attributes:
+        status: `running`, then `done`, `dry_run`, `nothing_to_do`, `stopped` or `failed`.
+        gaps: that were found.
+    """
+
+    run_id: str
+    status: str = "running"
+    exit_code: int = TEMPORARY  # where it is stopped before its end
+    gaps: Gaps | None = None
+
+    def summary(self) -> dict[str, Any]:
+        """What the last line says."""
+        facts = {} if self.gaps is None else self.gaps.facts
+        return {"run_id": self.run_id, "status": self.status, **facts}
+
+
 def accept_gap(*, topic: str | None, dry: bool) -> int:
     """Accepts gaps as the options of `assay_streaming.cli` say; the summary is the last line.
 
@@ -61,15 +83,25 @@ def accept_gap(*, topic: str | None, dry: bool) -> int:
         The exit code.
 
     Raises:
-        Unavailable: PostgreSQL or Kafka is away.
-        Fenced: a consumer has gone on meanwhile.
-        Fatal: settings or tables are wrong, or there are neither topic nor books of this name.
+        Fatal: the settings are wrong.
     """
     settings = overridden(bootstrap.read(bootstrap.BookSettings), {"topic": topic})
-    source, run_id = f"kafka/{settings.stream.topic}", str(uuid4())
+    result = Accepted(str(uuid4()))
+    return to_the_end(partial(_accept_gap, settings, result, dry=dry), result)
+
+
+def _accept_gap(settings: bootstrap.BookSettings, result: Accepted, *, dry: bool) -> None:
+    """Says what is gone, and enters it unless that is for show.
+
+    Raises:
+        Unavailable: PostgreSQL or Kafka is away.
+        Fenced: a consumer has gone on meanwhile.
+        Fatal: tables are wrong, or there are neither topic nor books of this name.
+    """
+    source = f"kafka/{settings.stream.topic}"
     console = Console(stderr=True, highlight=False)
     with bootstrap.books(settings, source) as books:
-        gaps = books.gaps
+        gaps = result.gaps = books.gaps
         for each in gaps.deleted:
             console.print(
                 f"partition {each.partition}: {each.next - each.first:,} offsets from "
@@ -83,17 +115,15 @@ def accept_gap(*, topic: str | None, dry: bool) -> int:
             )
         if not (gaps.deleted or gaps.replaced):
             console.print("no gap: the books can go on by themselves")
-            status, code = "nothing_to_do", NOTHING_TO_DO
+            result.status, result.exit_code = "nothing_to_do", NOTHING_TO_DO
         elif dry:
             console.print("this would be accepted; nothing was changed")
-            status, code = "dry_run", DONE
+            result.status, result.exit_code = "dry_run", DONE
         else:
-            with books.noted(run_id, gaps.facts):
-                accept(gaps, source, run_id, books.store, books.retire)
+            with books.noted(result.run_id, gaps.facts):
+                accept(gaps, source, result.run_id, books.store, books.retire)
             console.print(f"accepted: {_done(gaps)}")
-            status, code = "done", DONE
-    bootstrap.last_line({"run_id": run_id, "status": status, **gaps.facts})
-    return code
+            result.status, result.exit_code = "done", DONE
 
 
 def _done(gaps: Gaps) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import polars as pl
 
 from assay.domain.chunk import RECORDS
+from assay.domain.errors import Fenced
 from assay.domain.outcome import CLASSIFIED, Outcome
 from assay.domain.position import Partition, Position, Positions, Range
 from assay.domain.reject import no_rejects
@@ -86,20 +87,27 @@ def accept(gaps: Gaps, source: str, run_id: str, store: Store, retire: Retire) -
     """Enters gaps in the books: a deleted stretch is a range in which nothing was read.
 
     Raises:
-        Fenced: a consumer has gone on meanwhile.
+        Fenced: a consumer has gone on meanwhile, or somebody else has accepted the same.
         Unavailable: the store is away; what is entered stays.
     """
     if gaps.replaced:
         retire(source, gaps.replaced.keys(), gaps.begins, run_id)
     if gaps.deleted:
-        store.commit(
-            Outcome(
-                run_id=run_id,
-                source=source,
-                destination="",
-                ranges=gaps.deleted,
-                records=pl.DataFrame(schema=RECORDS),
-                classified=pl.DataFrame(schema=CLASSIFIED),
-                rejects=no_rejects(),
-            )
+        entered = Outcome(
+            run_id=run_id,
+            source=source,
+            destination="",
+            ranges=gaps.deleted,
+            records=pl.DataFrame(schema=RECORDS),
+            classified=pl.DataFrame(schema=CLASSIFIED),
+            rejects=no_rejects(),
         )
+        try:
+            store.commit(entered)
+        except Fenced as error:
+            lost = ", ".join(sorted({each.partition for each in error.ranges}))
+            raise Fenced(
+                error.ranges,
+                f"the books of {source} have gone on meanwhile, partition {lost}: a consumer runs,"
+                " or another accept-gap was first; look again with --dry-run",
+            ) from None

@@ -10,7 +10,7 @@ from trial import MakeTopic, a_group, enters_nothing, nowhere, values
 
 from assay.domain.chunk import Chunk, Idle, Revoked
 from assay.domain.errors import Fatal
-from assay.domain.position import Partition
+from assay.domain.position import Partition, Position
 from assay_adapters.kafka.config import KafkaConfig
 from assay_adapters.kafka.source import KafkaSource, Reading
 
@@ -97,12 +97,13 @@ def test_closing_drains_nothing(make_topic: MakeTopic) -> None:
     assert drained == []
 
 
-def test_a_spare_member_is_one(make_topic: MakeTopic) -> None:
-    """It is known to the group, and owns nothing."""
+def test_a_spare_member_knows_how_the_whole_topic_stands(make_topic: MakeTopic) -> None:
+    """It is known to the group, and owns nothing; what its owner has not committed is unread."""
     topic = make_topic()
-    group = a_group()
+    topic.put(*[b"x"] * 3)
+    group, stands = a_group(), {"0": Position(2)}
     first, second = topic.source(group), topic.source(group)
-    owner, spare = first.events(nowhere), second.events(nowhere)
+    owner, spare = first.events(nowhere), second.events(lambda _: stands)
     assert not second.is_member
     while not first.assigned:
         next(owner)
@@ -110,6 +111,21 @@ def test_a_spare_member_is_one(make_topic: MakeTopic) -> None:
         next(owner)
         next(spare)
     assert not second.assigned
+
+    def told() -> tuple[int, int]:
+        while (whole := second.whole()) is None:
+            next(owner)
+            next(spare)
+        return whole
+
+    assert told() == (1, 3)
+    assert second.whole() is None  # each answer is given once
+    stands["0"] = Position(3)
+    told()  # what was asked before
+    assert told() == (0, 3)
+    topic.put(b"x")
+    told()
+    assert told() == (1, 4)
 
 
 def test_a_session_that_brokers_refuse_is_named(make_topic: MakeTopic) -> None:

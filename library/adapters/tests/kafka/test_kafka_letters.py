@@ -1,7 +1,10 @@
 """Dead letters go to a topic and come back."""
 
 import secrets
+import socket
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from typing import Any
 
@@ -347,6 +350,46 @@ def test_a_whole_record_is_read_again(kafka: KafkaConfig, topic: str) -> None:
         assert whole("kafka/missing", "0", 0) is None
         assert whole("files/cards", "s3://a/b#1", 0) is None
     finally:
+        whole.close()
+
+
+def test_a_partition_without_a_leader_is_not_gone(
+    kafka: KafkaConfig, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Librdkafka knows no such partition then, and a letter would count as one that is lost."""
+
+    class Lost:
+        def get_watermark_offsets(self, *_: object, timeout: float) -> None:
+            assert timeout
+            raise KafkaException(KafkaError(KafkaError._UNKNOWN_PARTITION))
+
+        def unassign(self) -> None: ...
+
+    def consumer(_: KafkaConfig) -> Lost:
+        return Lost()
+
+    monkeypatch.setattr("assay_adapters.kafka.reading._consumer", consumer)
+    whole = WholeRecords(kafka)
+    with pytest.raises(Unavailable, match="partition 0 has no leader"):
+        whole(f"kafka/{topic}", "0", 0)
+    assert whole(f"kafka/{topic}", "99", 0) is None
+    assert whole(f"kafka/{topic}-that-is-gone", "0", 0) is None
+
+
+def test_a_broker_that_says_nothing_of_a_record_holds_nobody_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However many want one of it at the same time."""
+    monkeypatch.setattr("assay_adapters.kafka.reading._ASK", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor(8) as threads:
+        _, port = silent.getsockname()
+        whole = WholeRecords(KafkaConfig(bootstrap_servers=f"127.0.0.1:{port}"))
+        began = time.monotonic()
+        asked = [threads.submit(whole, "kafka/t", "0", number) for number in range(8)]
+        for each in asked:
+            with pytest.raises(Unavailable, match="Kafka is away"):
+                each.result(10)
+        assert time.monotonic() - began < 2
         whole.close()
 
 

@@ -1,17 +1,19 @@
 """The guarantees of a source on a real topic, and what only a topic does."""
 
 import secrets
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 from hashlib import sha256
+from itertools import takewhile
 
 import pytest
 from confluent_kafka import Producer
-from trial import MakeTopic, enters_nothing, read
+from trial import MakeTopic, enters_nothing, nowhere, read
 
-from assay.domain.chunk import Chunk
+from assay.domain.chunk import Chunk, Idle
 from assay.domain.errors import Fatal, Unavailable
 from assay.domain.position import Partition, Positions
 from assay.domain.reject import RAW_LIMIT
@@ -20,6 +22,7 @@ from assay.testing.source import MakeSource, SharedSourceSuite
 from assay_adapters.kafka.config import KafkaConfig
 from assay_adapters.kafka.source import KafkaSource, Reading
 from assay_adapters.kafka.topics import Topics
+from assay_local import Local
 
 
 def away(_: Sequence[Partition]) -> Positions:
@@ -123,6 +126,33 @@ def test_where_brokers_were_looked_for_is_told() -> None:
             deque(source.events(lambda _: {}), maxlen=0)
         assert "ASSAY_KAFKA__BOOTSTRAP_SERVERS is 127.0.0.1:1;" in str(caught.value)
         assert "Connection refused" in str(caught.value)
+
+
+def test_a_broker_that_hangs_is_away_until_it_answers(
+    local: Local, make_topic: MakeTopic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also for who has read all there is; that nothing comes is no sign that it is back."""
+    monkeypatch.setattr("assay_adapters.kafka.source._ASK", 0.5)
+    topic = make_topic()
+    topic.put(b"x")
+    source = topic.source()
+    read(source, None, {})
+    local.kafka.pause()
+    try:
+        until = time.monotonic() + 10
+        with pytest.raises(Unavailable, match="Kafka is away"):
+            deque(takewhile(lambda _: time.monotonic() < until, source.events(nowhere)), maxlen=0)
+        for _ in range(4):
+            with pytest.raises(Unavailable, match="Kafka is away"):
+                next(source.events(nowhere))
+    finally:
+        local.kafka.resume()
+    until = time.monotonic() + 10
+    while True:
+        with suppress(Unavailable):
+            assert next(source.events(nowhere)) == Idle()
+            break
+        assert time.monotonic() < until
 
 
 def test_keys_count_for_the_size_of_a_chunk(kafka: KafkaConfig, topic: str) -> None:

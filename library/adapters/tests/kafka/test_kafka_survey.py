@@ -6,6 +6,7 @@ from typing import cast
 import pytest
 
 from assay.domain.errors import Unavailable
+from assay.domain.position import Position
 from assay_adapters.kafka.survey import Standing, Survey, standing
 from assay_adapters.kafka.topics import Topic, Topics
 
@@ -68,6 +69,18 @@ def test_what_was_asked_before_does_not_count(survey: Survey[Standing], topics: 
     standing = survey.ask(10)
     assert standing is not None
     assert standing.topic.id == "id-2"
+
+
+def test_what_is_left_of_a_topic_is_known_of_all_its_partitions() -> None:
+    """Of one that was added since nothing is read; what belongs to another topic says nothing."""
+    found = Standing(Topic("t", "id", (0, 1)), {0: (2, 7), 1: (0, 3)})
+    assert found.left({"0": Position(7, None, "id"), "1": Position(3, None, None)}) == 0
+    assert found.left({"0": Position(6, None, "id")}) == 4
+    assert found.left({}) is None
+    assert found.left({"0": Position(8, None, "id")}) is None
+    assert found.left({"0": Position(7, None, "another")}) is None
+    headless = Standing(Topic("t", "id", (0, 1)), {0: (2, 7)})
+    assert headless.left({"0": Position(7, None, "id"), "1": Position(3, None, "id")}) is None
 
 
 @pytest.mark.parametrize("error", [Unavailable("away"), RuntimeError("a defect")])

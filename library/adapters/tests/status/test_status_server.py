@@ -2,6 +2,8 @@
 
 import json
 import socket
+import struct
+import threading
 import urllib.error
 import urllib.request
 
@@ -60,3 +62,34 @@ def test_a_port_in_use_is_fatal() -> None:
             ),
         ):
             pass
+
+
+def test_who_gives_up_leaves_no_trace(capfd: pytest.CaptureFixture[str]) -> None:
+    """A client that is gone before its answer comes is no fault of the service."""
+    may_answer, answered = threading.Event(), threading.Event()
+
+    def slowly() -> bytes:
+        assert may_answer.wait(10)
+        answered.set()
+        return b"x" * (16 << 20)  # more than a socket holds
+
+    with served(
+        "127.0.0.1",
+        0,
+        alive=says(well=True),
+        ready=says(well=True),
+        metrics=slowly,
+        metrics_type="text/plain",
+    ) as url:
+        _, _, port = url.rpartition(":")
+        with socket.create_connection(("127.0.0.1", int(port))) as client:
+            client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+            at_once = struct.pack("ii", 1, 0)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+        may_answer.set()
+        assert answered.wait(10)
+        for each in threading.enumerate():
+            if "process_request_thread" in each.name:
+                each.join(10)
+        assert get(f"{url}/health/live")[0] == 200
+    assert capfd.readouterr().err == ""

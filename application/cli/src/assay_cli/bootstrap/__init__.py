@@ -95,7 +95,6 @@ def importing(
     from assay_adapters.postgres.runs import end_run, start_run
 
     with tables() as engine:
-        start_run(engine, run_id, kind="import", source="import", version=version("assay"))
         imported = renewed = 0
 
         def take(letters: "pl.DataFrame", place: str) -> tuple[int, int]:
@@ -107,6 +106,7 @@ def importing(
 
         status = "failed"
         try:
+            start_run(engine, run_id, kind="import", source="import", version=version("assay"))
             yield take
             status = "done"
         finally:

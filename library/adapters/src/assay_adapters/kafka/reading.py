@@ -19,16 +19,20 @@ from assay_adapters.kafka.topics import Topics
 _CALL: Final = 1_000  # messages of one call, of up to 1 MiB
 _POLL: Final = 0.2  # seconds
 _SILENCE: Final = 10.0  # seconds without a message or an end after which Kafka counts as away
+_ASK: Final = 5.0  # seconds for a broker to say whether it has a record
 _STREAMS: Final = "kafka/"
 _OURS: Final = "assay.id"
 _GONE: Final = {
     KafkaError._AUTO_OFFSET_RESET,  # noqa: SLF001 - librdkafka's own name
     KafkaError.OFFSET_OUT_OF_RANGE,
+    KafkaError._PARTITION_EOF,  # noqa: SLF001 - the same
+}
+_UNKNOWN: Final = {
     KafkaError.UNKNOWN_TOPIC_OR_PART,
     KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 - the same
     KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - the same
-    KafkaError._PARTITION_EOF,  # noqa: SLF001 - the same
 }
+"""Said also of a partition that is there, while it has no leader, as after a broker has hung."""
 
 
 def letters_on(config: KafkaConfig, topic: str) -> Iterator[tuple[pl.DataFrame, int]]:
@@ -133,6 +137,7 @@ class WholeRecords:
         self._config = config
         self._consumer: Any = None
         self._lock = Lock()
+        self._failure: tuple[float, Unavailable] | None = None
 
     def __call__(self, source: str, partition: Partition, position: int) -> bytes | None:
         """The bytes of the record that stands there now; None where there is none.
@@ -151,27 +156,45 @@ class WholeRecords:
         if not (source.startswith(_STREAMS) and partition.isdecimal()):
             return None
         at = TopicPartition(source.removeprefix(_STREAMS), int(partition), position)
-        with self._lock, translated():
-            self._consumer = self._consumer or _consumer(self._config)
+        began = time.monotonic()
+        with self._lock:
+            # Whoever has waited while another found nobody need not find that out once more.
+            if self._failure is not None and self._failure[0] >= began:
+                raise self._failure[1]
             try:
-                if not self._has(at):
-                    return None
-                self._consumer.assign([at])
-                return self._read(position)
-            except KafkaException as error:
-                if error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
-                    raise Denied(f"{at.topic} may not be read: give this user the right") from None
+                with translated():
+                    return self._whole(at)
+            except Unavailable as error:
+                self._failure = time.monotonic(), error
                 raise
-            finally:
-                self._consumer.unassign()
+
+    def _whole(self, at: TopicPartition) -> bytes | None:
+        self._consumer = self._consumer or _consumer(self._config)
+        try:
+            if not self._has(at):
+                return None
+            self._consumer.assign([at])
+            return self._read(at.offset)
+        except KafkaException as error:
+            code = error.args[0].code()
+            if code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                raise Denied(f"{at.topic} may not be read: give this user the right") from None
+            if code in _GONE or (code in _UNKNOWN and not self._is_there(at)):
+                return None
+            if code in _UNKNOWN:
+                where = f"{at.topic}, partition {at.partition}"
+                raise Unavailable(f"Kafka is away in part: {where} has no leader") from None
+            raise
+        finally:
+            self._consumer.unassign()
+
+    def _is_there(self, at: TopicPartition) -> bool:
+        """Whether the topic has this partition, be it one that nobody leads just now."""
+        topic = Topics(self._config, timeout=_ASK).find(at.topic)
+        return topic is not None and at.partition in topic.partitions
 
     def _has(self, at: TopicPartition) -> bool:
-        try:
-            first, after = self._consumer.get_watermark_offsets(at, timeout=_SILENCE)
-        except KafkaException as error:
-            if error.args[0].code() in _GONE:
-                return False
-            raise
+        first, after = self._consumer.get_watermark_offsets(at, timeout=_ASK)
         return first <= at.offset < after
 
     def _read(self, position: int) -> bytes | None:
@@ -183,8 +206,6 @@ class WholeRecords:
             error = message.error()
             if error is None:
                 return message.value() if message.offset() == position else None
-            if error.code() in _GONE:
-                return None
             if error.code() != KafkaError._TRANSPORT:  # noqa: SLF001 - librdkafka's own name
                 raise KafkaException(error)
         raise Unavailable("Kafka is away: a record could not be read again")

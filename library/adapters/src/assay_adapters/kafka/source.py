@@ -107,6 +107,8 @@ class KafkaSource:
         self._topic: Topic | None = None
         self._looked_at = float("-inf")
         self._doubted: Positions = {}  # were after the end of the topic that was told before
+        self._whole: tuple[int, int] | None = None
+        self._is_asked = False  # how the whole topic stands
         self._owned: dict[int, Owned] = {}
         self._fetched: set[int] = set()  # what librdkafka takes for assigned
         self._held = Held()
@@ -166,6 +168,7 @@ class KafkaSource:
         while True:
             self._look()
             self._place(positions)
+            self._see_whole(positions)
             self._settle_pause()
             if not self._is_full():
                 self._fetch()
@@ -177,6 +180,8 @@ class KafkaSource:
             elif self._paused_since is None and (chunk := self._proved()) is not None:
                 yield chunk
             else:
+                if self._is_suspect:
+                    self._probe()
                 yield Idle()
 
     def pause(self, on: bool) -> None:  # noqa: FBT001 - as the port has it
@@ -229,6 +234,17 @@ class KafkaSource:
                 end = max(owned.end, known[1] if known is not None else 0)
                 lags[str(number)] = max(0, end - owned.acked)
         return lags
+
+    def whole(self) -> tuple[int, int] | None:
+        """How the topic stands, whoever owns its partitions; for who owns none.
+
+        Returns:
+            How many offsets are not committed, and the sum of where the partitions end, as the
+            brokers and then the store have told since this was asked last; else None.
+        """
+        whole, self._whole = self._whole, None
+        self._is_asked = True
+        return whole
 
     def close(self) -> None:
         """Leaves the group. What was handed out and not acked is somebody else's.
@@ -312,6 +328,22 @@ class KafkaSource:
             elif each in found.bounds:
                 self._read(each, position, found)
 
+    def _see_whole(self, positions: AskPositions) -> None:
+        """Finds out how the whole topic stands, if that is asked and no partition is owned.
+
+        Raises:
+            Unavailable: Kafka does not tell.
+        """
+        if self._owned or not self._is_asked:
+            return
+        if (found := self._standing.ask(0)) is None:
+            return
+        self._is_asked = False
+        with suppress(Unavailable):  # of the store, which whoever is asked knows
+            stand = positions([str(each) for each in found.topic.partitions])
+            if (left := found.left(stand)) is not None:
+                self._whole = left, sum(after for _, after in found.bounds.values())
+
     def _stand(
         self, positions: AskPositions, found: Standing, waiting: Collection[int]
     ) -> Positions | None:
@@ -347,13 +379,14 @@ class KafkaSource:
         self._owned[partition] = Owned(at, seen=at, acked=at, end=after, numbering=found.topic.id)
 
     def _look(self) -> None:
-        """Notices, now and then, that the topic has been made anew meanwhile."""
+        """Notices, now and then, that the topic has been made anew meanwhile, or nobody answers."""
         if self._topic is None or time.monotonic() < self._looked_at + _LOOK:
             return
         try:
             self._is_same(0)
         except Unavailable:
-            self._looked_at = time.monotonic()
+            # Of a broker that hangs librdkafka says nothing for a minute or more.
+            self._looked_at, self._is_suspect = time.monotonic(), True
 
     def _is_same(self, patience: float) -> bool:
         """Whether the topic is still the one that was placed; else all of it is placed anew.
@@ -384,6 +417,7 @@ class KafkaSource:
         self._owned.update({each: Owned() for each in numbers})
         self._forget(numbers)
         self._standing.forget()
+        self._whole, self._is_asked = None, False
 
     def _settle_pause(self) -> None:
         """Tells the brokers of a pause that lasts, and of its end."""
@@ -442,15 +476,12 @@ class KafkaSource:
         if (fault := self._fault) is not None:
             self._fault = None
             raise fault
-        if messages:
-            self._is_suspect = False
-        elif self._is_suspect:
-            self._probe()
+        if any(each.error() is None or _is_end(each) for each in messages):
             self._is_suspect = False
         return len(messages)
 
     def _probe(self) -> None:
-        """That a broker answers.
+        """That a broker answers, which ends the suspicion that none does.
 
         Raises:
             Unavailable: none does; it says where they were looked for, and what came of it.
@@ -463,7 +494,7 @@ class KafkaSource:
             if self._complaint:
                 told.append(f"the last of the connections: {self._complaint}")
             raise Unavailable("; ".join(told)) from None
-        self._complaint = ""
+        self._is_suspect, self._complaint = False, ""
 
     def _take(self, messages: list[Message]) -> None:
         """Holds what came of the partitions that are read."""

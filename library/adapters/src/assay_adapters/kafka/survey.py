@@ -83,6 +83,22 @@ class Standing:
             )
         return position.next
 
+    def left(self, stand: Positions) -> int | None:
+        """How many offsets of all partitions are after these positions.
+
+        None where that cannot be said: a partition has no leader, no partition has a position, or
+        one has a position of another topic or after its end.
+        """
+        if not (stand and self.is_whole):
+            return None
+        left = 0
+        for number, (_, after) in self.bounds.items():
+            position = stand.get(str(number), self.beginning)
+            if position.numbering not in {None, self.topic.id} or position.next > after:
+                return None
+            left += after - position.next
+        return left
+
     def exceeded(self, stand: Positions, partitions: Collection[int]) -> Positions:
         """Those positions of these partitions that are after their end."""
         return {

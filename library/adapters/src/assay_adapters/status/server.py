@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeAlias
@@ -58,6 +58,11 @@ def served(
 
     class Handler(BaseHTTPRequestHandler):
         timeout = 5  # seconds of silence after which a connection is given up
+
+        def handle(self) -> None:
+            # Whoever asked has given up; the base class would print where that was noticed.
+            with suppress(BrokenPipeError, ConnectionResetError):
+                super().handle()
 
         def do_GET(self) -> None:
             status, content_type, body = answer(self.path.partition("?")[0])

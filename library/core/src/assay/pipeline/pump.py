@@ -158,7 +158,8 @@ class Pump:
     @property
     def away(self) -> tuple[str, ...]:
         """The dependencies that count as away: source, records, classifier, store."""
-        return tuple(each.name for each in self._breakers if each.is_open)
+        now = self._clock.now()
+        return tuple(each.name for each in self._breakers if each.is_open(now))
 
     @property
     def is_asking(self) -> bool:
@@ -191,14 +192,16 @@ class Pump:
             now = self._clock.now()
             # To begin, a source asks where the store stands.
             if self._to_source.allows(now) and (events or self._to_store.allows(now)):
-                self._to_source.began()
+                self._to_source.began(now)
                 try:
                     events = events or self._source.events(self._positions, self._drain)
                     event = next(events, None)
                     exhausted = event is None
                     # That partitions are lost may be all that an outage lets through.
-                    lost = isinstance(event, Revoked)
-                    (self._to_source.returned if lost else self._to_source.succeeded)()
+                    if isinstance(event, Revoked):
+                        self._to_source.returned()
+                    else:
+                        self._to_source.succeeded(self._clock.now())
                 except Unavailable as error:
                     events = None
                     if error is self._to_store.last_error:
@@ -226,7 +229,8 @@ class Pump:
 
     def _is_held_back(self) -> bool:
         # With an empty window the next chunk is the probe.
-        away = any(each.is_open for each in self._breakers if each is not self._to_source)
+        now = self._clock.now()
+        away = any(each.is_open(now) for each in self._breakers if each is not self._to_source)
         return len(self._window) > 0 and away
 
     def _jobs(self) -> list[Future[Any]]:
@@ -241,8 +245,8 @@ class Pump:
 
     def _prepare(self, flight: Flight) -> None:
         """Has a chunk decoded, unless what it takes to read its records is away."""
-        if self._to_records.allows(self._clock.now()):
-            self._to_records.began()
+        if self._to_records.allows(now := self._clock.now()):
+            self._to_records.began(now)
             flight.job = self._executor.submit(prepare, flight.chunk, self._decode)
 
     def _positions(self, partitions: Sequence[Partition]) -> Positions:
@@ -254,9 +258,9 @@ class Pump:
         return found | ended
 
     def _ask_store(self, partitions: Sequence[Partition]) -> Positions:
-        if not self._to_store.allows(self._clock.now()):
+        if not self._to_store.allows(now := self._clock.now()):
             raise self._to_store.last_error or Unavailable("the store is away")
-        self._to_store.began()
+        self._to_store.began(now)
         try:
             found = self._store.positions(self._name, partitions)
             scopes = (
@@ -270,7 +274,7 @@ class Pump:
         except Unavailable as error:
             self._to_store.failed(self._clock.now(), error)
             raise
-        self._to_store.succeeded()
+        self._to_store.succeeded(self._clock.now())
         return found
 
     def _drain(self, partitions: Collection[Partition]) -> None:
@@ -317,7 +321,7 @@ class Pump:
             except Unavailable as error:
                 self._to_records.failed(now, error)
                 return
-            self._to_records.succeeded()
+            self._to_records.succeeded(now)
             flight.is_prepared(prepared)
             return
         try:
@@ -328,12 +332,12 @@ class Pump:
             flight.asks.append(ask)
             return
         except Refused as error:
-            self._to_classifier.succeeded()
+            self._to_classifier.succeeded(now)
             self._watch.attempt("classifier", "refused")
             flight.has_learnt(refused(ask, str(error)))
             self._judge_early(flight)
             return
-        self._to_classifier.succeeded()
+        self._to_classifier.succeeded(now)
         self._watch.attempt("classifier", "ok")
         step = answered(ask, verdicts, attempts=self._policy.attempts)
         later = now + delay(FULL_JITTER, ask.attempt)
@@ -346,7 +350,7 @@ class Pump:
             return
         if flight.asks[-1].not_before > now or not self._to_classifier.allows(now):
             return
-        self._to_classifier.began()
+        self._to_classifier.began(now)
         ask = flight.asked = flight.asks.pop()
         flight.job = self._executor.submit(self._classify, ask)
 
@@ -419,7 +423,7 @@ class Pump:
         if self._outcome is None:
             self._outcome = self._sort(head)
         self._outcome = self._outcome.without(head.gone)
-        self._to_store.began()
+        self._to_store.began(self._clock.now())
         self._commit = self._executor.submit(self._store_outcome, self._outcome)
 
     def _sort(self, flight: Flight) -> Outcome:
@@ -453,7 +457,7 @@ class Pump:
             self._watch.attempt("store", "unavailable")
             return
         except Fenced as error:
-            self._to_store.succeeded()
+            self._to_store.succeeded(self._clock.now())
             self._watch.attempt("store", "fenced")
             lost = {each.partition for each in error.ranges}
             if self._policy.alone:
@@ -461,7 +465,7 @@ class Pump:
             else:
                 self._rewind(lost)
             return
-        self._to_store.succeeded()
+        self._to_store.succeeded(self._clock.now())
         self._watch.attempt("store", "ok")
         self._outcome = None
         self._window.pop()

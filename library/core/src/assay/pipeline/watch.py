@@ -88,13 +88,15 @@ class Watch:
         """Shows how the pump stands."""
         self._meter.set(metrics.WINDOW_CHUNKS, len(window), pipeline=self._pipeline)
         self._meter.set(metrics.WINDOW_BYTES, window.size, pipeline=self._pipeline)
+        now = self._clock.now()
         for each in breakers:
+            is_open = each.is_open(now)
             self._meter.set(
-                metrics.BREAKER_OPEN, each.is_open, pipeline=self._pipeline, dependency=each.name
+                metrics.BREAKER_OPEN, is_open, pipeline=self._pipeline, dependency=each.name
             )
-            if each.is_open and each.name not in self._away:
+            if is_open and each.name not in self._away:
                 self._away.add(each.name)
                 self._tell_away(each.name, each.last_error)
-            elif each.name in self._away and not each.is_open:
+            elif each.name in self._away and not is_open:
                 self._away.remove(each.name)
                 self._tell_away(each.name, None)
