@@ -22,7 +22,8 @@ from assay_ml_api.documents import (
 )
 from assay_ml_api.predict import Model
 from assay_ml_api.problems import answer_problems
-from assay_ml_api.requests import authorise
+from assay_ml_api.requests import authorise, predicting
+from assay_ml_api.v2 import routes
 
 VERSION: Final = "1"
 """Of the interface, not of the model."""
@@ -54,17 +55,23 @@ def create_app(
     )
     app.openapi = lambda: document(app)
     answer_problems(app)
-    _add_model(app, model, calls, config)
+    authorised = _authorised(config)
+    _add_model(app, model, calls, authorised)
+    app.include_router(routes(lambda: model, calls, authorised))
     _add_watching(app, calls, exposition)
     return app
 
 
-def _add_model(app: FastAPI, model: Model, calls: Calls, config: ServerConfig) -> None:
+def _authorised(config: ServerConfig) -> Callable[..., None]:
     key = HTTPBearer(auto_error=False, description="Where the server has API keys.")
 
     def authorised(given: Annotated[HTTPAuthorizationCredentials | None, Depends(key)]) -> None:
         authorise(given, config.api_keys)
 
+    return authorised
+
+
+def _add_model(app: FastAPI, model: Model, calls: Calls, authorised: Callable[..., None]) -> None:
     @app.post(
         "/predict",
         dependencies=[Depends(authorised)],
@@ -94,7 +101,7 @@ def _add_model(app: FastAPI, model: Model, calls: Calls, config: ServerConfig) -
 
         A record that breaks a rule is answered with an error in its place; it fails no other.
         """
-        return await calls.answer(request)
+        return await calls.answer(request, predicting)
 
     @app.get(
         "/model",

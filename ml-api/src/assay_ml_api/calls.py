@@ -1,4 +1,4 @@
-"""One call of `/predict`, from its head to its answer; what is computed leaves the event loop."""
+"""One call, from its head to its answer; what is computed leaves the event loop."""
 
 import asyncio
 import time
@@ -16,10 +16,10 @@ from starlette.requests import ClientDisconnect
 from assay.ports.meter import Meter
 from assay_ml_api import metrics
 from assay_ml_api.config import ServerConfig
-from assay_ml_api.predict import Answer, Model, predict
+from assay_ml_api.predict import Answer, Model
 from assay_ml_api.problems import Problem
 from assay_ml_api.records import sort
-from assay_ml_api.requests import Slots, body_of, content_types
+from assay_ml_api.requests import Ask, Slots, body_of
 
 _CANARY: Final = [
     {
@@ -47,8 +47,12 @@ class Calls:
         self._pool = ThreadPoolExecutor(config.threads, thread_name_prefix="predict")
         self._slots = Slots(config.concurrency)
 
-    async def answer(self, request: Request) -> Response:
+    async def answer(self, request: Request, ask: Ask) -> Response:
         """The answer to one call, which is counted.
+
+        Args:
+            request: of the call.
+            ask: says from the head what is to be computed.
 
         Raises:
             Problem: there is none.
@@ -56,7 +60,7 @@ class Calls:
         began = time.monotonic()
         status = 500
         try:
-            answer, content_type = await self._compute(request)
+            answer = await self._compute(request, ask)
             status = 200
         except Problem as problem:
             status = problem.status_code
@@ -70,7 +74,7 @@ class Calls:
             self._meter.observe(metrics.SECONDS, time.monotonic() - began)
         self._meter.add(metrics.RECORDS, answer.classified, verdict="ok")
         self._meter.add(metrics.RECORDS, answer.rejected, verdict="reject")
-        return Response(answer.body, media_type=content_type)
+        return Response(answer.body, headers=dict(answer.headers))
 
     async def ask_the_model(self) -> None:
         """Returns when the model has answered for an invented transaction.
@@ -87,23 +91,13 @@ class Calls:
         """Waits for what is computed, and ends the threads."""
         self._pool.shutdown()
 
-    async def _compute(self, request: Request) -> tuple[Answer, str]:
+    async def _compute(self, request: Request, ask: Ask) -> Answer:
         config = self._config
-        asked, accepted = content_types(request)
+        compute = ask(request, config)
         with self._slots.take():
             self._meter.set(metrics.CALLS_OPEN, self._slots.taken)
             body = await body_of(request, config.max_bytes, config.body_timeout)
-            answer = await self._away(
-                lambda: predict(
-                    self._model,
-                    body,
-                    asked=asked,
-                    accepted=accepted,
-                    currency=config.currency,
-                    max_records=config.max_records,
-                )
-            )
-        return answer, accepted
+            return await self._away(lambda: compute(self._model, body))
 
     async def _away(self, compute: Callable[[], _T]) -> _T:
         """Computes in a thread.

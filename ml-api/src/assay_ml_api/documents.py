@@ -11,6 +11,7 @@ from assay.domain.transaction import Transaction
 from assay.wire import arrow
 from assay_ml_api.predict import JSON
 from assay_ml_api.problems import CONTENT_TYPE
+from assay_ml_api.v2 import InferenceRequest
 
 _EXAMPLE: Final = {
     "transaction_id": "t-1001",
@@ -129,6 +130,8 @@ def document(app: FastAPI) -> dict[str, Any]:
             if "security" in method:
                 method["security"].insert(0, {})  # keys are for those servers that have some
     schemas["Transaction"] = _transaction()
+    asked = InferenceRequest.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas |= asked.pop("$defs") | {InferenceRequest.__name__: asked}
     schemas[ProblemDetails.__name__] = ProblemDetails.model_json_schema()
     return found
 

@@ -1,6 +1,6 @@
 """From a body to the body of its answer: all that is computed for one call."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, cast
 
@@ -41,9 +41,10 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class Answer:
-    """The body of an answer and how many of its records were classified and rejected."""
+    """An answer, and how many of its records were classified and rejected."""
 
     body: bytes
+    headers: Mapping[str, str]
     classified: int
     rejected: int
 
@@ -66,7 +67,8 @@ def predict(
     """
     good, rejects = _READERS[asked](body, currency, max_records)
     answers = _answers(model, good, rejects)
-    return Answer(_WRITERS[accepted](answers), good.height, rejects.height)
+    headers = {"content-type": accepted}
+    return Answer(_WRITERS[accepted](answers), headers, good.height, rejects.height)
 
 
 def _read_json(body: bytes, currency: str, limit: int) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -108,10 +110,11 @@ def _answers(model: Model, good: pl.DataFrame, rejects: pl.DataFrame) -> pl.Data
         status=pl.lit("reject")
     )
     shape = {"row": REJECTS["row"], **ANSWERS}
-    return pl.concat([_shaped(ok, shape), _shaped(bad, shape)]).sort("row").select(list(ANSWERS))
+    return pl.concat([shaped(ok, shape), shaped(bad, shape)]).sort("row").select(list(ANSWERS))
 
 
-def _shaped(frame: pl.DataFrame, shape: dict[str, pl.DataType]) -> pl.DataFrame:
+def shaped(frame: pl.DataFrame, shape: dict[str, pl.DataType]) -> pl.DataFrame:
+    """These columns of these types; null where the frame has none."""
     return frame.select(
         (pl.col(name) if name in frame.columns else pl.lit(None)).cast(dtype).alias(name)
         for name, dtype in shape.items()

@@ -1,4 +1,7 @@
-"""Problems as RFC 9457 has them: `application/problem+json`."""
+"""Problems as RFC 9457 has them: `application/problem+json`.
+
+Under `/v2` they are as the Open Inference Protocol has them, whose clients look for `error`.
+"""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -21,8 +24,10 @@ class Problem(HTTPException):
 def answer_problems(app: FastAPI) -> None:
     """Answers every error of an application, those of its framework included, as a problem."""
 
-    def answer(_: Request, error: Exception) -> JSONResponse:
+    def answer(request: Request, error: Exception) -> JSONResponse:
         known = error if isinstance(error, HTTPException) else Problem(500, "see the log")
+        if request.url.path.split("/")[1] == "v2":
+            return JSONResponse({"error": known.detail}, known.status_code, headers=known.headers)
         body = {
             "type": "about:blank",
             "title": HTTPStatus(known.status_code).phrase,
