@@ -28,6 +28,7 @@ class InventedModel:
     name = "invented"
     version = "7"
     taxonomy: Taxonomy = DEFAULT
+    reference = None
 
     def __init__(self, before: Callable[[pl.DataFrame], None] = lambda _: None) -> None:
         self.before = before

@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 from assay.ports.meter import Meter
 from assay_ml_api import metrics
 from assay_ml_api.config import ServerConfig
+from assay_ml_api.drift import Drift
 from assay_ml_api.predict import Answer, Model
 from assay_ml_api.problems import Problem
 from assay_ml_api.records import sort
@@ -46,6 +47,7 @@ class Calls:
         self._meter = meter
         self._pool = ThreadPoolExecutor(config.threads, thread_name_prefix="predict")
         self._slots = Slots(config.concurrency)
+        self._drift = Drift(lambda: model, meter)
 
     async def answer(self, request: Request, ask: Ask) -> Response:
         """The answer to one call, which is counted.
@@ -72,7 +74,7 @@ class Calls:
             self._meter.set(metrics.CALLS_OPEN, self._slots.taken)
             self._meter.add(metrics.CALLS, status=str(status))
             self._meter.observe(metrics.SECONDS, time.monotonic() - began)
-        self._meter.add(metrics.RECORDS, answer.classified, verdict="ok")
+        self._meter.add(metrics.RECORDS, answer.predictions.height, verdict="ok")
         self._meter.add(metrics.RECORDS, answer.rejected, verdict="reject")
         return Response(answer.body, headers=dict(answer.headers))
 
@@ -97,7 +99,14 @@ class Calls:
         with self._slots.take():
             self._meter.set(metrics.CALLS_OPEN, self._slots.taken)
             body = await body_of(request, config.max_bytes, config.body_timeout)
-            return await self._away(lambda: compute(self._model, body))
+            model = self._model
+
+            def computed() -> Answer:
+                answer = compute(model, body)
+                self._drift.add(model, answer.predictions)
+                return answer
+
+            return await self._away(computed)
 
     async def _away(self, compute: Callable[[], _T]) -> _T:
         """Computes in a thread.

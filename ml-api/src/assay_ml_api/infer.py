@@ -84,7 +84,7 @@ def infer(
     headers = {"content-type": JSON if json_bytes is None else OCTETS}
     if json_bytes is not None:
         headers[tensors.HEADER_LENGTH] = str(json_bytes)
-    return Answer(written, headers, good.height, rejects.height)
+    return Answer(written, headers, predictions, rejects.height)
 
 
 def _records(question: tensors.Question) -> list[dict[str, object]]:

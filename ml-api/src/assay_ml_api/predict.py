@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 import polars as pl
 
@@ -34,18 +34,26 @@ class Model(Protocol):
         """The categories that it answers with."""
         ...
 
+    @property
+    def reference(self) -> Mapping[str, Any] | None:
+        """What its answers looked like at training: see `assay_model.drift.reference`."""
+        ...
+
     def predict(self, transactions: pl.DataFrame) -> pl.DataFrame:
-        """`category`, `confidence`, `needs_review`, `feature_hash` for each, in order."""
+        """`category`, `confidence`, `needs_review`, `feature_hash` for each, in order.
+
+        There may be `seen` (Boolean, no nulls) as well: whether training knew the descriptor.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer, and how many of its records were classified and rejected."""
+    """An answer, what the model said for it, and how many records were rejected."""
 
     body: bytes
     headers: Mapping[str, str]
-    classified: int
+    predictions: pl.DataFrame
     rejected: int
 
 
@@ -66,9 +74,10 @@ def predict(
         Problem: 400, the body is not what its content type says; 413, it has too many records.
     """
     good, rejects = _READERS[asked](body, currency, max_records)
-    answers = _answers(model, good, rejects)
+    predictions = model.predict(good)
+    answers = _answers(model, good, predictions, rejects)
     headers = {"content-type": accepted}
-    return Answer(_WRITERS[accepted](answers), headers, good.height, rejects.height)
+    return Answer(_WRITERS[accepted](answers), headers, predictions, rejects.height)
 
 
 def _read_json(body: bytes, currency: str, limit: int) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -98,9 +107,11 @@ def _limit(records: int, limit: int) -> None:
         raise Problem(413, f"a call may have {limit} records at most")
 
 
-def _answers(model: Model, good: pl.DataFrame, rejects: pl.DataFrame) -> pl.DataFrame:
+def _answers(
+    model: Model, good: pl.DataFrame, predictions: pl.DataFrame, rejects: pl.DataFrame
+) -> pl.DataFrame:
     """The answers to both, shaped as `ANSWERS`, in the order of their rows."""
-    ok = pl.concat([good.select("row", "transaction_id"), model.predict(good)], how="horizontal")
+    ok = pl.concat([good.select("row", "transaction_id"), predictions], how="horizontal")
     ok = ok.with_columns(
         status=pl.lit("ok"),
         model_name=pl.lit(model.name),

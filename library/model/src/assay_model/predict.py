@@ -1,7 +1,9 @@
 """From transactions to predictions."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -55,6 +57,11 @@ class Model:
     def taxonomy(self) -> Taxonomy:
         """The categories that it answers with."""
         return self.artifact.taxonomy
+
+    @property
+    def reference(self) -> Mapping[str, Any] | None:
+        """What its answers looked like at training: see `assay_model.drift.reference`."""
+        return self.artifact.notes.get("reference")
 
     def predict(self, transactions: pl.DataFrame) -> pl.DataFrame:
         """A category for every transaction, in the same order; any text gets one.

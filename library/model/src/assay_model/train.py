@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 from assay.domain.taxonomy import DEFAULT, Taxonomy
 from assay_model import corpus
 from assay_model.artifact import FORMAT, Artifact
+from assay_model.drift import reference
 from assay_model.evaluate import accepting, codes, evaluate
 from assay_model.features import ngrams
 from assay_model.linear import Linear, dense, logits, probabilities, quantise
@@ -57,6 +58,7 @@ def train(folder: Path, progress: Callable[[str], None]) -> Artifact:
     layer = fit(examples(learnt.filter(day < CALIBRATED_FROM), lessons), DEFAULT)
     progress(f"calibrating on {held_out.height} rows before {TESTED_FROM}")
     temperature, review_below = calibrate(layer, held_out, DEFAULT)
+    usual = reference(Model.of(build(layer, DEFAULT, temperature, review_below)), held_out)
     progress(f"fitting on {learnt.height} rows before {TESTED_FROM}")
     layer = fit(examples(learnt, lessons), DEFAULT)
     artifact = build(layer, DEFAULT, temperature, review_below)
@@ -65,6 +67,7 @@ def train(folder: Path, progress: Callable[[str], None]) -> Artifact:
         "data": corpus.provenance(folder),
         "fitted": _extent(learnt) | {"lessons": lessons.height},
         "calibrated": _extent(held_out) | {"accuracy": ACCURACY},
+        "reference": usual,
         "tested": _extent(later) | {"measured": measure(artifact, learnt, later)},
     }
     return replace(artifact, notes=notes)
