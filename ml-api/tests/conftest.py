@@ -20,6 +20,7 @@ from assay.domain.taxonomy import DEFAULT, Taxonomy
 from assay.memory.meter import MemoryMeter
 from assay_ml_api.app import create_app
 from assay_ml_api.config import ServerConfig
+from assay_model.explain import PARTS
 
 
 class InventedModel:
@@ -45,6 +46,11 @@ class InventedModel:
                 "feature_hash": ["00"] * rows,
             }
         )
+
+    def explain(self, transactions: pl.DataFrame, categories: pl.Series) -> pl.Series:
+        """Nothing."""
+        del categories
+        return pl.Series([None] * transactions.height, dtype=PARTS)
 
 
 class Process:

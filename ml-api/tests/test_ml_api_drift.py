@@ -39,6 +39,10 @@ class Versioned:
         """Is not asked."""
         raise NotImplementedError
 
+    def explain(self, transactions: pl.DataFrame, categories: pl.Series) -> pl.Series:
+        """Is not asked."""
+        raise NotImplementedError
+
 
 def answers(rows: int, category: str = "Food") -> pl.DataFrame:
     """Answers all alike."""

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Annotated, Final
 
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from assay.ports.meter import Meter
@@ -20,7 +20,7 @@ from assay_ml_api.documents import (
     document,
     problems,
 )
-from assay_ml_api.predict import Model
+from assay_ml_api.predict import MOST_EXPLAINED, Model
 from assay_ml_api.problems import answer_problems
 from assay_ml_api.requests import authorise, predicting
 from assay_ml_api.v2 import routes
@@ -85,9 +85,9 @@ def _add_model(app: FastAPI, model: Model, calls: Calls, authorised: Callable[..
                 {
                     400: "The body is not a list of transactions.",
                     401: "An API key is needed.",
-                    406: "Neither JSON nor Arrow would be accepted.",
+                    406: "Neither JSON nor Arrow would be accepted; with explanations, no JSON.",
                     408: "The body did not come in time.",
-                    413: "The body is too long.",
+                    413: "The body is too long, or has too many records.",
                     415: "The body is neither JSON nor Arrow.",
                     500: "The model failed.",
                     503: "Too many calls at once: see Retry-After.",
@@ -96,12 +96,22 @@ def _add_model(app: FastAPI, model: Model, calls: Calls, authorised: Callable[..
         },
         openapi_extra={"requestBody": REQUEST_BODY},
     )
-    async def predict(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction] - a route
+    async def predict(  # pyright: ignore[reportUnusedFunction] - a route
+        request: Request,
+        *,
+        explain: Annotated[
+            bool,
+            Query(
+                description="Whether each prediction comes with what speaks for it: in JSON only, "
+                f"for {MOST_EXPLAINED} records at most."
+            ),
+        ] = False,
+    ) -> Response:
         """Classifies transactions: a list in, an answer for each out, in the same order.
 
         A record that breaks a rule is answered with an error in its place; it fails no other.
         """
-        return await calls.answer(request, predicting)
+        return await calls.answer(request, predicting(explain=explain))
 
     @app.get(
         "/model",

@@ -14,6 +14,8 @@ from assay_ml_api.problems import Problem
 from assay_ml_api.records import sort, sort_columns
 
 JSON: Final = "application/json"
+MOST_EXPLAINED: Final = 1_000
+"""Records of a call that asks for explanations: one takes as long as some fifty answers."""
 
 
 class Model(Protocol):
@@ -46,6 +48,10 @@ class Model(Protocol):
         """
         ...
 
+    def explain(self, transactions: pl.DataFrame, categories: pl.Series) -> pl.Series:
+        """What speaks for these categories: see `assay_model.explain.PARTS`."""
+        ...
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -58,7 +64,14 @@ class Answer:
 
 
 def predict(
-    model: Model, body: bytes, *, asked: str, accepted: str, currency: str, max_records: int
+    model: Model,
+    body: bytes,
+    *,
+    asked: str,
+    accepted: str,
+    currency: str,
+    max_records: int,
+    explain: bool = False,
 ) -> Answer:
     """Answers every record of a body, in order.
 
@@ -69,12 +82,18 @@ def predict(
         accepted: the content type of the answer, one of `CONTENT_TYPES`.
         currency: of JSON records that name none.
         max_records: the most that are taken.
+        explain: whether each prediction comes with what speaks for it; `accepted` is JSON then,
+            and of records `MOST_EXPLAINED` are taken.
 
     Raises:
         Problem: 400, the body is not what its content type says; 413, it has too many records.
     """
-    good, rejects = _READERS[asked](body, currency, max_records)
+    limit = min(max_records, MOST_EXPLAINED) if explain else max_records
+    good, rejects = _READERS[asked](body, currency, limit)
     predictions = model.predict(good)
+    if explain:
+        explanation = model.explain(good, predictions["category"]).alias("explanation")
+        predictions = predictions.with_columns(explanation)
     answers = _answers(model, good, predictions, rejects)
     headers = {"content-type": accepted}
     return Answer(_WRITERS[accepted](answers), headers, predictions, rejects.height)
@@ -110,7 +129,10 @@ def _limit(records: int, limit: int) -> None:
 def _answers(
     model: Model, good: pl.DataFrame, predictions: pl.DataFrame, rejects: pl.DataFrame
 ) -> pl.DataFrame:
-    """The answers to both, shaped as `ANSWERS`, in the order of their rows."""
+    """The answers to both, in the order of their rows.
+
+    Shaped as `ANSWERS`, with `explanation` beside where the predictions have it.
+    """
     ok = pl.concat([good.select("row", "transaction_id"), predictions], how="horizontal")
     ok = ok.with_columns(
         status=pl.lit("ok"),
@@ -121,7 +143,9 @@ def _answers(
         status=pl.lit("reject")
     )
     shape = {"row": REJECTS["row"], **ANSWERS}
-    return pl.concat([shaped(ok, shape), shaped(bad, shape)]).sort("row").select(list(ANSWERS))
+    if "explanation" in ok.columns:
+        shape["explanation"] = ok.schema["explanation"]
+    return pl.concat([shaped(ok, shape), shaped(bad, shape)]).sort("row").drop("row")
 
 
 def shaped(frame: pl.DataFrame, shape: dict[str, pl.DataType]) -> pl.DataFrame:
@@ -142,6 +166,7 @@ def _write_json(answers: pl.DataFrame) -> bytes:
         "model_version",
         "model_name",
         "feature_hash",
+        *(each for each in ("explanation",) if each in answers.columns),
     )
     error = pl.struct("code", "message", (pl.col("status") == "retry").alias("retriable"))
     failure = pl.struct("transaction_id", error.alias("error"))

@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Final
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
@@ -25,6 +26,8 @@ def answer_problems(app: FastAPI) -> None:
     """Answers every error of an application, those of its framework included, as a problem."""
 
     def answer(request: Request, error: Exception) -> JSONResponse:
+        if isinstance(error, RequestValidationError):
+            error = Problem(400, "a parameter of the address is wrong")
         known = error if isinstance(error, HTTPException) else Problem(500, "see the log")
         if request.url.path.split("/")[1] == "v2":
             return JSONResponse({"error": known.detail}, known.status_code, headers=known.headers)
@@ -37,4 +40,5 @@ def answer_problems(app: FastAPI) -> None:
         return JSONResponse(body, known.status_code, headers=known.headers, media_type=CONTENT_TYPE)
 
     app.add_exception_handler(HTTPException, answer)
+    app.add_exception_handler(RequestValidationError, answer)
     app.add_exception_handler(Exception, answer)

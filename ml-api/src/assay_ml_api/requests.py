@@ -49,21 +49,27 @@ class Slots:
             self.taken -= 1
 
 
-def predicting(request: Request, config: ServerConfig) -> Callable[[Model, bytes], Answer]:
-    """What a call of `/predict` asks for.
+def predicting(*, explain: bool) -> Ask:
+    """What a call of `/predict` asks for; explanations come in JSON only.
 
     Raises:
         Problem: as `content_types`.
     """
-    asked, accepted = content_types(request)
-    return lambda model, body: predict(
-        model,
-        body,
-        asked=asked,
-        accepted=accepted,
-        currency=config.currency,
-        max_records=config.max_records,
-    )
+    offered = (JSON,) if explain else CONTENT_TYPES
+
+    def ask(request: Request, config: ServerConfig) -> Callable[[Model, bytes], Answer]:
+        asked, accepted = content_types(request, offered)
+        return lambda model, body: predict(
+            model,
+            body,
+            asked=asked,
+            accepted=accepted,
+            currency=config.currency,
+            max_records=config.max_records,
+            explain=explain,
+        )
+
+    return ask
 
 
 def inferring(name: str, version: str | None) -> Ask:
@@ -94,10 +100,11 @@ def inferring(name: str, version: str | None) -> Ask:
     return ask
 
 
-def content_types(request: Request) -> tuple[str, str]:
+def content_types(request: Request, offered: Sequence[str]) -> tuple[str, str]:
     """The content types of the question and of the answer.
 
-    The answer comes as `Accept` prefers; where it leaves the choice, as the question came.
+    The answer comes as `Accept` prefers; where it leaves the choice, as the question came if that
+    is offered.
 
     Raises:
         Problem: 415, the question is of another type; 406, no answer would be accepted.
@@ -109,10 +116,12 @@ def content_types(request: Request) -> tuple[str, str]:
         raise Problem(415, "the content type must be one of: " + ", ".join(CONTENT_TYPES))
     refuse_compressed(request)
     accept = request.headers.get("accept", "*/*")
-    weights = {each: _weight(each, accept) for each in (asked, *CONTENT_TYPES)}
+    weights = {
+        each: _weight(each, accept) for each in sorted(offered, key=lambda each: each != asked)
+    }
     accepted = max(weights, key=lambda each: weights[each])
     if weights[accepted] <= 0:
-        raise Problem(406, "the answer can be one of: " + ", ".join(CONTENT_TYPES))
+        raise Problem(406, "the answer can be one of: " + ", ".join(offered))
     return asked, accepted
 
 

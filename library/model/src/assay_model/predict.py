@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from assay.domain.taxonomy import Taxonomy
 from assay_model.artifact import SHIPPED, Artifact, load
 from assay_model.cache import ANSWER, Cache
+from assay_model.explain import explain
 from assay_model.features import fingerprints
 from assay_model.linear import dense, logits, probabilities
 from assay_model.text import seen
@@ -96,6 +97,20 @@ class Model:
                 "feature_hash": _hexadecimal(answers["fingerprint"]),
             }
         )
+
+    def explain(self, transactions: pl.DataFrame, categories: pl.Series) -> pl.Series:
+        """What speaks for a category of each transaction: see `assay_model.explain.PARTS`.
+
+        The weights of one explanation sum to how far the category's logit, before it is divided
+        by the temperature, is above the mean of the others'.
+
+        Args:
+            transactions: as `predict` takes them.
+            categories: of the taxonomy; usually those that `predict` answered.
+        """
+        chosen = categories.cast(pl.Enum(self.taxonomy.categories)).to_physical().to_numpy()
+        intercept = self.artifact.layer.intercept
+        return explain(self._table, intercept, transactions, chosen.astype(np.int64))
 
     def _answers(self, texts: pl.Series) -> NDArray[np.void]:
         """The answer to each normalised text; equal ones are classified once."""
