@@ -20,6 +20,7 @@ from assay.domain.taxonomy import DEFAULT, Taxonomy
 from assay.memory.meter import MemoryMeter
 from assay_ml_api.app import create_app
 from assay_ml_api.config import ServerConfig
+from assay_ml_api.serving import Serving, State
 from assay_model.explain import PARTS
 
 
@@ -107,12 +108,17 @@ Start = Callable[..., Process]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Generator[Start]:
-    """Starts the service with these settings."""
+    """Starts the service with these settings, those of `server` without their section."""
     started: list[Process] = []
 
     def process(**settings: str) -> Process:
-        named = {f"ASSAY_SERVER__{name.upper()}": value for name, value in settings.items()}
-        started.append(Process(tmp_path, named))
+        named = {
+            f"ASSAY_{name if '__' in name else f'server__{name}'}".upper(): value
+            for name, value in settings.items()
+        }
+        folder = tmp_path / f"service-{len(started)}"
+        folder.mkdir()
+        started.append(Process(folder, named))
         return started[-1]
 
     yield process
@@ -154,9 +160,13 @@ def serve(meter: MemoryMeter) -> Generator[Serve]:
     """Serves an invented model with these settings, in this process."""
     running: list[tuple[uvicorn.Server, threading.Thread, socket.socket, httpx.Client]] = []
 
-    def client(before: Callable[[pl.DataFrame], None] = lambda _: None, **settings: Any) -> Any:
+    def client(
+        before: Callable[[pl.DataFrame], None] = lambda _: None,
+        challenger: InventedModel | None = None,
+        **settings: Any,
+    ) -> Any:
         app = create_app(
-            InventedModel(before),
+            Serving(State(InventedModel(before), challenger), meter),
             ServerConfig.model_validate(settings),
             meter,
             lambda: (b"# none\n", "text/plain"),

@@ -122,6 +122,7 @@ def test_an_unknown_command_is_guessed(assay: Assay) -> None:
         ["dead-letters", "redrive"],
         ["doctor"],
         ["migrate"],
+        ["model", "promote"],
         ["reconcile"],
         ["version"],
     ],

@@ -1,7 +1,7 @@
 """The application: routes, and nothing that is computed."""
 
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Annotated, Final
 
 from fastapi import Depends, FastAPI, Query, Request, Response
@@ -17,12 +17,14 @@ from assay_ml_api.documents import (
     Health,
     ModelDescription,
     Prediction,
+    described,
     document,
     problems,
 )
-from assay_ml_api.predict import MOST_EXPLAINED, Model
+from assay_ml_api.predict import MOST_EXPLAINED
 from assay_ml_api.problems import answer_problems
 from assay_ml_api.requests import authorise, predicting
+from assay_ml_api.serving import Serving
 from assay_ml_api.v2 import routes
 
 VERSION: Final = "1"
@@ -30,22 +32,31 @@ VERSION: Final = "1"
 
 
 def create_app(
-    model: Model, config: ServerConfig, meter: Meter, exposition: Callable[[], tuple[bytes, str]]
+    serving: Serving,
+    config: ServerConfig,
+    meter: Meter,
+    exposition: Callable[[], tuple[bytes, str]],
+    watching: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> FastAPI:
     """The model API.
 
     Args:
-        model: who classifies.
+        serving: who classifies.
         config: its limits and keys.
         meter: counts the calls.
         exposition: the numbers of the meter and their content type.
+        watching: lasts as long as calls are answered; may have another model serve meanwhile.
     """
-    calls = Calls(model, config, meter)
+    calls = Calls(serving, config, meter)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
-        yield
+        # Threads do not survive a fork: each process that serves starts its own.
+        serving.start()
+        with watching():
+            yield
         calls.close()
+        serving.close()
 
     app = FastAPI(
         title="Assay model API",
@@ -56,8 +67,8 @@ def create_app(
     app.openapi = lambda: document(app)
     answer_problems(app)
     authorised = _authorised(config)
-    _add_model(app, model, calls, authorised)
-    app.include_router(routes(lambda: model, calls, authorised))
+    _add_model(app, serving, calls, authorised)
+    app.include_router(routes(lambda: serving.state.model, calls, authorised))
     _add_watching(app, calls, exposition)
     return app
 
@@ -71,7 +82,9 @@ def _authorised(config: ServerConfig) -> Callable[..., None]:
     return authorised
 
 
-def _add_model(app: FastAPI, model: Model, calls: Calls, authorised: Callable[..., None]) -> None:
+def _add_model(
+    app: FastAPI, serving: Serving, calls: Calls, authorised: Callable[..., None]
+) -> None:
     @app.post(
         "/predict",
         dependencies=[Depends(authorised)],
@@ -119,8 +132,8 @@ def _add_model(app: FastAPI, model: Model, calls: Calls, authorised: Callable[..
         responses=problems({401: "An API key is needed."}),
     )
     async def describe() -> ModelDescription:  # pyright: ignore[reportUnusedFunction] - a route
-        """Says which model answers, and with which categories."""
-        return ModelDescription.model_validate(model, from_attributes=True)
+        """Says which model answers since when, with which categories, and what shadows it."""
+        return described(serving.state)
 
 
 def _add_watching(app: FastAPI, calls: Calls, exposition: Callable[[], tuple[bytes, str]]) -> None:

@@ -1,20 +1,31 @@
 """Composes the service from its settings, model and adapters."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
+
 from fastapi import FastAPI
 
-from assay_adapters.environment.settings import Settings, load
+from assay.ports.objects import Objects
+from assay_adapters.environment.models import ModelsConfig
+from assay_adapters.environment.settings import Settings, load, load_section
+from assay_adapters.files.location import located
+from assay_adapters.files.objects import LocalObjects
 from assay_adapters.log.config import LogConfig
 from assay_adapters.log.configure import configure
 from assay_adapters.prometheus.meter import CONTENT_TYPE, PrometheusMeter
 from assay_ml_api.app import create_app
 from assay_ml_api.config import ServerConfig
 from assay_ml_api.metrics import METRICS
+from assay_ml_api.reload import Watcher, pinned, promoted
+from assay_ml_api.serving import Serving, State
 from assay_model.predict import Model
+from assay_model.registry import Registry
 
 
 class ServiceSettings(Settings):
     """The settings of the model API."""
 
+    models: ModelsConfig = ModelsConfig()
     server: ServerConfig = ServerConfig()
     log: LogConfig = LogConfig()
 
@@ -31,12 +42,47 @@ def settings() -> ServiceSettings:
 
 
 def application() -> FastAPI:
-    """The model API, with the model that the package carries.
+    """The model API, with the model that is to be served.
 
     Raises:
+        Unavailable: the registry is away.
         Fatal: the settings are wrong, or the model cannot be loaded.
     """
+    found = settings()
     meter = PrometheusMeter(METRICS)
+    registry = None if found.models.registry is None else _registry(found.models.registry)
+    if found.models.version is not None:
+        state, followed = pinned(registry, found.models.version), None
+    elif registry is not None:
+        state, followed = promoted(registry, meter), registry
+    else:
+        state, followed = State(Model.load()), None
+    serving = Serving(state, meter)
+
+    @contextmanager
+    def watching() -> Generator[None]:
+        if followed is None:
+            yield
+            return
+        watcher = Watcher(followed, serving, meter, found.models.poll)
+        watcher.start()
+        yield
+        watcher.close()
+
     return create_app(
-        Model.load(), settings().server, meter, lambda: (meter.exposition(), CONTENT_TYPE)
+        serving, found.server, meter, lambda: (meter.exposition(), CONTENT_TYPE), watching
     )
+
+
+def _registry(root: str) -> Registry:
+    if root.startswith("s3://"):
+        return Registry(_s3(), root)
+    return Registry(LocalObjects(), located(root))
+
+
+def _s3() -> Objects:
+    # A service that needs no S3 neither waits for its library nor holds it in memory.
+    from assay_adapters.s3.config import S3Config, s3_client  # noqa: PLC0415
+    from assay_adapters.s3.objects import S3Objects  # noqa: PLC0415
+
+    return S3Objects(s3_client(load_section("s3", S3Config)))

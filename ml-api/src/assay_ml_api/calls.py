@@ -21,6 +21,7 @@ from assay_ml_api.predict import Answer, Model
 from assay_ml_api.problems import Problem
 from assay_ml_api.records import sort
 from assay_ml_api.requests import Ask, Slots, body_of
+from assay_ml_api.serving import Serving
 
 _CANARY: Final = [
     {
@@ -41,13 +42,13 @@ _T = TypeVar("_T")
 class Calls:
     """Answers calls, several at once, within the limits of the settings."""
 
-    def __init__(self, model: Model, config: ServerConfig, meter: Meter) -> None:
-        self._model = model
+    def __init__(self, serving: Serving, config: ServerConfig, meter: Meter) -> None:
+        self._serving = serving
         self._config = config
         self._meter = meter
         self._pool = ThreadPoolExecutor(config.threads, thread_name_prefix="predict")
         self._slots = Slots(config.concurrency)
-        self._drift = Drift(lambda: model, meter)
+        self._drift = Drift(lambda: serving.state.model, meter)
 
     async def answer(self, request: Request, ask: Ask) -> Response:
         """The answer to one call, which is counted.
@@ -85,7 +86,7 @@ class Calls:
             Problem: it does not answer.
         """
         try:
-            await self._away(lambda: predict_canary(self._model))
+            await self._away(lambda: predict_canary(self._serving.state.model))
         except Problem:
             raise Problem(503, "the model does not answer", {"Retry-After": "5"}) from None
 
@@ -99,7 +100,8 @@ class Calls:
         with self._slots.take():
             self._meter.set(metrics.CALLS_OPEN, self._slots.taken)
             body = await body_of(request, config.max_bytes, config.body_timeout)
-            model = self._model
+            state = self._serving.state  # once: a call keeps to its end what it began with
+            model = self._serving.shadowed(state)
 
             def computed() -> Answer:
                 answer = compute(model, body)

@@ -1,6 +1,7 @@
 """What the API says of itself: its answers as models, its OpenAPI document."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final, Literal
 
 from fastapi import FastAPI
@@ -11,6 +12,7 @@ from assay.domain.transaction import Transaction
 from assay.wire import arrow
 from assay_ml_api.predict import JSON
 from assay_ml_api.problems import CONTENT_TYPE
+from assay_ml_api.serving import State
 from assay_ml_api.v2 import InferenceRequest
 
 _EXAMPLE: Final = {
@@ -96,6 +98,13 @@ class ModelDescription(BaseModel):
     name: str
     version: str
     taxonomy: TaxonomyDescription
+    since: datetime = Field(description="When it began to answer here.")
+    promotion: int | None = Field(
+        description="The promotion in the registry that it follows; null where it follows none."
+    )
+    challenger: str | None = Field(
+        description="The version that is asked the same for comparison; null where none is."
+    )
 
 
 class Health(BaseModel):
@@ -113,12 +122,25 @@ class ProblemDetails(BaseModel):
     detail: str
 
 
-def problems(described: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
+def described(state: State) -> ModelDescription:
+    """What there is to say of who answers."""
+    model, challenger = state.model, state.challenger
+    return ModelDescription(
+        name=model.name,
+        version=model.version,
+        taxonomy=TaxonomyDescription.model_validate(model.taxonomy, from_attributes=True),
+        since=state.since,
+        promotion=state.promotion,
+        challenger=None if challenger is None else challenger.version,
+    )
+
+
+def problems(texts: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
     """The problems that an operation may answer with, for its `responses`."""
     schema = {"$ref": f"#/components/schemas/{ProblemDetails.__name__}"}
     return {
         status: {"description": description, "content": {CONTENT_TYPE: {"schema": schema}}}
-        for status, description in described.items()
+        for status, description in texts.items()
     }
 
 

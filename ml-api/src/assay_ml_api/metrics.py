@@ -48,6 +48,24 @@ UNSEEN_SHARE: Final = Metric(
 UNSEEN_SHARE_REFERENCE: Final = Metric(
     "assay_api_unseen_share_reference", "gauge", "The same at training.", ("version",)
 )
+MODEL: Final = Metric(
+    "assay_api_model_info",
+    "gauge",
+    "1 for the model that answers, 0 for those that have done so before.",
+    ("name", "version"),
+)
+RELOADS: Final = Metric(
+    "assay_api_reloads_total",
+    "counter",
+    "Attempts to follow the registry to another model, by result: done, failed or away.",
+    ("result",),
+)
+SHADOW_RECORDS: Final = Metric(
+    "assay_api_shadow_records_total",
+    "counter",
+    "Records for the challenger, by result: agree, disagree, skipped or failed.",
+    ("result",),
+)
 
 DRIFT: Final = (
     DRIFT_PSI,
@@ -60,4 +78,4 @@ DRIFT: Final = (
 )
 """Absent until enough records are in."""
 
-METRICS: Final = (CALLS, RECORDS, SECONDS, CALLS_OPEN, *DRIFT)
+METRICS: Final = (CALLS, RECORDS, SECONDS, CALLS_OPEN, MODEL, RELOADS, SHADOW_RECORDS, *DRIFT)

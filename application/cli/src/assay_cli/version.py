@@ -16,6 +16,7 @@ PACKAGES: Final = (
     "assay-local",
     "assay-ml-api",
     "assay-model",
+    "assay-modelling",
 )
 """Our own, of which an installation may lack some."""
 

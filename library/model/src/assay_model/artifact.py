@@ -9,6 +9,7 @@ import json
 import zipfile
 import zlib
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
@@ -94,21 +95,36 @@ def load(path: Path) -> Artifact:
         ArtifactError: there is no such file, it is damaged, not a model, or of another format.
     """
     try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read: {error.strerror}") from error
+    return loads(content, str(path))
+
+
+def loads(content: bytes, place: str) -> Artifact:
+    """The artifact that a file's content is, once it is found to be whole.
+
+    Args:
+        content: of the whole file.
+        place: where it comes from, for messages.
+
+    Raises:
+        ArtifactError: it is damaged, not a model, or of another format.
+    """
+    try:
+        with np.load(BytesIO(content), allow_pickle=False) as file:
             entries: dict[str, NDArray[Any]] = {name: file[name] for name in file.files}
         whole = np.array_equal(entries.pop("digest"), _digest(entries))
         described = json.loads(entries.pop("description").tobytes())
         if described["format"] != FORMAT:
             raise ArtifactError(
-                f"{path} is a model of format {described['format']}; this release reads {FORMAT}"
+                f"{place} is a model of format {described['format']}; this release reads {FORMAT}"
             )
         if not whole:
-            raise ArtifactError(f"{path} is damaged: its digest differs")
+            raise ArtifactError(f"{place} is damaged: its digest differs")
         return _artifact(described, Linear(**entries))
-    except OSError as error:
-        raise ArtifactError(f"{path} cannot be read: {error.strerror}") from error
     except _FOREIGN as error:
-        raise ArtifactError(f"{path} is not a model or is damaged") from error
+        raise ArtifactError(f"{place} is not a model or is damaged") from error
 
 
 def _artifact(described: dict[str, Any], layer: Linear) -> Artifact:

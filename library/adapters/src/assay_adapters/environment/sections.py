@@ -14,7 +14,18 @@ from pydantic import BaseModel
 
 GROUP: Final = "assay.settings"
 
-SECTIONS: Final = ("postgres", "s3", "api", "kafka", "batch", "stream", "log", "server", "local")
+SECTIONS: Final = (
+    "postgres",
+    "s3",
+    "api",
+    "kafka",
+    "batch",
+    "stream",
+    "log",
+    "models",
+    "server",
+    "local",
+)
 """In the order in which they are shown; `local` is read by the local servers, in their own way."""
 
 OTHERS: Final = frozenset({"ASSAY_TEST_DATA"})

@@ -1,0 +1,50 @@
+"""The command `assay model info`."""
+
+# ruff: noqa: PLC0415 - help and completion do not wait for the libraries that a command uses
+
+from typing import Annotated
+
+import typer
+
+from assay_modelling.output import Json, show_facts
+
+
+def info(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="MODEL", help="A version or a file; unless given, the one that is served."
+        ),
+    ] = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Say what a model is, what it learnt from and how good it was found to be.
+
+    Examples:
+      assay model info 1-3f9a
+      assay model info ./model.npz --json
+
+    Exit codes: 0 done; 75 the registry is away; 78 there is no such model, it is
+    damaged, or settings are wrong.
+    """
+    from assay_modelling.chosen import chosen
+
+    found = chosen(model)
+    artifact = found.artifact
+    show_facts(
+        {
+            "model": artifact.name,
+            "version": artifact.version,
+            "taxonomy": artifact.taxonomy.name,
+            "taxonomy_version": artifact.taxonomy.version,
+            "categories": artifact.taxonomy.categories,
+            "review_below": artifact.review_below,
+            "temperature": artifact.temperature,
+            "place": found.place,
+            "bytes": found.size,
+            "sha256": found.sha256,
+        }
+        | artifact.notes,
+        as_json=as_json,
+    )

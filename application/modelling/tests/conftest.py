@@ -1,0 +1,76 @@
+"""The commands run in this process, and what they need."""
+
+import gzip
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from itertools import cycle
+from pathlib import Path
+
+import pytest
+
+from assay_model.artifact import SHIPPED
+from assay_modelling.cli import main
+
+Ended = subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An empty folder without `.env`, and no settings."""
+    for name in os.environ:
+        if name.startswith("ASSAY_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("COLUMNS", "80")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+
+@pytest.fixture
+def model(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Ended]:
+    """Runs `assay model` with these words to its end, in this process."""
+
+    def run(*words: str | Path) -> Ended:
+        named = [str(each) for each in words]
+        monkeypatch.setattr(sys, "argv", ["assay-model", *named])
+        monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # Typer sets its own
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return Ended(named, ended.value.code, out, err)
+
+    return run
+
+
+@pytest.fixture
+def model_file(tmp_path: Path) -> Path:
+    """A copy of the model that the package carries."""
+    path = tmp_path / "model.npz"
+    path.write_bytes(SHIPPED.read_bytes())
+    return path
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A tiny folder of training data: traffic before and after the test's first day."""
+    wordings = {"Food": "Bakeries", "Transportation": "Taxis", "Home": "Furniture"}
+    folder = tmp_path / "data"
+    folder.mkdir()
+    days = ["2020-01-01"] * 5 + ["2020-08-01"] * 5 + ["2021-03-01"] * 4
+    kinds = [("CITY TAXI", "Taxis"), ("CORNER BAKERY", "Bakeries"), ("OAK TABLES", "Furniture")]
+    traffic = [
+        f"{day},{text} {number},{wording}"
+        for number, (day, (text, wording)) in enumerate(zip(days, cycle(kinds)), start=1)
+    ]
+    traffic[-1] = "2021-03-01,UNHEARD OF TAXI,Taxis"
+    with gzip.open(folder / "devon_pcard_2014_2022.csv.gz", "wt") as file:
+        file.write("\n".join(["date,description,mcc_desc", *traffic]))
+    lines = "".join(f"{wording},{category}\n" for category, wording in wordings.items())
+    (folder / "mcc_category.csv").write_text(f"wording,category\n{lines}")
+    (folder / "nsi_brands.csv").write_text("brand,osm_tag\nPEBBLE BREAD,shop/bakery\n")
+    return folder

@@ -1,0 +1,326 @@
+"""The service follows the registry: another model serves, and no call notices."""
+
+import dataclasses
+import json
+import re
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import polars as pl
+import pytest
+from pydantic import HttpUrl, SecretStr
+
+from assay.domain.errors import Fatal
+from assay.domain.taxonomy import Taxonomy
+from assay.memory.meter import MemoryMeter
+from assay.memory.objects import MemoryObjects
+from assay_adapters.files.objects import LocalObjects
+from assay_adapters.s3.config import S3Config, s3_client
+from assay_adapters.s3.objects import S3Objects
+from assay_local.pytest_plugin import S3Settings
+from assay_ml_api.reload import pinned, promoted
+from assay_model import promotions
+from assay_model.artifact import SHIPPED, Artifact, load, save
+from assay_model.predict import Model
+from assay_model.registry import Manifest, Promotion, Registry, described
+
+Start = Callable[..., Any]
+
+AT = datetime(2026, 3, 1, tzinfo=UTC)
+POLL = "0.2"
+promote = partial(promotions.promote, at=AT, by="ada")
+rollback = partial(promotions.rollback, at=AT, by="ada")
+shadow = partial(promotions.shadow, at=AT, by="ada")
+
+TEXTS = ("UBER *TRIP", "TESCO STORES 3241", "MONTHLY RENT", "NETFLIX.COM", "SALARY ACME LTD")
+RECORDS = [
+    {
+        "id": f"t-{number}",
+        "description": text,
+        "amount": 1,
+        "timestamp": "2024-03-01T00:00:00",
+        "operation_type": "payment",
+        "side": "debit",
+    }
+    for number, text in enumerate(TEXTS)
+]
+
+
+def turned(by: int) -> Artifact:
+    """The shipped model, which calls each category by the name of another one."""
+    shipped = load(SHIPPED)
+    categories = shipped.taxonomy.categories
+    taxonomy = Taxonomy("assay", "1", categories[by:] + categories[:by])
+    return dataclasses.replace(shipped, version=f"v{by}", taxonomy=taxonomy)
+
+
+ARTIFACTS = {f"v{by}": turned(by) for by in range(3)}
+EXPECTED = {
+    version: tuple(Model.of(artifact).predict(pl.DataFrame({"description": TEXTS}))["category"])
+    for version, artifact in ARTIFACTS.items()
+}
+
+
+def publish(registry: Registry, version: str, tmp_path: Path) -> Manifest:
+    path = tmp_path / "published.npz"
+    save(ARTIFACTS[version], path)
+    manifest = described(ARTIFACTS[version], path.read_bytes(), at=AT, by="ada")
+    registry.publish(path.read_bytes(), manifest)
+    return manifest
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    """Three versions, of which the first is promoted."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    made = Registry(LocalObjects(), f"{folder.resolve().as_uri()}/")
+    for version in ARTIFACTS:
+        publish(made, version, tmp_path)
+    promote(made, "v0")
+    return made
+
+
+def damage(registry: Registry, version: str) -> None:
+    registry.objects.write(f"{registry.root}versions/{version}/model.npz", b"rubbish")
+
+
+def follow(start: Start, registry: Registry, **settings: str) -> Any:
+    """The service on this registry."""
+    return start(models__registry=registry.root, models__poll=POLL, **settings)
+
+
+def ask(url: str) -> tuple[str, tuple[str, ...]]:
+    """The version that answers, and its categories."""
+    answer = httpx.post(f"{url}/predict", json=RECORDS, timeout=30, trust_env=False)
+    assert answer.status_code == 200, answer.text
+    (version,) = {each["model_version"] for each in answer.json()}
+    return version, tuple(each["category"] for each in answer.json())
+
+
+def about(url: str) -> Any:
+    return httpx.get(f"{url}/model", timeout=30, trust_env=False).json()
+
+
+def metric(url: str, metric_name: str, /, **labels: str) -> float:
+    """What it stands at; 0 before it was touched."""
+    text = httpx.get(f"{url}/metrics", timeout=30, trust_env=False).text
+    inner = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
+    found = re.search(rf"^{re.escape(f'{metric_name}{{{inner}}}')} (\S+)$", text, re.MULTILINE)
+    return float(found[1]) if found else 0.0
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.02)
+
+
+def test_a_promotion_under_load_fails_no_call(start: Start, registry: Registry) -> None:
+    """Each answer carries one of two versions and is that version's; the new one is there soon."""
+    url = follow(start, registry).url
+    done = threading.Event()
+    answers: list[tuple[float, str]] = []
+
+    def ask_on() -> None:
+        with httpx.Client(base_url=url, timeout=30, trust_env=False) as client:
+            while not done.is_set():
+                answer = client.post("/predict", json=RECORDS)
+                assert answer.status_code == 200, answer.text
+                (version,) = {each["model_version"] for each in answer.json()}
+                assert tuple(each["category"] for each in answer.json()) == EXPECTED[version]
+                answers.append((time.monotonic(), version))
+
+    def served() -> set[str]:
+        return {version for _, version in answers[-20:]}
+
+    with ThreadPoolExecutor(4) as pool:
+        asking = [pool.submit(ask_on) for _ in range(4)]
+        try:
+            wait_until(lambda: len(answers) > 50)
+            for version in ("v1", "v2", "v0"):
+                before, promoted_at = len(answers), time.monotonic()
+                promote(registry, version)
+                wait_until(lambda version=version: served() == {version})
+                first = next(at for at, each in answers[before:] if each == version)
+                assert first - promoted_at < float(POLL) + 1
+        finally:
+            done.set()
+        for each in asking:
+            each.result()
+    assert {version for _, version in answers} == {"v0", "v1", "v2"}
+    assert metric(url, "assay_api_reloads_total", result="done") == 3
+    assert metric(url, "assay_api_calls_total", status="200") == len(answers)
+
+
+def test_promotion_rollback_and_restart_are_followed(start: Start, registry: Registry) -> None:
+    """What is served since when is told; a roll-back and a new start serve what is promoted."""
+    process = follow(start, registry)
+    url = process.url
+    assert ask(url) == ("v0", EXPECTED["v0"])
+    first = about(url)
+    assert (first["version"], first["promotion"], first["challenger"]) == ("v0", 1, None)
+    promote(registry, "v1")
+    wait_until(lambda: ask(url) == ("v1", EXPECTED["v1"]))
+    second = about(url)
+    assert (second["version"], second["promotion"]) == ("v1", 2)
+    assert datetime.fromisoformat(second["since"]) > datetime.fromisoformat(first["since"])
+    assert tuple(second["taxonomy"]["categories"]) == ARTIFACTS["v1"].taxonomy.categories
+    name = second["name"]
+    assert metric(url, "assay_api_model_info", name=name, version="v1") == 1
+    assert metric(url, "assay_api_model_info", name=name, version="v0") == 0
+    rollback(registry)
+    wait_until(lambda: ask(url) == ("v0", EXPECTED["v0"]))
+    promote(registry, "v2")
+    assert process.stop() == 0
+    assert ask(follow(start, registry).url) == ("v2", EXPECTED["v2"])
+
+
+def test_what_cannot_be_loaded_leaves_the_old_one_serving(start: Start, registry: Registry) -> None:
+    """The log names the file, a metric counts; the next promotion that is whole is followed."""
+    process = follow(start, registry)
+    url = process.url
+    damage(registry, "v1")
+    registry.append(
+        Promotion(
+            number=2, action="promote", version="v1", challenger=None, at=AT, by="x", reason=None
+        )
+    )
+    wait_until(lambda: metric(url, "assay_api_reloads_total", result="failed") >= 2)
+    assert ask(url) == ("v0", EXPECTED["v0"])
+    assert about(url)["promotion"] == 1
+    said = [json.loads(line) for line in process.lines if "registry" in line]
+    assert [each["event"] for each in said] == ["the registry cannot be followed"]
+    assert "versions/v1/model.npz is damaged" in said[0]["reason"]
+    assert said[0]["serves"] == "v0"
+    promote(registry, "v2")
+    wait_until(lambda: ask(url)[0] == "v2")
+    assert metric(url, "assay_api_reloads_total", result="done") == 1
+    assert process.process.poll() is None
+
+
+def test_a_start_without_a_usable_model_is_refused(start: Start, registry: Registry) -> None:
+    """It says what is wrong: 78, or 75 where the registry does not answer."""
+    damage(registry, "v0")
+    process = follow(start, registry)
+    assert process.wait() == 78
+    assert "versions/v0/model.npz is damaged" in process.lines[-1]
+    with pytest.raises(Fatal, match=r"nothing is promoted in memory:.*assay model promote"):
+        promoted(Registry(MemoryObjects(), "memory://bucket/"), MemoryMeter())
+    process = start(
+        models__registry="s3://models/",
+        s3__endpoint_url="http://127.0.0.1:1",
+        s3__access_key_id="a",
+        s3__secret_access_key="b",
+        s3__region="eu-central-1",
+    )
+    assert process.wait() == 75
+    assert "S3 is away" in process.lines[-1]
+
+
+def test_a_pinned_version_stays(start: Start, registry: Registry) -> None:
+    """Whatever is promoted."""
+    process = follow(start, registry, models__version="v2")
+    assert ask(process.url) == ("v2", EXPECTED["v2"])
+    assert about(process.url)["promotion"] is None
+    promote(registry, "v1")
+    threading.Event().wait(3 * float(POLL))
+    assert ask(process.url)[0] == "v2"
+
+
+def test_a_pinned_version_that_is_not_there_is_refused(registry: Registry) -> None:
+    """Without a registry it must be the one that comes with Assay."""
+    assert pinned(registry, "v2").model.version == "v2"
+    with pytest.raises(Fatal, match="no version v9"):
+        pinned(registry, "v9")
+    shipped = load(SHIPPED).version
+    assert pinned(None, shipped).model.version == shipped
+    with pytest.raises(Fatal, match="ASSAY_MODELS__VERSION is v9"):
+        pinned(None, "v9")
+
+
+def test_a_registry_that_goes_away_holds_nobody_up(start: Start, registry: Registry) -> None:
+    """What is served is served on, and once it is back it is followed again."""
+    process = follow(start, registry)
+    url = process.url
+    folder = Path(registry.root.removeprefix("file://"))
+    folder.rename(folder.with_name("elsewhere"))
+    wait_until(lambda: metric(url, "assay_api_reloads_total", result="failed") >= 2)
+    assert ask(url) == ("v0", EXPECTED["v0"])
+    folder.with_name("elsewhere").rename(folder)
+    promote(registry, "v1")
+    wait_until(lambda: ask(url)[0] == "v1")
+    events = [json.loads(line)["event"] for line in process.lines if "follow" in line]
+    assert events == ["the registry cannot be followed", "the registry can be followed again"]
+
+
+def test_every_worker_follows_a_registry_in_s3(
+    start: Start, s3_settings: S3Settings, bucket: str, tmp_path: Path
+) -> None:
+    """Each process looks for itself, so that soon after a promotion all answer alike."""
+    config = S3Config(
+        endpoint_url=HttpUrl(s3_settings.endpoint_url),
+        access_key_id=s3_settings.access_key_id,
+        secret_access_key=SecretStr(s3_settings.secret_access_key),
+        region=s3_settings.region,
+    )
+    registry = Registry(S3Objects(s3_client(config)), f"s3://{bucket}/models/")
+    for version in ("v0", "v1"):
+        publish(registry, version, tmp_path)
+    promote(registry, "v0")
+    named = {f"s3__{name}": value for name, value in vars(s3_settings).items()}
+    url = follow(start, registry, workers="2", **named).url
+    assert ask(url) == ("v0", EXPECTED["v0"])
+    promote(registry, "v1")
+    seen: list[str] = []
+
+    def all_alike() -> bool:
+        seen.append(ask(url)[0])
+        return len(seen) >= 20 and set(seen[-20:]) == {"v1"}
+
+    wait_until(all_alike)
+
+
+def test_a_challenger_is_asked_the_same(start: Start, registry: Registry) -> None:
+    """What it says is counted and goes nowhere; promoted, it is loaded already and shadows none."""
+    url = follow(start, registry).url
+    shadow(registry, "v1")
+    wait_until(lambda: about(url)["challenger"] == "v1")
+    since = about(url)["since"]
+    assert ask(url) == ("v0", EXPECTED["v0"])
+    records = partial(metric, url, "assay_api_shadow_records_total")
+    wait_until(lambda: records(result="disagree") == len(TEXTS))
+    assert records(result="agree") == 0
+    httpx.get(f"{url}/health/ready", timeout=30, trust_env=False).raise_for_status()
+    assert about(url)["since"] == since
+    promote(registry, "v1")
+    wait_until(lambda: about(url)["version"] == "v1")
+    assert about(url)["challenger"] is None
+    assert ask(url) == ("v1", EXPECTED["v1"])
+    assert records(result="disagree") == len(TEXTS)
+
+
+def test_a_challenger_that_cannot_be_loaded_is_done_without(
+    start: Start, registry: Registry
+) -> None:
+    """At the start as later; the log names it."""
+    shadow(registry, "v1")
+    damage(registry, "v1")
+    process = follow(start, registry)
+    url = process.url
+    assert ask(url) == ("v0", EXPECTED["v0"])
+    assert about(url)["challenger"] is None
+    assert metric(url, "assay_api_reloads_total", result="failed") == 1
+    (said,) = [json.loads(line) for line in process.lines if "no challenger" in line]
+    assert "v1/model.npz is damaged" in said["reason"]
+    shadow(registry, None)
+    shadow(registry, "v2")
+    wait_until(lambda: about(url)["challenger"] == "v2")
