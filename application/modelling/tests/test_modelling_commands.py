@@ -50,6 +50,16 @@ def test_tables_are_for_people(model: Command, tmp_path: Path) -> None:
     assert "assay-linear" in model("info").stdout
 
 
+def test_a_description_is_explained(model: Command) -> None:
+    """With the words that carried the answer, for people and for programs."""
+    shown = model("explain", "CITY TAXI [bold]").stdout
+    assert shown.startswith("Transportation, confidence 0.")
+    assert "bold" in shown
+    told = json.loads(model("explain", "CARD", "--merchant", "City Taxi", "--json").stdout)
+    assert told["category"] == "Transportation"
+    assert told["explanation"][0]["part"] == "taxi"
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
