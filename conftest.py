@@ -1,6 +1,7 @@
 """What all tests share: the local servers, and tests that run only where they are asked for."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,8 @@ def _deselected(config: pytest.Config) -> dict[str, str]:
     why: dict[str, str] = {}
     if not _has_corpora():
         why["corpus"] = "ASSAY_TEST_DATA names no folder"
+    if shutil.which("promtool") is None:
+        why["system"] = "promtool is not on the path"
     if "chaos" not in (config.option.markexpr or ""):
         why["chaos"] = "they run for minutes: poe test-chaos"
     return why
@@ -36,7 +39,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselects tests over public corpora where there are none, and long ones."""
+    """Deselects tests whose ground is missing, and long ones."""
     markers = _deselected(config)
     gone = [item for item in items if any(map(item.get_closest_marker, markers))]
     if gone:

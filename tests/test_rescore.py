@@ -15,14 +15,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import forked
-import polars as pl
 import pytest
 import uvicorn
 from demo.samples import csv
 from impostor import Answer, Impostor, answers, number_of
 from system import Done, Forked, System
 
-from assay.domain.taxonomy import Taxonomy
 from assay.memory.meter import MemoryMeter
 from assay.pipeline.rescore import Request
 from assay_adapters.postgres.transactions import TransactionSource
@@ -44,27 +42,18 @@ class Api:
     """The real API in this process, whose model can be replaced while it answers.
 
     Attributes:
-        served: the model.
         port: where it listens; 0 before it has.
     """
 
-    served: Model = field(default_factory=partial(another, "v2"))
     port: int = 0
+    meter: MemoryMeter = field(default_factory=MemoryMeter)
 
-    @property
-    def name(self) -> str:
-        return self.served.name
+    def __post_init__(self) -> None:
+        self._serving = Serving(State(another("v2")), self.meter)
 
-    @property
-    def version(self) -> str:
-        return self.served.version
-
-    @property
-    def taxonomy(self) -> Taxonomy:
-        return self.served.taxonomy
-
-    def predict(self, transactions: pl.DataFrame) -> pl.DataFrame:
-        return self.served.predict(transactions)
+    def serve(self, version: str) -> None:
+        """Has what is asked from now on answered by this version."""
+        self._serving.swap(State(another(version)))
 
     @property
     def url(self) -> str:
@@ -73,9 +62,8 @@ class Api:
     @contextmanager
     def up(self) -> Generator[None]:
         """It answers for as long as the block lasts, at the same address each time."""
-        meter = MemoryMeter()
-        serving = Serving(State(self), meter)
-        app = create_app(serving, ServerConfig(), meter, lambda: (b"", "text/plain"))
+        exposition = b"", "text/plain"
+        app = create_app(self._serving, ServerConfig(), self.meter, lambda: exposition)
         options = uvicorn.Config(app, port=self.port, log_config=None)
         server = uvicorn.Server(options)
         thread = threading.Thread(target=server.run)
@@ -342,7 +330,7 @@ def test_the_version_changes_in_the_middle(system: System, serving: Api) -> None
     fill(system, 5_000, chunk=500)
     process = start(system, serving.url, "--rate", "1000", chunk=500)
     until(lambda: predicted(system, "v2") > 0, process)
-    serving.served = another("v3")
+    serving.serve("v3")
     assert ended(process) == 75
     said = " ".join((system.folder / "err").read_text().split())
     assert f"{SHIPPED.name} v3, and this run predicts with {SHIPPED.name} v2: run again" in said
@@ -351,7 +339,7 @@ def test_the_version_changes_in_the_middle(system: System, serving: Api) -> None
     assert books(system, "v2") == (part, part, 0, 0)
     assert rescore(system, serving.url).summary["classified"] == 5_000
     assert (predicted(system, "v2"), predicted(system, "v3")) == (part, 5_000)
-    serving.served = another("v2")
+    serving.serve("v2")
     assert rescore(system, serving.url).summary["classified"] == 5_000 - part
     assert balances(system)
 
@@ -365,7 +353,7 @@ def test_a_version_is_waited_for(system: System, serving: Api) -> None:
     process = start(system, serving.url, "--version", "v3")
     said = system.folder / "err"
     until(lambda: said.exists() and "v3 is wanted" in said.read_text(), process)
-    serving.served = another("v3+0a1b2c3d")
+    serving.serve("v3+0a1b2c3d")
     assert ended(process) == 0
     assert (predicted(system, "v2"), predicted(system, "v3+0a1b2c3d")) == (0, 1_000)
 

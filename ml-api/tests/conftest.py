@@ -21,6 +21,7 @@ from assay.memory.meter import MemoryMeter
 from assay_ml_api.app import create_app
 from assay_ml_api.config import ServerConfig
 from assay_ml_api.serving import Serving, State
+from assay_model.explain import PARTS
 
 
 class InventedModel:
@@ -29,6 +30,7 @@ class InventedModel:
     name = "invented"
     version = "7"
     taxonomy: Taxonomy = DEFAULT
+    reference = None
 
     def __init__(self, before: Callable[[pl.DataFrame], None] = lambda _: None) -> None:
         self.before = before
@@ -45,6 +47,11 @@ class InventedModel:
                 "feature_hash": ["00"] * rows,
             }
         )
+
+    def explain(self, transactions: pl.DataFrame, categories: pl.Series) -> pl.Series:
+        """Nothing."""
+        del categories
+        return pl.Series([None] * transactions.height, dtype=PARTS)
 
 
 class Process:

@@ -39,6 +39,7 @@ class Says:
 
     name = "invented"
     taxonomy: Taxonomy = DEFAULT
+    reference = None
 
     def __init__(
         self, category: str, before: Callable[[pl.DataFrame], object] = lambda _: None
@@ -59,6 +60,10 @@ class Says:
                 "feature_hash": ["00"] * rows,
             }
         )
+
+    def explain(self, transactions: pl.DataFrame, categories: pl.Series) -> pl.Series:
+        """Is not asked."""
+        raise NotImplementedError
 
 
 def frame(rows: int) -> pl.DataFrame:

@@ -47,6 +47,16 @@ def test_facts_are_for_people(model: Command) -> None:
     assert "assay-linear" in model("info").stdout
 
 
+def test_a_description_is_explained(model: Command) -> None:
+    """With the words that carried the answer, for people and for programs."""
+    shown = model("explain", "CITY TAXI [bold]").stdout
+    assert shown.startswith("Transportation, confidence 0.")
+    assert "bold" in shown
+    told = json.loads(model("explain", "CARD", "--merchant", "City Taxi", "--json").stdout)
+    assert told["category"] == "Transportation"
+    assert told["explanation"][0]["part"] == "taxi"
+
+
 def test_bad_training_data_are_named(model: Command, tmp_path: Path) -> None:
     """A folder without the files ends with 65 and leaves no model."""
     out = tmp_path / "model.npz"

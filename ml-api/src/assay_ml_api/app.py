@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Annotated, Final
 
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from assay.ports.meter import Meter
@@ -21,9 +21,11 @@ from assay_ml_api.documents import (
     document,
     problems,
 )
+from assay_ml_api.predict import MOST_EXPLAINED
 from assay_ml_api.problems import answer_problems
-from assay_ml_api.requests import authorise
+from assay_ml_api.requests import authorise, predicting
 from assay_ml_api.serving import Serving
+from assay_ml_api.v2 import routes
 
 VERSION: Final = "1"
 """Of the interface, not of the model."""
@@ -64,17 +66,25 @@ def create_app(
     )
     app.openapi = lambda: document(app)
     answer_problems(app)
-    _add_model(app, serving, calls, config)
+    authorised = _authorised(config)
+    _add_model(app, serving, calls, authorised)
+    app.include_router(routes(lambda: serving.state.model, calls, authorised))
     _add_watching(app, calls, exposition)
     return app
 
 
-def _add_model(app: FastAPI, serving: Serving, calls: Calls, config: ServerConfig) -> None:
+def _authorised(config: ServerConfig) -> Callable[..., None]:
     key = HTTPBearer(auto_error=False, description="Where the server has API keys.")
 
     def authorised(given: Annotated[HTTPAuthorizationCredentials | None, Depends(key)]) -> None:
         authorise(given, config.api_keys)
 
+    return authorised
+
+
+def _add_model(
+    app: FastAPI, serving: Serving, calls: Calls, authorised: Callable[..., None]
+) -> None:
     @app.post(
         "/predict",
         dependencies=[Depends(authorised)],
@@ -88,9 +98,9 @@ def _add_model(app: FastAPI, serving: Serving, calls: Calls, config: ServerConfi
                 {
                     400: "The body is not a list of transactions.",
                     401: "An API key is needed.",
-                    406: "Neither JSON nor Arrow would be accepted.",
+                    406: "Neither JSON nor Arrow would be accepted; with explanations, no JSON.",
                     408: "The body did not come in time.",
-                    413: "The body is too long.",
+                    413: "The body is too long, or has too many records.",
                     415: "The body is neither JSON nor Arrow.",
                     500: "The model failed.",
                     503: "Too many calls at once: see Retry-After.",
@@ -99,12 +109,22 @@ def _add_model(app: FastAPI, serving: Serving, calls: Calls, config: ServerConfi
         },
         openapi_extra={"requestBody": REQUEST_BODY},
     )
-    async def predict(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction] - a route
+    async def predict(  # pyright: ignore[reportUnusedFunction] - a route
+        request: Request,
+        *,
+        explain: Annotated[
+            bool,
+            Query(
+                description="Whether each prediction comes with what speaks for it: in JSON only, "
+                f"for {MOST_EXPLAINED} records at most."
+            ),
+        ] = False,
+    ) -> Response:
         """Classifies transactions: a list in, an answer for each out, in the same order.
 
         A record that breaks a rule is answered with an error in its place; it fails no other.
         """
-        return await calls.answer(request)
+        return await calls.answer(request, predicting(explain=explain))
 
     @app.get(
         "/model",

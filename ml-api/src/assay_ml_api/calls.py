@@ -1,4 +1,4 @@
-"""One call of `/predict`, from its head to its answer; what is computed leaves the event loop."""
+"""One call, from its head to its answer; what is computed leaves the event loop."""
 
 import asyncio
 import time
@@ -16,10 +16,11 @@ from starlette.requests import ClientDisconnect
 from assay.ports.meter import Meter
 from assay_ml_api import metrics
 from assay_ml_api.config import ServerConfig
-from assay_ml_api.predict import Answer, Model, predict
+from assay_ml_api.drift import Drift
+from assay_ml_api.predict import Answer, Model
 from assay_ml_api.problems import Problem
 from assay_ml_api.records import sort
-from assay_ml_api.requests import Slots, body_of, content_types
+from assay_ml_api.requests import Ask, Slots, body_of
 from assay_ml_api.serving import Serving
 
 _CANARY: Final = [
@@ -47,9 +48,14 @@ class Calls:
         self._meter = meter
         self._pool = ThreadPoolExecutor(config.threads, thread_name_prefix="predict")
         self._slots = Slots(config.concurrency)
+        self._drift = Drift(lambda: serving.state.model, meter)
 
-    async def answer(self, request: Request) -> Response:
+    async def answer(self, request: Request, ask: Ask) -> Response:
         """The answer to one call, which is counted.
+
+        Args:
+            request: of the call.
+            ask: says from the head what is to be computed.
 
         Raises:
             Problem: there is none.
@@ -57,7 +63,7 @@ class Calls:
         began = time.monotonic()
         status = 500
         try:
-            answer, content_type = await self._compute(request)
+            answer = await self._compute(request, ask)
             status = 200
         except Problem as problem:
             status = problem.status_code
@@ -69,9 +75,9 @@ class Calls:
             self._meter.set(metrics.CALLS_OPEN, self._slots.taken)
             self._meter.add(metrics.CALLS, status=str(status))
             self._meter.observe(metrics.SECONDS, time.monotonic() - began)
-        self._meter.add(metrics.RECORDS, answer.classified, verdict="ok")
+        self._meter.add(metrics.RECORDS, answer.predictions.height, verdict="ok")
         self._meter.add(metrics.RECORDS, answer.rejected, verdict="reject")
-        return Response(answer.body, media_type=content_type)
+        return Response(answer.body, headers=dict(answer.headers))
 
     async def ask_the_model(self) -> None:
         """Returns when the model has answered for an invented transaction.
@@ -88,25 +94,21 @@ class Calls:
         """Waits for what is computed, and ends the threads."""
         self._pool.shutdown()
 
-    async def _compute(self, request: Request) -> tuple[Answer, str]:
+    async def _compute(self, request: Request, ask: Ask) -> Answer:
         config = self._config
-        asked, accepted = content_types(request)
+        compute = ask(request, config)
         with self._slots.take():
             self._meter.set(metrics.CALLS_OPEN, self._slots.taken)
             body = await body_of(request, config.max_bytes, config.body_timeout)
             state = self._serving.state  # once: a call keeps to its end what it began with
             model = self._serving.shadowed(state)
-            answer = await self._away(
-                lambda: predict(
-                    model,
-                    body,
-                    asked=asked,
-                    accepted=accepted,
-                    currency=config.currency,
-                    max_records=config.max_records,
-                )
-            )
-        return answer, accepted
+
+            def computed() -> Answer:
+                answer = compute(model, body)
+                self._drift.add(model, answer.predictions)
+                return answer
+
+            return await self._away(computed)
 
     async def _away(self, compute: Callable[[], _T]) -> _T:
         """Computes in a thread.

@@ -13,6 +13,7 @@ from assay.wire import arrow
 from assay_ml_api.predict import JSON
 from assay_ml_api.problems import CONTENT_TYPE
 from assay_ml_api.serving import State
+from assay_ml_api.v2 import InferenceRequest
 
 _EXAMPLE: Final = {
     "transaction_id": "t-1001",
@@ -35,6 +36,21 @@ _SHORT_EXAMPLE: Final = {
 }
 
 
+class Part(BaseModel):
+    """A part of an explanation."""
+
+    part: str = Field(
+        description="Words of the text as the model reads it; `#` stands for a number."
+    )
+    kind: str = Field(
+        description="`word`; `pair`: two neighbouring words; `prior`: what would be said of an "
+        "empty text; `rest`: all parts that are not listed. A model may have others."
+    )
+    weight: float = Field(
+        description="What it adds to the logit of the category, less the mean of the others'."
+    )
+
+
 class Prediction(BaseModel):
     """What the model says of one transaction."""
 
@@ -47,6 +63,10 @@ class Prediction(BaseModel):
     model_version: str
     model_name: str
     feature_hash: str = Field(description="Stands for all that the model saw.")
+    explanation: list[Part] | None = Field(
+        default=None,
+        description="Where it is asked for: what speaks for the category, the weightiest first.",
+    )
 
 
 class Fault(BaseModel):
@@ -146,11 +166,17 @@ def document(app: FastAPI) -> dict[str, Any]:
         title=app.title, version=app.version, description=app.description, routes=app.routes
     )
     schemas = found["components"]["schemas"]
+    # A parameter that cannot be read is a 400, as all else that cannot.
+    for each in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(each, None)
     for operation in found["paths"].values():
         for method in operation.values():
+            method["responses"].pop("422", None)
             if "security" in method:
                 method["security"].insert(0, {})  # keys are for those servers that have some
     schemas["Transaction"] = _transaction()
+    asked = InferenceRequest.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas |= asked.pop("$defs") | {InferenceRequest.__name__: asked}
     schemas[ProblemDetails.__name__] = ProblemDetails.model_json_schema()
     return found
 

@@ -1,8 +1,8 @@
 """From a body to the body of its answer: all that is computed for one call."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 import polars as pl
 
@@ -14,6 +14,8 @@ from assay_ml_api.problems import Problem
 from assay_ml_api.records import sort, sort_columns
 
 JSON: Final = "application/json"
+MOST_EXPLAINED: Final = 1_000
+"""Records of a call that asks for explanations: one takes as long as some fifty answers."""
 
 
 class Model(Protocol):
@@ -34,22 +36,42 @@ class Model(Protocol):
         """The categories that it answers with."""
         ...
 
+    @property
+    def reference(self) -> Mapping[str, Any] | None:
+        """What its answers looked like at training: see `assay_model.drift.reference`."""
+        ...
+
     def predict(self, transactions: pl.DataFrame) -> pl.DataFrame:
-        """`category`, `confidence`, `needs_review`, `feature_hash` for each, in order."""
+        """`category`, `confidence`, `needs_review`, `feature_hash` for each, in order.
+
+        There may be `seen` (Boolean, no nulls) as well: whether training knew the descriptor.
+        """
+        ...
+
+    def explain(self, transactions: pl.DataFrame, categories: pl.Series) -> pl.Series:
+        """What speaks for these categories: see `assay_model.explain.PARTS`."""
         ...
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The body of an answer and how many of its records were classified and rejected."""
+    """An answer, what the model said for it, and how many records were rejected."""
 
     body: bytes
-    classified: int
+    headers: Mapping[str, str]
+    predictions: pl.DataFrame
     rejected: int
 
 
 def predict(
-    model: Model, body: bytes, *, asked: str, accepted: str, currency: str, max_records: int
+    model: Model,
+    body: bytes,
+    *,
+    asked: str,
+    accepted: str,
+    currency: str,
+    max_records: int,
+    explain: bool = False,
 ) -> Answer:
     """Answers every record of a body, in order.
 
@@ -60,13 +82,21 @@ def predict(
         accepted: the content type of the answer, one of `CONTENT_TYPES`.
         currency: of JSON records that name none.
         max_records: the most that are taken.
+        explain: whether each prediction comes with what speaks for it; `accepted` is JSON then,
+            and of records `MOST_EXPLAINED` are taken.
 
     Raises:
         Problem: 400, the body is not what its content type says; 413, it has too many records.
     """
-    good, rejects = _READERS[asked](body, currency, max_records)
-    answers = _answers(model, good, rejects)
-    return Answer(_WRITERS[accepted](answers), good.height, rejects.height)
+    limit = min(max_records, MOST_EXPLAINED) if explain else max_records
+    good, rejects = _READERS[asked](body, currency, limit)
+    predictions = model.predict(good)
+    if explain:
+        explanation = model.explain(good, predictions["category"]).alias("explanation")
+        predictions = predictions.with_columns(explanation)
+    answers = _answers(model, good, predictions, rejects)
+    headers = {"content-type": accepted}
+    return Answer(_WRITERS[accepted](answers), headers, predictions, rejects.height)
 
 
 def _read_json(body: bytes, currency: str, limit: int) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -96,9 +126,14 @@ def _limit(records: int, limit: int) -> None:
         raise Problem(413, f"a call may have {limit} records at most")
 
 
-def _answers(model: Model, good: pl.DataFrame, rejects: pl.DataFrame) -> pl.DataFrame:
-    """The answers to both, shaped as `ANSWERS`, in the order of their rows."""
-    ok = pl.concat([good.select("row", "transaction_id"), model.predict(good)], how="horizontal")
+def _answers(
+    model: Model, good: pl.DataFrame, predictions: pl.DataFrame, rejects: pl.DataFrame
+) -> pl.DataFrame:
+    """The answers to both, in the order of their rows.
+
+    Shaped as `ANSWERS`, with `explanation` beside where the predictions have it.
+    """
+    ok = pl.concat([good.select("row", "transaction_id"), predictions], how="horizontal")
     ok = ok.with_columns(
         status=pl.lit("ok"),
         model_name=pl.lit(model.name),
@@ -108,10 +143,13 @@ def _answers(model: Model, good: pl.DataFrame, rejects: pl.DataFrame) -> pl.Data
         status=pl.lit("reject")
     )
     shape = {"row": REJECTS["row"], **ANSWERS}
-    return pl.concat([_shaped(ok, shape), _shaped(bad, shape)]).sort("row").select(list(ANSWERS))
+    if "explanation" in ok.columns:
+        shape["explanation"] = ok.schema["explanation"]
+    return pl.concat([shaped(ok, shape), shaped(bad, shape)]).sort("row").drop("row")
 
 
-def _shaped(frame: pl.DataFrame, shape: dict[str, pl.DataType]) -> pl.DataFrame:
+def shaped(frame: pl.DataFrame, shape: dict[str, pl.DataType]) -> pl.DataFrame:
+    """These columns of these types; null where the frame has none."""
     return frame.select(
         (pl.col(name) if name in frame.columns else pl.lit(None)).cast(dtype).alias(name)
         for name, dtype in shape.items()
@@ -128,6 +166,7 @@ def _write_json(answers: pl.DataFrame) -> bytes:
         "model_version",
         "model_name",
         "feature_hash",
+        *(each for each in ("explanation",) if each in answers.columns),
     )
     error = pl.struct("code", "message", (pl.col("status") == "retry").alias("retriable"))
     failure = pl.struct("transaction_id", error.alias("error"))

@@ -1,10 +1,14 @@
-"""Problems as RFC 9457 has them: `application/problem+json`."""
+"""Problems as RFC 9457 has them: `application/problem+json`.
+
+Under `/v2` they are as the Open Inference Protocol has them, whose clients look for `error`.
+"""
 
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
@@ -21,8 +25,12 @@ class Problem(HTTPException):
 def answer_problems(app: FastAPI) -> None:
     """Answers every error of an application, those of its framework included, as a problem."""
 
-    def answer(_: Request, error: Exception) -> JSONResponse:
+    def answer(request: Request, error: Exception) -> JSONResponse:
+        if isinstance(error, RequestValidationError):
+            error = Problem(400, "a parameter of the address is wrong")
         known = error if isinstance(error, HTTPException) else Problem(500, "see the log")
+        if request.url.path.split("/")[1] == "v2":
+            return JSONResponse({"error": known.detail}, known.status_code, headers=known.headers)
         body = {
             "type": "about:blank",
             "title": HTTPStatus(known.status_code).phrase,
@@ -32,4 +40,5 @@ def answer_problems(app: FastAPI) -> None:
         return JSONResponse(body, known.status_code, headers=known.headers, media_type=CONTENT_TYPE)
 
     app.add_exception_handler(HTTPException, answer)
+    app.add_exception_handler(RequestValidationError, answer)
     app.add_exception_handler(Exception, answer)

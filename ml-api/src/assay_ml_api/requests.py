@@ -2,16 +2,22 @@
 
 import asyncio
 import hmac
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeAlias
 
 from fastapi import Request
 from fastapi.security import HTTPAuthorizationCredentials
 from pydantic import SecretStr
 
-from assay_ml_api.predict import CONTENT_TYPES, JSON
+from assay_ml_api.config import ServerConfig
+from assay_ml_api.infer import check_served, infer
+from assay_ml_api.predict import CONTENT_TYPES, JSON, Answer, Model, predict
 from assay_ml_api.problems import Problem
+from assay_ml_api.tensors import HEADER_LENGTH, header_length
+
+Ask: TypeAlias = Callable[[Request, ServerConfig], Callable[[Model, bytes], Answer]]
+"""From the head of a call to what is to be computed of its body; raises `Problem`."""
 
 _UTF_8: Final = {"", "utf-8", "utf8"}
 
@@ -43,10 +49,62 @@ class Slots:
             self.taken -= 1
 
 
-def content_types(request: Request) -> tuple[str, str]:
+def predicting(*, explain: bool) -> Ask:
+    """What a call of `/predict` asks for; explanations come in JSON only.
+
+    Raises:
+        Problem: as `content_types`.
+    """
+    offered = (JSON,) if explain else CONTENT_TYPES
+
+    def ask(request: Request, config: ServerConfig) -> Callable[[Model, bytes], Answer]:
+        asked, accepted = content_types(request, offered)
+        return lambda model, body: predict(
+            model,
+            body,
+            asked=asked,
+            accepted=accepted,
+            currency=config.currency,
+            max_records=config.max_records,
+            explain=explain,
+        )
+
+    return ask
+
+
+def inferring(name: str, version: str | None) -> Ask:
+    """What an inference request for this model, and this version if one is named, asks for.
+
+    Its content type does not matter: clients of the protocol send this one, that one or none.
+
+    Raises:
+        Problem: 400, its header is wrong; 404, another model is served; 415, it is compressed.
+    """
+
+    def ask(request: Request, config: ServerConfig) -> Callable[[Model, bytes], Answer]:
+        length = header_length(request.headers.get(HEADER_LENGTH))
+        refuse_compressed(request)
+
+        def compute(model: Model, body: bytes) -> Answer:
+            check_served(model, name, version)
+            return infer(
+                model,
+                body,
+                header_length=length,
+                currency=config.currency,
+                max_records=config.max_records,
+            )
+
+        return compute
+
+    return ask
+
+
+def content_types(request: Request, offered: Sequence[str]) -> tuple[str, str]:
     """The content types of the question and of the answer.
 
-    The answer comes as `Accept` prefers; where it leaves the choice, as the question came.
+    The answer comes as `Accept` prefers; where it leaves the choice, as the question came if that
+    is offered.
 
     Raises:
         Problem: 415, the question is of another type; 406, no answer would be accepted.
@@ -56,14 +114,25 @@ def content_types(request: Request) -> tuple[str, str]:
     charset = parameters.partition("charset=")[2].strip('" ') if asked == JSON else ""
     if asked not in CONTENT_TYPES or charset not in _UTF_8:
         raise Problem(415, "the content type must be one of: " + ", ".join(CONTENT_TYPES))
-    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
-        raise Problem(415, "the body must not be compressed")
+    refuse_compressed(request)
     accept = request.headers.get("accept", "*/*")
-    weights = {each: _weight(each, accept) for each in (asked, *CONTENT_TYPES)}
+    weights = {
+        each: _weight(each, accept) for each in sorted(offered, key=lambda each: each != asked)
+    }
     accepted = max(weights, key=lambda each: weights[each])
     if weights[accepted] <= 0:
-        raise Problem(406, "the answer can be one of: " + ", ".join(CONTENT_TYPES))
+        raise Problem(406, "the answer can be one of: " + ", ".join(offered))
     return asked, accepted
+
+
+def refuse_compressed(request: Request) -> None:
+    """Returns where the body is as it is.
+
+    Raises:
+        Problem: 415, it is compressed.
+    """
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise Problem(415, "the body must not be compressed")
 
 
 def _weight(content_type: str, accept: str) -> float:

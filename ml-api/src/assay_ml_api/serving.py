@@ -1,8 +1,9 @@
 """Which model answers: one immutable state, swapped as one reference between calls."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import polars as pl
 
@@ -90,6 +91,13 @@ class _Shadowed:
     @property
     def taxonomy(self) -> Taxonomy:
         return self.model.taxonomy
+
+    @property
+    def reference(self) -> Mapping[str, Any] | None:
+        return self.model.reference
+
+    def explain(self, transactions: pl.DataFrame, categories: pl.Series) -> pl.Series:
+        return self.model.explain(transactions, categories)
 
     def predict(self, transactions: pl.DataFrame) -> pl.DataFrame:
         answers = self.model.predict(transactions)

@@ -5,6 +5,7 @@ from typing import NoReturn
 import typer
 
 from assay_modelling.evaluate import evaluate
+from assay_modelling.explain import explain
 from assay_modelling.info import info
 from assay_modelling.life_cycle import add, history, list_, promote, rollback, shadow
 from assay_modelling.train import train
@@ -19,6 +20,7 @@ app.command()(rollback)
 app.command()(shadow)
 app.command()(history)
 app.command()(info)
+app.command()(explain)
 app.command()(evaluate)
 app.command()(train)
 

@@ -4,6 +4,7 @@ Nothing here depends on the platform or on a library's own hash, so that an arti
 same for ever. Hashing also keeps every merchant's and person's name out of it.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -29,6 +30,26 @@ def fingerprints(texts: pl.Series) -> NDArray[np.uint64]:
     return _hash(_bytes(texts, ""), _lengths(texts))
 
 
+@dataclass(frozen=True)
+class Grams:
+    """The n-grams of some texts, by the byte that they begin at.
+
+    The bytes of all texts stand one after the other, each text with a space before it.
+
+    Attributes:
+        columns: int32, one row per byte; the columns that its n-grams are hashed into: characters
+            by `CHARACTERS`, the word that begins here, the pair that ends with this word.
+        present: which of these there are.
+        ends: where each text ends.
+        space: which bytes are spaces.
+    """
+
+    columns: NDArray[np.int32]
+    present: NDArray[np.bool_]
+    ends: NDArray[np.int64]
+    space: NDArray[np.bool_]
+
+
 def ngrams(texts: pl.Series, bits: int) -> sparse.csr_array[np.float32, tuple[int, int]]:
     """The n-grams of each text, hashed into `2**bits` columns: one row per text.
 
@@ -39,6 +60,16 @@ def ngrams(texts: pl.Series, bits: int) -> sparse.csr_array[np.float32, tuple[in
         texts: normalised as `assay_model.text` does: words separated by single spaces.
         bits: 1 to 31.
     """
+    grams = located(texts, bits)
+    until = np.concatenate([[0], np.cumsum(grams.present.sum(axis=1))])
+    indices = grams.columns[grams.present]
+    pointers = np.concatenate([[0], until[grams.ends]]).astype(np.int32)
+    ones: NDArray[np.float32] = np.ones(indices.size, np.float32)
+    return sparse.csr_array((ones, indices, pointers), (texts.len(), 1 << bits), np.float32)
+
+
+def located(texts: pl.Series, bits: int) -> Grams:
+    """The same n-grams, with the place of each."""
     # Neighbours share the space between them: a text owns the space before it and its own bytes.
     joined = np.concatenate([_bytes(texts, " ", before=" "), np.full(8, _SPACE, np.uint8)])
     owned = _lengths(texts) + 1
@@ -66,11 +97,7 @@ def ngrams(texts: pl.Series, bits: int) -> sparse.csr_array[np.float32, tuple[in
     # The first word of a text follows the space that the text begins with.
     present[starts, -1] = ~np.isin(starts - 1, ends - owned)
 
-    until = np.concatenate([[0], np.cumsum(present.sum(axis=1))])
-    indices = columns[present]
-    pointers = np.concatenate([[0], until[ends]]).astype(np.int32)
-    ones: NDArray[np.float32] = np.ones(indices.size, np.float32)
-    return sparse.csr_array((ones, indices, pointers), (texts.len(), 1 << bits), np.float32)
+    return Grams(columns, present, ends, space)
 
 
 def _bytes(texts: pl.Series, separator: str, before: str = "") -> NDArray[np.uint8]:

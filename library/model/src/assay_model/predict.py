@@ -1,7 +1,9 @@
 """From transactions to predictions."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 from assay.domain.taxonomy import Taxonomy
 from assay_model.artifact import SHIPPED, Artifact, load
 from assay_model.cache import ANSWER, Cache
+from assay_model.explain import explain
 from assay_model.features import fingerprints
 from assay_model.linear import dense, logits, probabilities
 from assay_model.text import seen
@@ -56,6 +59,11 @@ class Model:
         """The categories that it answers with."""
         return self.artifact.taxonomy
 
+    @property
+    def reference(self) -> Mapping[str, Any] | None:
+        """What its answers looked like at training: see `assay_model.drift.reference`."""
+        return self.artifact.notes.get("reference")
+
     def predict(self, transactions: pl.DataFrame) -> pl.DataFrame:
         """A category for every transaction, in the same order; any text gets one.
 
@@ -89,6 +97,20 @@ class Model:
                 "feature_hash": _hexadecimal(answers["fingerprint"]),
             }
         )
+
+    def explain(self, transactions: pl.DataFrame, categories: pl.Series) -> pl.Series:
+        """What speaks for a category of each transaction: see `assay_model.explain.PARTS`.
+
+        The weights of one explanation sum to how far the category's logit, before it is divided
+        by the temperature, is above the mean of the others'.
+
+        Args:
+            transactions: as `predict` takes them.
+            categories: of the taxonomy; usually those that `predict` answered.
+        """
+        chosen = categories.cast(pl.Enum(self.taxonomy.categories)).to_physical().to_numpy()
+        intercept = self.artifact.layer.intercept
+        return explain(self._table, intercept, transactions, chosen.astype(np.int64))
 
     def _answers(self, texts: pl.Series) -> NDArray[np.void]:
         """The answer to each normalised text; equal ones are classified once."""

@@ -19,6 +19,7 @@ from assay.wire.corrections import CORRECTIONS
 from assay_model import corpus
 from assay_model.artifact import FORMAT, Artifact
 from assay_model.corrections import require_known
+from assay_model.drift import reference
 from assay_model.evaluate import codes, evaluate
 from assay_model.features import ngrams
 from assay_model.linear import Linear, dense, logits, probabilities, quantise
@@ -69,7 +70,7 @@ def train(
     artifact = learn(learnt, lessons, progress, said)
     progress(f"measuring on {later.height} rows from {TESTED_FROM} on")
     told = {"corrections": said.height} if said.height else {}
-    notes = {
+    notes = artifact.notes | {
         "data": corpus.provenance(folder),
         "fitted": _extent(learnt) | {"lessons": lessons.height} | told,
         "calibrated": _extent(held_out) | {"accuracy": ACCURACY},
@@ -99,7 +100,9 @@ def learn(
     progress: Callable[[str], None],
     corrections: pl.DataFrame,
 ) -> Artifact:
-    """A model from some rows of the traffic before `TESTED_FROM`, without notes; see `train`.
+    """A model from some rows of the traffic before `TESTED_FROM`; see `train`.
+
+    Its notes hold the reference for drift alone.
 
     Args:
         learnt: see `assay_model.corpus.traffic`; some of them from `CALIBRATED_FROM` on.
@@ -113,9 +116,10 @@ def learn(
     layer = fit(examples(learnt.filter(day < CALIBRATED_FROM), lessons), DEFAULT)
     progress(f"calibrating on {held_out.height} rows before {TESTED_FROM}")
     temperature, review_below = calibrate(layer, held_out, DEFAULT)
+    usual = reference(Model.of(build(layer, DEFAULT, temperature, review_below)), held_out)
     progress(f"fitting on {learnt.height} rows before {TESTED_FROM}")
     layer = fit(taught(examples(learnt, lessons), corrections), DEFAULT)
-    return build(layer, DEFAULT, temperature, review_below)
+    return replace(build(layer, DEFAULT, temperature, review_below), notes={"reference": usual})
 
 
 def examples(traffic: pl.DataFrame, lessons: pl.DataFrame) -> pl.DataFrame:

@@ -50,6 +50,10 @@ class PrometheusMeter:
         gauge = self._gauges[metric.name]
         (gauge.labels(**labels) if metric.labels else gauge).set(value)
 
+    def unset(self, metric: Metric, **labels: str) -> None:
+        """Exposes a gauge no more until it is set again."""
+        self._gauges[metric.name].remove(*(labels[name] for name in metric.labels))
+
     def observe(self, metric: Metric, value: float, **labels: str) -> None:
         """Adds one observation to a histogram."""
         histogram = self._histograms[metric.name]

@@ -19,6 +19,10 @@ class MemoryMeter:
         """Sets a gauge."""
         self.values[metric.name, frozenset(labels.items())] = value
 
+    def unset(self, metric: Metric, **labels: str) -> None:
+        """Takes the value of a gauge away until it is set again."""
+        self.values.pop((metric.name, frozenset(labels.items())), None)
+
     def observe(self, metric: Metric, value: float, **labels: str) -> None:
         """Adds one observation to a histogram."""
         self.observations.setdefault((metric.name, frozenset(labels.items())), []).append(value)

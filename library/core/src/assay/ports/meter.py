@@ -16,6 +16,10 @@ class Meter(Protocol):
         """Sets a gauge."""
         ...
 
+    def unset(self, metric: Metric, **labels: str) -> None:
+        """Takes the value of a gauge with labels away until it is set again."""
+        ...
+
     def observe(self, metric: Metric, value: float, **labels: str) -> None:
         """Adds one observation to a histogram."""
         ...

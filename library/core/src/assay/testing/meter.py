@@ -35,6 +35,19 @@ class MeterSuite:
         meter.set(BREAKER_OPEN, 0, **labels)
         assert self.read(meter, BREAKER_OPEN, **labels) == 0
 
+    def test_a_gauge_is_gone_once_it_is_unset(self, meter: Meter) -> None:
+        """Under these labels only, and until it is set again."""
+        labels = {"pipeline": "batch", "dependency": "classifier"}
+        others = labels | {"dependency": "store"}
+        meter.unset(BREAKER_OPEN, **labels)
+        meter.set(BREAKER_OPEN, 1, **labels)
+        meter.set(BREAKER_OPEN, 1, **others)
+        meter.unset(BREAKER_OPEN, **labels)
+        assert self.read(meter, BREAKER_OPEN, **labels) == 0
+        assert self.read(meter, BREAKER_OPEN, **others) == 1
+        meter.set(BREAKER_OPEN, 2, **labels)
+        assert self.read(meter, BREAKER_OPEN, **labels) == 2
+
     def test_a_histogram_keeps_every_observation(self, meter: Meter) -> None:
         """However small or large they are."""
         for seconds in (0.0, 1e-9, 0.3, 1e6):
