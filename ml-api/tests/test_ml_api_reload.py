@@ -1,4 +1,4 @@
-"""The service follows the registry: another model serves, and no call notices."""
+"""The service follows the registry: another model or correction serves, and no call notices."""
 
 import dataclasses
 import json
@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from assay.domain.errors import Fatal
 from assay.domain.taxonomy import Taxonomy
 from assay.memory.meter import MemoryMeter
 from assay.memory.objects import MemoryObjects
+from assay.wire import corrections
 from assay_adapters.files.objects import LocalObjects
 from assay_adapters.s3.config import S3Config, s3_client
 from assay_adapters.s3.objects import S3Objects
@@ -238,13 +239,13 @@ def test_a_pinned_version_stays(start: Start, registry: Registry) -> None:
 
 def test_a_pinned_version_that_is_not_there_is_refused(registry: Registry) -> None:
     """Without a registry it must be the one that comes with Assay."""
-    assert pinned(registry, "v2").model.version == "v2"
+    assert pinned(registry, "v2", MemoryMeter()).model.version == "v2"
     with pytest.raises(Fatal, match="no version v9"):
-        pinned(registry, "v9")
+        pinned(registry, "v9", MemoryMeter())
     shipped = load(SHIPPED).version
-    assert pinned(None, shipped).model.version == shipped
+    assert pinned(None, shipped, MemoryMeter()).model.version == shipped
     with pytest.raises(Fatal, match="ASSAY_MODELS__VERSION is v9"):
-        pinned(None, "v9")
+        pinned(None, "v9", MemoryMeter())
 
 
 def test_a_registry_that_goes_away_holds_nobody_up(start: Start, registry: Registry) -> None:
@@ -324,3 +325,156 @@ def test_a_challenger_that_cannot_be_loaded_is_done_without(
     shadow(registry, None)
     shadow(registry, "v2")
     wait_until(lambda: about(url)["challenger"] == "v2")
+
+
+def say(registry: Registry, *said: tuple[str, str]) -> None:
+    """Publishes these descriptions with their categories, and no others any more."""
+    rows = [(text, None, category, AT + timedelta(n)) for n, (text, category) in enumerate(said)]
+    frame = pl.DataFrame(rows, schema=corrections.CORRECTIONS, orient="row")
+    registry.objects.write(f"{registry.root}corrections.json", corrections.write(frame))
+
+
+TESCO = ("tesco-stores 99999", "Healthcare")
+
+
+def told(version: str) -> tuple[str, ...]:
+    """What a version answers where people have said what Tesco is."""
+    answers = EXPECTED[version]
+    assert TESCO[1] not in answers
+    return (answers[0], TESCO[1], *answers[2:])
+
+
+def test_what_people_publish_is_answered(start: Start, registry: Registry) -> None:
+    """Surely and without review, under a version of its own, until they take it back."""
+    url = follow(start, registry).url
+    assert ask(url) == ("v0", EXPECTED["v0"])
+    since = about(url)["since"]
+    assert about(url)["corrections"] is None
+    published_at = time.monotonic()
+    say(registry, TESCO)
+    wait_until(lambda: ask(url)[1] == told("v0"))
+    assert time.monotonic() - published_at < float(POLL) + 1
+    version, _ = ask(url)
+    assert re.fullmatch(r"v0\+[0-9a-f]{8}", version)
+    asked = {"params": {"explain": "true"}, "timeout": 30, "trust_env": False}
+    answers = httpx.post(f"{url}/predict", json=RECORDS, **asked).json()
+    assert (answers[1]["confidence_score"], answers[1]["needs_review"]) == (1, False)
+    assert answers[1]["explanation"] == [
+        {"part": "tesco stores #", "kind": "correction", "weight": 1}
+    ]
+    kinds = {part["kind"] for each in answers[:1] + answers[2:] for part in each["explanation"]}
+    assert "word" in kinds
+    assert "correction" not in kinds
+    described = about(url)
+    assert (described["version"], described["since"]) == (version, since)
+    assert described["corrections"]["count"] == 1
+    assert described["corrections"]["since"] > since
+    say(registry)
+    wait_until(lambda: ask(url) == ("v0", EXPECTED["v0"]))
+    assert about(url)["corrections"] is None
+    assert metric(url, "assay_api_reloads_total", result="done") == 2
+
+
+@pytest.mark.parametrize(
+    ("unusable", "reason"),
+    [
+        (lambda registry: registry.objects.write(f"{registry.root}corrections.json", b"{"), "json"),
+        (lambda registry: say(registry, ("SECRET", "Rockets")), "lacks: Rockets"),
+    ],
+)
+def test_corrections_that_cannot_be_used(
+    start: Start, registry: Registry, unusable: Callable[[Registry], None], reason: str
+) -> None:
+    """Those before stay in force; a start goes without. Both is said and counted, as is the end."""
+    say(registry, TESCO)
+    process = follow(start, registry)
+    before = ask(process.url)
+    assert before[1] == told("v0")
+    unusable(registry)
+    fresh = follow(start, registry)
+    for each in (process, fresh):
+        failed = partial(metric, each.url, "assay_api_reloads_total", result="failed")
+        wait_until(lambda failed=failed: failed() >= 2)
+    assert ask(process.url) == before
+    assert ask(fresh.url) == ("v0", EXPECTED["v0"])
+    assert about(fresh.url)["corrections"] is None
+    say(registry, (TEXTS[0], "Food"), TESCO)
+    for each in (process, fresh):
+        wait_until(lambda url=each.url: ask(url)[0].startswith("v0+") and ask(url) != before)
+        said = [json.loads(line) for line in each.lines if "corrections" in line]
+        wrong = [line for line in said if "reason" in line]
+        assert {reason in line["reason"] and "SECRET" not in str(line) for line in wrong} == {True}
+        assert said[-2]["event"] == "other corrections are in force"
+        assert said[-1]["event"] == "corrections can be followed again"
+    events = [json.loads(line)["event"] for line in fresh.lines if "corrections" in line]
+    assert events[:2] == ["no corrections are in force", "corrections cannot be followed"]
+
+
+def test_corrections_stay_in_force_when_another_model_is_promoted(
+    start: Start, registry: Registry, tmp_path: Path
+) -> None:
+    """A challenger has them, too. A model that lacks their categories is followed without them."""
+    say(registry, TESCO)
+    process = follow(start, registry)
+    url = process.url
+    shadow(registry, "v1")
+    wait_until(lambda: (about(url)["challenger"] or "").startswith("v1+"))
+    in_force = about(url)["corrections"]
+    assert ask(url)[1] == told("v0")
+    records = partial(metric, url, "assay_api_shadow_records_total")
+    wait_until(lambda: records(result="disagree") == len(TEXTS) - 1)
+    assert records(result="agree") == 1
+    promote(registry, "v1")
+    wait_until(lambda: ask(url)[0].startswith("v1+"))
+    assert ask(url)[1] == told("v1")
+    assert about(url)["corrections"] == in_force
+
+    taxonomy = ARTIFACTS["v2"].taxonomy
+    names = tuple(f"no {each}" if each == TESCO[1] else each for each in taxonomy.categories)
+    lacking = dataclasses.replace(
+        ARTIFACTS["v2"], version="v3", taxonomy=Taxonomy("assay", "2", names)
+    )
+    path = tmp_path / "lacking.npz"
+    save(lacking, path)
+    registry.publish(path.read_bytes(), described(lacking, path.read_bytes(), at=AT, by="ada"))
+    assert promotions.promote(registry, "v3", at=AT, by="ada", accept_taxonomy=True)
+    wait_until(lambda: ask(url) == ("v3", EXPECTED["v2"]))
+    wait_until(lambda: metric(url, "assay_api_reloads_total", result="failed") >= 1)
+    assert about(url)["corrections"] is None
+    assert any("lacks: Healthcare" in line for line in process.lines)
+    rollback(registry)
+    wait_until(lambda: ask(url)[1] == told("v1"))
+
+
+def test_corrections_under_load_fail_no_call(start: Start, registry: Registry) -> None:
+    """Of a pinned version as well; each answer is what its version says."""
+    url = follow(start, registry, models__version="v2").url
+    expected = {"v2": EXPECTED["v2"]}
+    done = threading.Event()
+    answers: list[tuple[str, tuple[str, ...]]] = []
+
+    def ask_on() -> None:
+        while not done.is_set():
+            answers.append(ask(url))
+
+    with ThreadPoolExecutor(3) as pool:
+        asking = [pool.submit(ask_on) for _ in range(3)]
+        try:
+            for category in ("Healthcare", "Education", "Healthcare"):
+                say(registry, (TESCO[0], category))
+                wait_until(
+                    lambda category=category: answers[-1:] != [] and answers[-1][1][1] == category
+                )
+                version, categories = answers[-1]
+                assert expected.setdefault(version, categories) == categories
+            promote(registry, "v1")
+            say(registry)
+            wait_until(lambda: answers[-1] == ("v2", EXPECTED["v2"]))
+        finally:
+            done.set()
+        for each in asking:
+            each.result()
+    assert len(expected) == 3
+    assert dict(answers) == expected
+    assert all(expected[version] == categories for version, categories in answers)
+    assert metric(url, "assay_api_calls_total", status="200") == len(answers)

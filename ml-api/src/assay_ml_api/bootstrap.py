@@ -51,20 +51,21 @@ def application() -> FastAPI:
     found = settings()
     meter = PrometheusMeter(METRICS)
     registry = None if found.models.registry is None else _registry(found.models.registry)
+    is_pinned = found.models.version is not None
     if found.models.version is not None:
-        state, followed = pinned(registry, found.models.version), None
+        state = pinned(registry, found.models.version, meter)
     elif registry is not None:
-        state, followed = promoted(registry, meter), registry
+        state = promoted(registry, meter)
     else:
-        state, followed = State(Model.load()), None
+        state = State(Model.load())
     serving = Serving(state, meter)
 
     @contextmanager
     def watching() -> Generator[None]:
-        if followed is None:
+        if registry is None:
             yield
             return
-        watcher = Watcher(followed, serving, meter, found.models.poll)
+        watcher = Watcher(registry, serving, meter, found.models.poll, is_pinned=is_pinned)
         watcher.start()
         yield
         watcher.close()

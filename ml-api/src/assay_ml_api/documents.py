@@ -14,6 +14,7 @@ from assay_ml_api.predict import JSON
 from assay_ml_api.problems import CONTENT_TYPE
 from assay_ml_api.serving import State
 from assay_ml_api.v2 import InferenceRequest
+from assay_model.corrections import Corrected
 
 _EXAMPLE: Final = {
     "transaction_id": "t-1001",
@@ -44,10 +45,12 @@ class Part(BaseModel):
     )
     kind: str = Field(
         description="`word`; `pair`: two neighbouring words; `prior`: what would be said of an "
-        "empty text; `rest`: all parts that are not listed. A model may have others."
+        "empty text; `rest`: all parts that are not listed; `correction`: all of the text, since "
+        "people have said what it is. A model may have others."
     )
     weight: float = Field(
-        description="What it adds to the logit of the category, less the mean of the others'."
+        description="What it adds to the logit of the category, less the mean of the others'; "
+        "1 of a correction."
     )
 
 
@@ -92,18 +95,30 @@ class TaxonomyDescription(BaseModel):
     categories: list[str]
 
 
+class CorrectionsDescription(BaseModel):
+    """What people have said that is answered in place of what the model says."""
+
+    count: int = Field(description="Of descriptors, as the model tells them apart.")
+    since: datetime = Field(description="When these began to be answered here.")
+
+
 class ModelDescription(BaseModel):
     """The model that answers."""
 
     name: str
-    version: str
+    version: str = Field(description="With corrections in force it ends in `+` and eight digits.")
     taxonomy: TaxonomyDescription
-    since: datetime = Field(description="When it began to answer here.")
+    since: datetime = Field(
+        description="When the model began to answer here, with these corrections or others."
+    )
     promotion: int | None = Field(
         description="The promotion in the registry that it follows; null where it follows none."
     )
     challenger: str | None = Field(
         description="The version that is asked the same for comparison; null where none is."
+    )
+    corrections: CorrectionsDescription | None = Field(
+        description="Those in force; null where none are."
     )
 
 
@@ -125,6 +140,11 @@ class ProblemDetails(BaseModel):
 def described(state: State) -> ModelDescription:
     """What there is to say of who answers."""
     model, challenger = state.model, state.challenger
+    corrections = None
+    if isinstance(model, Corrected) and state.corrections is not None:
+        corrections = CorrectionsDescription(
+            count=model.answers.height, since=state.corrections.since
+        )
     return ModelDescription(
         name=model.name,
         version=model.version,
@@ -132,6 +152,7 @@ def described(state: State) -> ModelDescription:
         since=state.since,
         promotion=state.promotion,
         challenger=None if challenger is None else challenger.version,
+        corrections=corrections,
     )
 
 

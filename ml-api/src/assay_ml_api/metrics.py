@@ -57,7 +57,8 @@ MODEL: Final = Metric(
 RELOADS: Final = Metric(
     "assay_api_reloads_total",
     "counter",
-    "Attempts to follow the registry to another model, by result: done, failed or away.",
+    "Attempts to follow the registry to another model or other corrections, by result: done, failed"
+    " or away.",
     ("result",),
 )
 SHADOW_RECORDS: Final = Metric(

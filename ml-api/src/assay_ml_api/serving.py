@@ -19,19 +19,36 @@ def _now() -> datetime:
 
 
 @dataclass(frozen=True)
-class State:
-    """All that an answer depends on; corrections that people have published belong here.
+class Corrections:
+    """What people have published.
 
     Attributes:
-        model: who classifies.
+        said: all of it, shaped as `assay.wire.corrections.CORRECTIONS`.
+        stamp: the version of the object that it was read from.
+        since: when it began to be answered here.
+    """
+
+    said: pl.DataFrame
+    stamp: str
+    since: datetime = field(default_factory=_now)
+
+
+@dataclass(frozen=True)
+class State:
+    """All that an answer depends on.
+
+    Attributes:
+        model: who classifies, as people have corrected it.
         challenger: who is asked the same afterwards, for comparison; None for nobody.
         promotion: the number of the promotion that it follows; None where none was asked.
-        since: when it began to serve here.
+        corrections: those in force; None for none.
+        since: when the model began to serve here, with these corrections or others.
     """
 
     model: Model
     challenger: Model | None = None
     promotion: int | None = None
+    corrections: Corrections | None = None
     since: datetime = field(default_factory=_now)
 
 

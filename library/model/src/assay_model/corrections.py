@@ -4,13 +4,19 @@ Corrections are shaped as `assay.wire.corrections.CORRECTIONS`.
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Final
 
 import polars as pl
 
 from assay.domain.errors import Fatal
 from assay.domain.taxonomy import Taxonomy
+from assay_model.explain import PARTS
 from assay_model.predict import Model
+from assay_model.text import seen
+
+_ALONE: Final = 1.0  # what a correction weighs: nothing is weighed against it
 
 
 def corrected(model: Model, corrections: pl.DataFrame) -> "Model | Corrected":
@@ -75,12 +81,15 @@ class Corrected:
         """The categories that it answers with."""
         return self.model.taxonomy
 
+    @property
+    def reference(self) -> Mapping[str, Any] | None:
+        """The model's own, since corrections do not change what it was trained on."""
+        return self.model.reference
+
     def predict(self, transactions: pl.DataFrame) -> pl.DataFrame:
         """As the model; a corrected answer has the confidence 1 and needs no review."""
         said = self.model.predict(transactions)
-        told = said.select("feature_hash").join(
-            self.answers, on="feature_hash", how="left", maintain_order="left"
-        )["category"]
+        told = self._told(said)
         is_told = told.is_not_null()
         if not is_told.any():
             return said
@@ -89,6 +98,25 @@ class Corrected:
             confidence=pl.when(is_told).then(1.0).otherwise("confidence"),
             needs_review=pl.col("needs_review") & ~is_told,
         )
+
+    def explain(self, transactions: pl.DataFrame, categories: pl.Series) -> pl.Series:
+        """As the model; for a category that people have said, that alone, as `correction`."""
+        asked = categories.cast(pl.Enum(self.taxonomy.categories))
+        told = (self._told(self.model.predict(transactions)) == asked).fill_null(value=False)
+        by_model = self.model.explain(transactions, categories)
+        if not told.any():
+            return by_model
+        part = pl.struct(part="text", kind=pl.lit("correction"), weight=pl.lit(_ALONE))
+        frame = pl.DataFrame([seen(transactions).alias("text"), by_model.alias("by_model")])
+        return frame.select(
+            pl.when(told).then(pl.concat_list(part).cast(PARTS)).otherwise("by_model")
+        ).to_series()
+
+    def _told(self, said: pl.DataFrame) -> pl.Series:
+        """What people say where the model says this; null where they say nothing."""
+        return said.select("feature_hash").join(
+            self.answers, on="feature_hash", how="left", maintain_order="left"
+        )["category"]
 
 
 def _digest(answers: pl.DataFrame) -> str:

@@ -25,8 +25,10 @@ PARTS: Final = pl.List(pl.Struct({"part": pl.String, "kind": pl.String, "weight"
 
 - `part`: words of the normalised text (`#` stands for a number); empty where there are none.
 - `kind`: `word`: its letters and itself; `pair`: two neighbouring words; `prior`: what would be
-  said of an empty text; `rest`: all parts that are not listed, always last.
-- `weight`: what it adds to the margin; negative where it speaks for another category.
+  said of an empty text; `rest`: all parts that are not listed, always last; `correction`: the
+  whole text, since people have said what it is, and then the only part.
+- `weight`: what it adds to the margin; negative where it speaks for another category. That of a
+  correction is 1.
 """
 
 _BLOCK: Final = 100

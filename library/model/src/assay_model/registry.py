@@ -3,11 +3,13 @@
     versions/<version>/model.npz      the artifact; it has its name first
     versions/<version>/manifest.json  what is in it; has its name last: no manifest, no version
     promotions/00000017.json          what is served from then on; the highest number holds
+    corrections.json                  what people say of descriptors: see `assay.wire.corrections`
     incoming/                         what has no name yet; what a crash leaves here may be deleted
 
-Nothing is overwritten and nothing deleted: everything gets its name by a move, which replaces
-nothing. Whatever else lies there is passed over, and so are empty objects: a local file has its
-name before its content, and a crash between the two leaves it empty.
+But for the corrections, which are replaced as a whole, nothing is overwritten and nothing deleted:
+everything gets its name by a move, which replaces nothing. Whatever else lies there is passed over,
+and so are empty objects: a local file has its name before its content, and a crash between the two
+leaves it empty.
 """
 
 import hashlib
@@ -19,11 +21,13 @@ from datetime import datetime
 from importlib.metadata import version as release
 from typing import Any, Final, Literal, TypeVar
 
+import polars as pl
 from pydantic import AwareDatetime, BaseModel, ValidationError
 
-from assay.domain.errors import DATA, TEMPORARY, AssayError, Fatal, Replaced, Taken
+from assay.domain.errors import DATA, TEMPORARY, AssayError, Fatal, Replaced, Taken, Unreadable
 from assay.domain.taxonomy import Taxonomy
 from assay.ports.objects import Object, Objects
+from assay.wire import corrections
 from assay_model.artifact import Artifact, ArtifactError, loads
 
 # A pattern, and not the folders' names: in a local registry that is new they are not there yet.
@@ -236,6 +240,24 @@ class Registry:
                 "somebody else has promoted at the same moment, and nothing was changed here: "
                 "look with `assay model list`, then run again if it is still right"
             ) from None
+
+    def said(self) -> Object | None:
+        """The object of people's corrections in its present version; None where there is none."""
+        return next(iter(self.objects.list(self.root + corrections.NAME)), None)
+
+    def corrections(self, item: Object) -> pl.DataFrame:
+        """What people say, shaped as `assay.wire.corrections.CORRECTIONS`.
+
+        Args:
+            item: as `said` returns it; what has just been put in its place will do as well.
+
+        Raises:
+            Unreadable: these are no corrections; names the object and quotes nothing.
+        """
+        try:
+            return corrections.read(self._body(item))
+        except Unreadable as error:
+            raise Unreadable(f"{item.uri}: {error}") from None
 
     def _numbered(self) -> list[tuple[int, Object]]:
         listed = self.objects.list(self.root + _ENTRIES)
