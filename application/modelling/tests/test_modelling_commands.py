@@ -1,14 +1,18 @@
 """`train` and `info`: models in files."""
 
+import hashlib
 import json
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+import polars as pl
 import pytest
 
+from assay.wire import corrections
 from assay_model import train
 from assay_model.predict import Model
 
@@ -85,3 +89,42 @@ def test_training_without_its_extra_says_what_to_install(
     ended = model("train", "--data", data)
     assert ended.returncode == 78
     assert "assay-modelling[training]" in ended.stderr
+
+
+def test_a_training_learns_what_people_said(
+    model: Command, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a file as from the registry; the model says so, and what cannot be used is refused."""
+    monkeypatch.setattr(train, "fit", partial(train.fit, bits=10))
+    registry, plain, taught = tmp_path / "models", tmp_path / "plain.npz", tmp_path / "taught.npz"
+    monkeypatch.setenv("ASSAY_MODELS__REGISTRY", str(registry))
+    registry.mkdir()
+    trained = partial(model, "train", "--data", data, "--out")
+    missing = trained(taught, "--corrections", "registry")
+    assert (missing.returncode, "assay review publish" in missing.stderr) == (65, True)
+
+    def said(category: str) -> bytes:
+        row = ("CITY TAXI 4711", None, category, datetime(2026, 1, 1, tzinfo=UTC))
+        return corrections.write(pl.DataFrame([row], corrections.CORRECTIONS, orient="row"))
+
+    published = registry / "corrections.json"
+    published.write_bytes(said("Healthcare"))
+    assert trained(plain).returncode == 0
+    learnt = [trained(taught, "--corrections", each) for each in (published, "registry")]
+    assert [each.returncode for each in learnt] == [0, 0]
+    assert "learning from 1 correction" in learnt[1].stderr
+    answered = [
+        json.loads(model("explain", "CITY TAXI 9999", "--model", each, "--json").stdout)["category"]
+        for each in (plain, taught)
+    ]
+    assert answered == ["Transportation", "Healthcare"]
+    facts = json.loads(model("info", taught, "--json").stdout)
+    assert facts["fitted"]["corrections"] == 1
+    told = {each["file"]: each.get("sha256") for each in facts["data"]}
+    assert told["corrections.json"] == hashlib.sha256(said("Healthcare")).hexdigest()
+
+    published.write_bytes(said("Rockets"))
+    foreign = trained(taught, "--corrections", published)
+    assert (foreign.returncode, "lacks: Rockets" in foreign.stderr) == (78, True)
+    published.write_bytes(b"{")
+    assert trained(taught, "--corrections", published).returncode == 65

@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from assay.domain.taxonomy import DEFAULT, Taxonomy
-from assay.wire.corrections import CORRECTIONS
+from assay.wire import corrections as published
 from assay_model import corpus
 from assay_model.artifact import FORMAT, Artifact
 from assay_model.corrections import require_known
@@ -61,7 +61,7 @@ def train(
         Unreadable: a file is missing or not as expected.
         Fatal: a correction has a category that the taxonomy lacks.
     """
-    said = pl.DataFrame(schema=CORRECTIONS) if corrections is None else corrections
+    said = pl.DataFrame(schema=published.CORRECTIONS) if corrections is None else corrections
     require_known(said, DEFAULT)
     traffic, lessons = corpus.traffic(folder), corpus.lessons(folder)
     day = pl.col("date")
@@ -69,9 +69,19 @@ def train(
     held_out = learnt.filter(day >= CALIBRATED_FROM)
     artifact = learn(learnt, lessons, progress, said)
     progress(f"measuring on {later.height} rows from {TESTED_FROM} on")
-    told = {"corrections": said.height} if said.height else {}
+    told, learnt_from = dict[str, int](), corpus.provenance(folder)
+    if said.height:
+        told["corrections"] = said.height
+        learnt_from.append(
+            {
+                "file": published.NAME,
+                "sha256": hashlib.sha256(published.write(said)).hexdigest(),
+                "licence": "your own",
+                "attribution": "What people have said of predictions.",
+            }
+        )
     notes = artifact.notes | {
-        "data": corpus.provenance(folder),
+        "data": learnt_from,
         "fitted": _extent(learnt) | {"lessons": lessons.height} | told,
         "calibrated": _extent(held_out) | {"accuracy": ACCURACY},
         "tested": _extent(later) | {"measured": measure(artifact, learnt, later)},
@@ -90,7 +100,7 @@ def learner(folder: Path, progress: Callable[[str], None]) -> Callable[[pl.DataF
         Unreadable: a file is missing or not as expected.
     """
     lessons = corpus.lessons(folder)
-    nothing = pl.DataFrame(schema=CORRECTIONS)
+    nothing = pl.DataFrame(schema=published.CORRECTIONS)
     return lambda rows: Model.of(learn(rows, lessons, progress, nothing))
 
 
