@@ -248,6 +248,37 @@ def test_only_what_is_new_is_read_again(system: System, serving: Api) -> None:
     assert system.query("SELECT count(*) FROM dead_letters") == [(0,)]
 
 
+def test_what_people_said_reaches_the_names_of_the_new_version(
+    system: System, api: Impostor
+) -> None:
+    """Also where the run before was killed when all was predicted; a dry run writes nothing."""
+    fill(system, 1_000, chunk=1_000)
+    groups = "SELECT feature_hash, count(*) FROM predictions GROUP BY 1 ORDER BY 2 DESC"
+    (group, number), *_ = system.query(groups)
+    assert system.quick("review", "correct", group, "Healthcare", "--by", "ann").exit_code == 0
+    names = dict(system.query("SELECT transaction_id, feature_hash FROM predictions"))
+
+    def renaming(ids: list[str]) -> list[Answer]:
+        return [
+            each | {"feature_hash": names[each["transaction_id"]][::-1], "confidence_score": 0.5}
+            for each in answers(ids)
+        ]
+
+    def corrected() -> int:
+        asked = "SELECT count(*) FROM transactions_with_predictions WHERE corrected_by = 'ann'"
+        ((found,),) = system.query(f"{asked} AND feature_hash = %s", group[::-1])
+        return found
+
+    api.behaviour = renaming
+    assert rescore(system, api.url).exit_code == 0
+    assert corrected() == number
+    system.execute("DELETE FROM corrections WHERE id > (SELECT min(id) FROM corrections)")
+    assert rescore(system, api.url, "--dry-run").exit_code == 99
+    assert corrected() == 0
+    assert rescore(system, api.url).exit_code == 99
+    assert corrected() == number
+
+
 def test_a_table_that_is_written_anew_between_two_runs(system: System, serving: Api) -> None:
     """The second one goes on where the first one stopped."""
     fill(system, 6_000, chunk=1_000)

@@ -65,10 +65,12 @@ def rescore(
     """Predict all stored transactions again, with another version of the model.
 
     Earlier predictions stay; the view latest_predictions has the newest of
-    each transaction. Whatever ends a run, the next one goes on where it
-    stopped, and one that all is done for finds nothing to do. Transactions
-    that are stored while it runs are left to the pipeline, whose version they
-    have: where that was still an older one, run again.
+    each transaction. What people have said of groups holds for them as well,
+    also where this version names the groups anew. Whatever ends a run, the
+    next one goes on where it stopped, and one that all is done for finds
+    nothing to do. Transactions that are stored while it runs are left to the
+    pipeline, whose version they have: where that was still an older one, run
+    again.
 
     Examples:
       assay rescore --dry-run

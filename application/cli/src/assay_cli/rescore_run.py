@@ -117,6 +117,8 @@ def _rescore(options: Options, result: Result, console: Console) -> None:
             result.transactions = tools.to_come(None)
         if not result.transactions:
             result.status, result.exit_code = "nothing_to_do", NOTHING_TO_DO
+            if not options.dry:
+                tools.follow()  # the run before may have been killed before it did
         elif options.dry:
             result.status = "dry_run"
         else:
@@ -133,6 +135,7 @@ def _rescore(options: Options, result: Result, console: Console) -> None:
 def _pump(pump: Pump, tools: Rescoring, options: Options, result: Result) -> None:
     try:
         _stoppable(pump, options, result)
+        tools.follow()
     except AssayError:
         result.status = "failed"
         raise

@@ -32,6 +32,7 @@ class Rescoring:
         watch: makes what it is watched by.
         start: notes in the tables that a run has begun, by its name and source.
         end: notes how it has ended.
+        follow: lets what people have said of groups hold under the names that this version gives.
     """
 
     model: Callable[[], tuple[str, str]]
@@ -41,6 +42,7 @@ class Rescoring:
     watch: "Callable[..., Watch]"
     start: Callable[[str, str], None]
     end: Callable[[str, str, Mapping[str, Any]], None]
+    follow: Callable[[], None]
 
 
 @contextmanager
@@ -50,6 +52,7 @@ def rescoring() -> Generator[Rescoring]:
     from assay.pipeline.watch import Watch
     from assay_adapters.clock.system import SystemClock
     from assay_adapters.http.classifier import HttpClassifier
+    from assay_adapters.postgres.corrections import follow
     from assay_adapters.postgres.runs import end_run, start_run
     from assay_adapters.postgres.store import PostgresStore
     from assay_adapters.postgres.transactions import TransactionSource, passes, to_come
@@ -86,4 +89,5 @@ def rescoring() -> Generator[Rescoring]:
             end=lambda run_id, status, summary: end_run(
                 engine, run_id, status=status, summary=summary
             ),
+            follow=partial(follow, engine),
         )

@@ -210,7 +210,7 @@ def correct_transaction(
 def follow(engine: Engine) -> None:
     """Lets corrections hold under the names that newer versions of a model give their examples.
 
-    To be called when stored transactions were predicted again; every correction does so as well.
+    `assay rescore` does so at its end; every correction does as well.
 
     Raises:
         Unavailable: PostgreSQL is away.
