@@ -304,6 +304,41 @@ def test_corrections_hold_under_the_names_of_newer_versions(books: Engine, revie
     assert review.correction(new) is None
 
 
+def test_each_transaction_has_the_category_that_holds(books: Engine) -> None:
+    """One row for each: of its own, else of its group, else what the model has said last."""
+    asked = (
+        "SELECT transaction_id, category, predicted, model_version, needs_review, corrected_by"
+        " FROM transactions_with_category WHERE transaction_id ~ '^[abc]' ORDER BY 1"
+    )
+    _again(books, "^[ab]", category="'Home'", needs_review="true")
+    _again(books, "^c", version="3", category="'Rent'", feature_hash="'new'")
+    _again(books, "^c", version="2", category="'Salary Income'")
+    correct_groups(books, {A: Said("Travel")}, by="ann")
+    correct_transaction(books, "a1", A, Said("Rent"), by="bob")
+    assert _rows(books, asked) == [
+        ("a0", "Travel", "Home", "2", False, "ann"),
+        ("a1", "Rent", "Home", "2", False, "bob"),
+        ("a2", "Travel", "Home", "2", False, "ann"),
+        ("b0", "Home", "Home", "2", True, None),
+        ("b1", "Home", "Home", "2", True, None),
+        ("c", "Salary Income", "Salary Income", "2", False, None),
+    ]
+    latest = "SELECT DISTINCT category FROM latest_predictions WHERE transaction_id ~ '^a'"
+    assert _rows(books, latest) == [("Home",)]
+    with books.begin() as connection:
+        connection.execute(text("DELETE FROM predictions WHERE transaction_id ~ '^[ab]'"))
+    assert [row[:2] for row in _rows(books, asked)] == [
+        ("a0", None),
+        ("a1", "Rent"),
+        ("a2", None),
+        ("b0", None),
+        ("b1", None),
+        ("c", "Salary Income"),
+    ]
+    every = "SELECT count(*) FROM transactions_with_category"
+    assert _rows(books, every) == _rows(books, "SELECT count(*) FROM transactions")
+
+
 def test_every_correction_lets_older_ones_follow(books: Engine, review: Review) -> None:
     """So that nobody has to think of it."""
     correct_groups(books, {A: Said("Travel")}, by="ann")

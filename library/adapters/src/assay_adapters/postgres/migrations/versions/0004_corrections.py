@@ -10,8 +10,42 @@ down_revision = "0003"
 # A correction that a later one of the same subject has followed, or that was withdrawn, holds no
 # more. Without DISTINCT ON, so that they join as tables do: by the index for a few transactions, by
 # a hash for all of them.
+# The newest prediction is one that no later one follows, for the same reason.
 # Columns that were there before keep their places, as `CREATE OR REPLACE` demands.
+_BESIDE = """
+        -- confidence: of the model in its own category, which is predicted
+        SELECT
+            transactions.transaction_id, description, amount, currency, timestamp, merchant,
+            operation_type, side, mcc,
+            coalesce(own.category, alike.category, predictions.category) AS category,
+            confidence,
+            predictions.needs_review AND own.by IS NULL AND alike.by IS NULL AS needs_review,
+            model_name, model_version, processing_type, judged.run_id, origin.source,
+            origin.partition, position, predictions.created_at,
+            predictions.category AS predicted,
+            coalesce(own.by, alike.by) AS corrected_by,
+            coalesce(own.at, alike.at) AS corrected_at,
+            predictions.feature_hash
+        FROM transactions
+        {predictions} ON predictions.transaction_id = transactions.transaction_id
+        LEFT JOIN ledger AS origin ON origin.entry = transactions.entry
+        LEFT JOIN ledger AS judged ON judged.entry = predictions.entry
+        LEFT JOIN corrected_transactions AS own
+            ON own.transaction_id = transactions.transaction_id
+        LEFT JOIN corrected_descriptors AS alike ON alike.feature_hash = predictions.feature_hash
+"""
 _VIEWS = {
+    "latest_predictions": (
+        "Of each transaction the prediction made last, without what people say",
+        """
+        SELECT *
+        FROM predictions AS said
+        WHERE NOT EXISTS (
+            SELECT FROM predictions AS later
+            WHERE later.transaction_id = said.transaction_id AND later.entry > said.entry
+        )
+        """,
+    ),
     "corrected_descriptors": (
         "What people say of all transactions of a descriptor: the corrections that hold",
         """
@@ -36,28 +70,12 @@ _VIEWS = {
     ),
     "transactions_with_predictions": (
         "Each transaction beside each of its predictions, as corrected by people",
-        """
-        -- confidence: of the model in its own category, which is predicted
-        SELECT
-            transactions.transaction_id, description, amount, currency, timestamp, merchant,
-            operation_type, side, mcc,
-            coalesce(own.category, alike.category, predictions.category) AS category,
-            confidence,
-            predictions.needs_review AND own.by IS NULL AND alike.by IS NULL AS needs_review,
-            model_name, model_version, processing_type, judged.run_id, origin.source,
-            origin.partition, position, predictions.created_at,
-            predictions.category AS predicted,
-            coalesce(own.by, alike.by) AS corrected_by,
-            coalesce(own.at, alike.at) AS corrected_at,
-            predictions.feature_hash
-        FROM transactions
-        JOIN predictions ON predictions.transaction_id = transactions.transaction_id
-        LEFT JOIN ledger AS origin ON origin.entry = transactions.entry
-        LEFT JOIN ledger AS judged ON judged.entry = predictions.entry
-        LEFT JOIN corrected_transactions AS own
-            ON own.transaction_id = transactions.transaction_id
-        LEFT JOIN corrected_descriptors AS alike ON alike.feature_hash = predictions.feature_hash
-        """,
+        _BESIDE.format(predictions="JOIN predictions"),
+    ),
+    "transactions_with_category": (
+        "Each transaction once, with the category that holds: of people, or of the newest prediction",
+        # Also one whose predictions were deleted.
+        _BESIDE.format(predictions="LEFT JOIN latest_predictions AS predictions"),
     ),
     "transaction_stats": (
         "Numbers and sums by category, as corrected by people, and model",
