@@ -356,8 +356,8 @@ def test_what_people_publish_is_answered(start: Start, registry: Registry) -> No
     assert time.monotonic() - published_at < float(POLL) + 1
     version, _ = ask(url)
     assert re.fullmatch(r"v0\+[0-9a-f]{8}", version)
-    asked = {"params": {"explain": "true"}, "timeout": 30, "trust_env": False}
-    answers = httpx.post(f"{url}/predict", json=RECORDS, **asked).json()
+    explained = f"{url}/predict?explain=true"
+    answers = httpx.post(explained, json=RECORDS, timeout=30, trust_env=False).json()
     assert (answers[1]["confidence_score"], answers[1]["needs_review"]) == (1, False)
     assert answers[1]["explanation"] == [
         {"part": "tesco stores #", "kind": "correction", "weight": 1}
@@ -375,12 +375,17 @@ def test_what_people_publish_is_answered(start: Start, registry: Registry) -> No
     assert metric(url, "assay_api_reloads_total", result="done") == 2
 
 
+def damage_corrections(registry: Registry) -> None:
+    registry.objects.write(f"{registry.root}corrections.json", b"{")
+
+
+def say_what_the_model_lacks(registry: Registry) -> None:
+    say(registry, ("SECRET", "Rockets"))
+
+
 @pytest.mark.parametrize(
     ("unusable", "reason"),
-    [
-        (lambda registry: registry.objects.write(f"{registry.root}corrections.json", b"{"), "json"),
-        (lambda registry: say(registry, ("SECRET", "Rockets")), "lacks: Rockets"),
-    ],
+    [(damage_corrections, "corrections.json: no"), (say_what_the_model_lacks, "lacks: Rockets")],
 )
 def test_corrections_that_cannot_be_used(
     start: Start, registry: Registry, unusable: Callable[[Registry], None], reason: str
@@ -437,7 +442,7 @@ def test_corrections_stay_in_force_when_another_model_is_promoted(
     path = tmp_path / "lacking.npz"
     save(lacking, path)
     registry.publish(path.read_bytes(), described(lacking, path.read_bytes(), at=AT, by="ada"))
-    assert promotions.promote(registry, "v3", at=AT, by="ada", accept_taxonomy=True)
+    promotions.promote(registry, "v3", at=AT, by="ada", accept_taxonomy=True)
     wait_until(lambda: ask(url) == ("v3", EXPECTED["v2"]))
     wait_until(lambda: metric(url, "assay_api_reloads_total", result="failed") >= 1)
     assert about(url)["corrections"] is None

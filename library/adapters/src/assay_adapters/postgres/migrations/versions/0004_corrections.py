@@ -73,7 +73,7 @@ _VIEWS = {
         _BESIDE.format(predictions="JOIN predictions"),
     ),
     "transactions_with_category": (
-        "Each transaction once, with the category that holds: of people, or of the newest prediction",
+        "Each transaction once, with the category that people say, else the newest prediction",
         # Also one whose predictions were deleted.
         _BESIDE.format(predictions="LEFT JOIN latest_predictions AS predictions"),
     ),
