@@ -512,7 +512,7 @@ def test_a_moment_after_which_nobody_asks_is_no_outage() -> None:
         told.append(dependency)
 
     plant = Plant(source, away=tell)
-    plant.classifier.faults.plan("classify", Unavailable("a moment"))
+    plant.classifier.faults.plan("classify", Unavailable("a moment", retry_after=1))
     while not plant.pump.is_failing:
         plant.step()
     plant.source.revoke({"a"})
