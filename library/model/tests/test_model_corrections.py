@@ -1,6 +1,7 @@
 """What people said, in answers and in training."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -134,10 +135,26 @@ def test_nothing_said_changes_no_example(labels: pl.DataFrame, lessons: pl.DataF
 
 
 def test_a_corrected_model_can_be_used_as_one(artifact: Artifact) -> None:
-    """It has the name and the taxonomy of the model that it corrects."""
+    """It has the name, the taxonomy and the reference of the model that it corrects."""
+    artifact = replace(artifact, notes={"reference": {"rows": 1}})
     model = corrected(Model.of(artifact), said(("CITY TAXI", None, "Home")))
     assert isinstance(model, Corrected)
     assert (model.name, model.taxonomy) == (artifact.name, artifact.taxonomy)
+    assert model.reference == {"rows": 1}
+
+
+def test_what_people_said_is_explained_by_that_alone(artifact: Artifact) -> None:
+    """For the category that they said; of any other, and of all else, the model explains."""
+    model = Model.of(artifact)
+    both = corrected(model, said(("CITY TAXI 1234", None, "Home")))
+    asked = described("City-Taxi 99999", "CITY TAXI 1234", "OAK FURNITURE", "")
+    categories = pl.Series(["Home", "Food", "Home", "Home"])
+    explained, by_model = both.explain(asked, categories), model.explain(asked, categories)
+    assert explained.dtype == by_model.dtype
+    assert explained[0].to_list() == [{"part": "city taxi #", "kind": "correction", "weight": 1.0}]
+    assert explained[1:].to_list() == by_model[1:].to_list()
+    assert both.explain(asked[2:], categories[2:]).to_list() == by_model[2:].to_list()
+    assert both.explain(asked[:0], categories[:0]).is_empty()
 
 
 def test_a_training_learns_from_corrections(write_data: Callable[..., Path]) -> None:
