@@ -84,7 +84,7 @@ def test_labels_say_who_is_right(model: Command, rows: Path, other: Path) -> Non
     words = ("compare", SHIPPED, other, "--data", rows, "--label", "truth")
     shown = model(*words).stdout
     assert "1 row left out: without a label" in shown
-    assert "Right: 75.0% before, 50.0% after (-1 records)." in shown
+    assert "Right: 75.0 % before, 50.0 % after (-1 records)." in shown
     assert ["Transportation", "Healthcare", "2", "1", "0", "1"] in map(
         str.split, shown.splitlines()
     )
@@ -171,7 +171,7 @@ def test_a_share_may_be_too_much(model: Command, rows: Path, other: Path) -> Non
     words = ("compare", "served", other, "--data", rows, "--json", "--fail-above")
     ended = model(*words, "0.49")
     assert ended.returncode == 65
-    assert "50.00% of the records change category" in ended.stderr
+    assert "50.00 % of the records change category" in ended.stderr
     assert json.loads(ended.stdout)["changed_share"] == 0.5
     assert model(*words, "0.5").returncode == 0
 

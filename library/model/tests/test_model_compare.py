@@ -42,7 +42,7 @@ ROWS = pl.DataFrame(
         row(HOME, FOOD, "2.00", review_after=True),
         row(HOME, TAXI, None, currency=None),
         row(FOOD, FOOD, "100.00", review_after=True, right_before=1, right_after=1),
-        row(TAXI, TAXI, "1.25", currency="USD"),
+        row(TAXI, TAXI, "1.25", currency="USD", review_before=True, review_after=True),
     ],
     schema=COMPARED,
 )

@@ -164,7 +164,7 @@ def compare(
         show(told, top=top)
     if fail_above is not None and told["changed_share"] > fail_above:
         raise TooMuch(
-            f"{told['changed_share']:.2%} of the records change category, more than "
+            f"{100 * told['changed_share']:.2f} % of the records change category, more than "
             f"--fail-above {fail_above:g} allows"
         )
 

@@ -13,6 +13,7 @@ from rich.table import Column, Table
 from assay.domain.taxonomy import Taxonomy
 from assay.domain.wording import counted
 from assay_model.compare import MOVES, Comparison, categories, changes, moves
+from assay_model.markdown import percent
 from assay_modelling.chosen import Chosen
 from assay_modelling.output import say, table
 from assay_modelling.output import show as print_table
@@ -227,7 +228,7 @@ def _show_right(told: Mapping[str, Any]) -> None:
     right, records = told["right"], told["records"]
     before, after = (right[side] / records for side in _RIGHT)
     say(
-        f"\nRight: {before:.1%} before, {after:.1%} after "
+        f"\nRight: {percent(before)} before, {percent(after)} after "
         f"({right['right_after'] - right['right_before']:+,} records)."
     )
 
