@@ -175,7 +175,7 @@ class TransactionSource:
     def _settle(self) -> bool:
         """Whether all that has a number up to the last one is committed, or never will be."""
         if self._last is None:
-            self._summarize()
+            _summarize(self._engine)
             # One after the other: a number that is drawn in between is not among those read.
             with self._engine.connect() as connection:
                 last = connection.execute(_LAST).scalar_one()
@@ -189,16 +189,6 @@ class TransactionSource:
         if not self._is_settled and self._clock.now() >= self._settles_until:
             raise Unavailable("a commit to PostgreSQL that began before this run does not end")
         return self._is_settled
-
-    def _summarize(self) -> None:
-        """Has the index know all rows, where that can be; else it takes longer to find them."""
-        with (
-            suppress(exc.DBAPIError, psycopg.Error),
-            self._engine.begin() as connection,
-            unlimited(connection),
-        ):
-            connection.execute(text("SET LOCAL lock_timeout = '2s'"))
-            connection.execute(_SUMMARIZE)
 
     @translated()
     def _chunk(self, first: int) -> StoredChunk | None:
@@ -261,6 +251,8 @@ def latest(
         Unavailable: PostgreSQL is away.
     """
     before, left = _ENDLESS, limit
+    with translated():
+        _summarize(engine)
     while left is None or left > 0:
         enough = min(chunk_records, left or chunk_records)
         rows, before = _before(engine, before, enough, chunk_records)
@@ -303,6 +295,17 @@ def to_come(engine: Engine, position: Position | None) -> int:
     first = 0 if position is None else entry_at(position.next)
     with engine.begin() as connection, unlimited(connection):
         return connection.execute(_TO_COME, {"first": first}).scalar_one()
+
+
+def _summarize(engine: Engine) -> None:
+    """Has the index know all rows, where that can be; else it takes longer to find them."""
+    with (
+        suppress(exc.DBAPIError, psycopg.Error),
+        engine.begin() as connection,
+        unlimited(connection),
+    ):
+        connection.execute(text("SET LOCAL lock_timeout = '2s'"))
+        connection.execute(_SUMMARIZE)
 
 
 def _read(connection: Connection, first: int, after: int) -> pl.DataFrame:
