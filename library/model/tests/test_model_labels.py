@@ -91,6 +91,22 @@ def test_the_label_s_own_column_is_not_given_away(tmp_path: Path) -> None:
     assert found.left_out == {"without a label": 1, "label without a category": 1}
 
 
+def test_rows_need_no_labels(tmp_path: Path, cards: Contract) -> None:
+    """Without the name of a column every row counts, whatever it says of its category."""
+    file = tmp_path / "rows.csv"
+    file.write_text("description,category,mcc\nCITY TAXI,Yachts,4121\nVET,,\n")
+    found = plain(file, None, KINDS)
+    assert found.rows.rows() == [("CITY TAXI", "4121"), ("VET", None)]
+    assert found.left_out == {}
+    content = b"Payee;Sum;Day;Code\nCITY TAXI;1.00;2/5/2024;4121\nVET;1.00;9/9;742\n"
+    found = by_contract(cards, "x.csv", [content], None, KINDS)
+    assert found.rows.select("description", "mcc").rows() == [("CITY TAXI", "4121")]
+    assert "category" not in found.rows.columns
+    assert found.left_out == {"rejected by the contract": 1}
+    with pytest.raises(Unreadable, match=r"with a column description$"):
+        plain(tmp_path / "nowhere.csv", None, KINDS)
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [

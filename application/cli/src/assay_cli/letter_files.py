@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from assay_cli.spreadsheet import cell, whole
+from assay_cli.bootstrap import whole
+from assay_cli.spreadsheet import cell
 
 COLUMNS: Final = (
     "id",

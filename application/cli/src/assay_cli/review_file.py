@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from assay.domain.errors import Fatal, Unreadable
 from assay.domain.taxonomy import DEFAULT
-from assay_cli.spreadsheet import cell, whole
+from assay_cli.bootstrap import whole
+from assay_cli.spreadsheet import cell
 
 COLUMNS: Final = (
     "group",

@@ -2,20 +2,25 @@
 
 # ruff: noqa: PLC0415 - a command waits for the libraries that it uses, and for no others
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from getpass import getuser
 from typing import TYPE_CHECKING
 
 from assay.domain.errors import Fatal, Unreadable
 from assay_adapters.console.run import complain, run
+from assay_adapters.files.whole import whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    import polars as pl
+
     from assay.ports.objects import Objects
     from assay_model.registry import Registry
 
-__all__ = ["complain", "run"]
+__all__ = ["complain", "run", "whole"]
 
 
 def user() -> str:
@@ -62,6 +67,32 @@ def registry(*, make: bool = False) -> "Registry":
         with translated(found.root):
             path_of(found.root).mkdir(parents=True, exist_ok=True)
     return found
+
+
+@contextmanager
+def stored(limit: int | None) -> "Generator[tuple[int, Iterator[pl.DataFrame]]]":
+    """How many transactions PostgreSQL has, and these: see `assay_adapters.postgres.transactions`.
+
+    Args:
+        limit: how many are wanted, the latest.
+
+    Raises:
+        Unavailable: it is away.
+        Fatal: the settings are wrong, or `assay migrate` has not been run.
+    """
+    from assay_adapters.environment.settings import load_section
+    from assay_adapters.postgres.config import PostgresConfig
+    from assay_adapters.postgres.connection import engine_for
+    from assay_adapters.postgres.migrate import check
+    from assay_adapters.postgres.transactions import latest, to_come
+
+    engine = engine_for(load_section("postgres", PostgresConfig))
+    try:
+        check(engine)
+        there = to_come(engine, None)
+        yield there if limit is None else min(there, limit), latest(engine, limit)
+    finally:
+        engine.dispose()
 
 
 def blocks(file: "Path") -> "Iterator[bytes]":

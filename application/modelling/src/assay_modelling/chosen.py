@@ -3,10 +3,14 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from assay_model.artifact import SHIPPED, Artifact, ArtifactError, loads
 from assay_model.registry import Registry
 from assay_modelling import bootstrap
+
+SERVED: Final = "served"
+"""The name of the version that is promoted, whichever that is."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +37,15 @@ def chosen(name: str | None) -> Chosen:
 
     Args:
         name: a file where it is there, or looks like one (`.npz`, a `/`); else a version, which may
-            be abbreviated. None: what is promoted; where nothing is, what the package carries.
+            be abbreviated. None or `served`: what is promoted; where nothing is, what the package
+            carries.
 
     Raises:
         Unavailable: the registry is away.
         Fatal: there is no such model, it is damaged, or the settings are wrong.
     """
+    if name == SERVED:
+        name = None
     if name is not None and (name.endswith(".npz") or "/" in name or Path(name).is_file()):
         return from_file(Path(name))
     if name is not None:

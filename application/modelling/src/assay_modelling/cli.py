@@ -4,6 +4,7 @@ from typing import NoReturn
 
 import typer
 
+from assay_modelling.compare import compare
 from assay_modelling.evaluate import evaluate
 from assay_modelling.explain import explain
 from assay_modelling.info import info
@@ -22,6 +23,7 @@ app.command()(history)
 app.command()(info)
 app.command()(explain)
 app.command()(evaluate)
+app.command()(compare)
 app.command()(train)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from assay.domain.errors import Fatal
-from assay_modelling import bootstrap
+from assay_modelling.given import given
 from assay_modelling.output import Json, progress
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def evaluate(
     judge = Model.of(found.artifact)
     if file is not None:
         categories = _categories(judge, data, by_mcc=by_mcc)
-        report = _on_labels(judge, _labelled(file, contract, label, categories), file.name)
+        report = _on_labels(judge, given(file, contract, label, categories), file.name)
     elif data is not None:
         report = _on_training_data(judge, data)
     else:
@@ -109,22 +109,6 @@ def _categories(model: "Model", data: Path | None, *, by_mcc: bool) -> "Categori
     if data is None:
         raise Fatal("--label-mcc takes the categories of the codes from --data: name the folder")
     return by_code(corpus.codes(data))
-
-
-def _labelled(
-    file: Path, contract: Path | None, label: str, categories: "Categories"
-) -> "Labelled":
-    from assay.contract.document import parse
-    from assay_model.labels import by_contract, plain
-
-    if contract is None:
-        return plain(file, label, categories)
-    try:
-        document = contract.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Fatal(f"the contract {contract} cannot be read as UTF-8") from error
-    read_by = parse(document, str(contract))
-    return by_contract(read_by, str(file), bootstrap.blocks(file), label, categories)
 
 
 def _on_labels(model: "Model", labelled: "Labelled", name: str) -> "Report":

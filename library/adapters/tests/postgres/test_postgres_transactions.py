@@ -16,12 +16,13 @@ from assay.domain.position import Partition, Position, Positions
 from assay.domain.rescore import StoredChunk, decode, position_of
 from assay.domain.rules import COLUMNS
 from assay.domain.tally import Tally
+from assay.domain.transaction import TRANSACTIONS
 from assay.memory.clock import MemoryClock
 from assay.ports.source import Source
 from assay.testing.frames import outcome, transaction, transactions
 from assay.testing.source import MakeSource, SourceSuite
 from assay_adapters.postgres.store import PostgresStore
-from assay_adapters.postgres.transactions import TransactionSource, to_come
+from assay_adapters.postgres.transactions import TransactionSource, latest, to_come
 
 _ONE = pytest.mark.xfail(strict=True, raises=KeyError, reason="a rescore has one partition")
 _TABLE = "transactions"
@@ -285,3 +286,40 @@ def test_entries_are_found_by_their_index(engine: Engine, store: PostgresStore) 
     assert "transactions_entry" in told
     removed = [line for line in told.splitlines() if "Rows Removed by Index Recheck" in line]
     assert sum(int(line.split(":")[1]) for line in removed) < 10_000
+
+
+def test_the_latest_come_first(engine: Engine, store: PostgresStore) -> None:
+    """In frames that hold whole ledger entries, cut where there are enough."""
+    store.commit(outcome(["a", "b"]))
+    store.commit(outcome([transaction("a", model_version="2")], source="rescore/linear/2"))
+    store.commit(outcome([], first=2, rejected=["x"]))
+    store.commit(outcome(["c"], first=3))
+    store.commit(outcome(["d", "e", "f", "g"], first=4))
+
+    def ids(limit: int | None) -> list[list[str]]:
+        frames = latest(engine, limit, chunk_records=3)
+        return [each["transaction_id"].to_list() for each in frames]
+
+    assert ids(None) == [["d", "e", "f", "g"], ["a", "b", "c"]]
+    assert ids(6) == [["d", "e", "f", "g"], ["b", "c"]]
+    assert ids(2) == [["f", "g"]]
+    assert [each.schema for each in latest(engine)] == [TRANSACTIONS]
+
+
+def test_the_latest_are_read_without_a_transaction_open(
+    engine: Engine, store: PostgresStore
+) -> None:
+    """What is committed meanwhile is left out, and deleted rows are missing."""
+    for number, each in enumerate("abc"):
+        store.commit(outcome([each], first=number))
+    frames = latest(engine, chunk_records=1)
+    assert next(frames)["transaction_id"].to_list() == ["c"]
+    store.commit(outcome(["d"], first=3))
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM transactions WHERE transaction_id = 'b'"))
+        busy = text(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND state LIKE 'idle in%' AND pid <> pg_backend_pid()"
+        )
+        assert connection.execute(busy).scalar_one() == 0
+    assert [each["transaction_id"].to_list() for each in frames] == [["a"]]

@@ -1,6 +1,6 @@
-"""Labelled rows of any file: plain columns, or a supplier's file by its contract."""
+"""Rows of any file, labelled or not: plain columns, or a supplier's file by its contract."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -29,8 +29,9 @@ class Labelled:
     """Rows to judge by.
 
     Attributes:
-        rows: `description` and `category` (String, no nulls), and what else a model may take, of
-            its canonical type; never the column that the label was read from.
+        rows: `description` and, where there are labels, `category` (String, no nulls), and what
+            else a model may take, of its canonical type; never the column that the label was read
+            from.
         left_out: how many rows cannot be judged, by the reason.
     """
 
@@ -65,13 +66,13 @@ def by_code(table: Mapping[str, str]) -> Categories:
     return categories
 
 
-def plain(file: Path, label: str, categories: Categories) -> Labelled:
+def plain(file: Path, label: str | None, categories: Categories) -> Labelled:
     """The rows of a CSV (or .gz, .zst) with a column `description` and one for the label.
 
     Args:
         file: UTF-8, with a header; it may have the columns of `OPTIONAL`.
-        label: the name of the label's column.
-        categories: see `Categories`.
+        label: the name of the label's column; None: there are no labels.
+        categories: see `Categories`; not asked without labels.
 
     Raises:
         Unreadable: a column is missing, a description is, an amount is no number, or there is
@@ -79,11 +80,10 @@ def plain(file: Path, label: str, categories: Categories) -> Labelled:
     """
     try:
         table = pl.read_csv(file, infer_schema=False)
-        rows = table.select("description", _label=label)
+        rows = table.select("description", _label=_cell(label))
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise Unreadable(
-            f"{file} cannot be read as CSV with columns description and {label}"
-        ) from error
+        columns = "a column description" if label is None else f"columns description and {label}"
+        raise Unreadable(f"{file} cannot be read as CSV with {columns}") from error
     if empty := rows["description"].null_count():
         raise Unreadable(f"{file}: {empty} rows have no description")
     try:
@@ -94,11 +94,16 @@ def plain(file: Path, label: str, categories: Categories) -> Labelled:
         )
     except pl.exceptions.PolarsError:
         raise Unreadable(f"{file}: an amount is no number such as 1234.50") from None
-    return _labelled(str(file), pl.concat([rows, some], how="horizontal"), categories, {})
+    rows = pl.concat([rows, some], how="horizontal")
+    return _labelled(str(file), rows, None if label is None else categories, {})
 
 
 def by_contract(
-    contract: Contract, name: str, blocks: Iterable[bytes], label: str, categories: Categories
+    contract: Contract,
+    name: str,
+    blocks: Iterable[bytes],
+    label: str | None,
+    categories: Categories,
 ) -> Labelled:
     """The rows of a supplier's file, as a run would read them, with the label from one more column.
 
@@ -107,32 +112,44 @@ def by_contract(
         name: of the file.
         blocks: its content; held in memory as a whole.
         label: the header of the label's column; its case and blanks do not count. Where the
-            contract reads a canonical column from it, the model does not get that.
-        categories: see `Categories`.
+            contract reads a canonical column from it, the model does not get that. None: there are
+            no labels.
+        categories: see `Categories`; not asked without labels.
 
     Raises:
         Unreadable: there is no header, a column is not in it, or there is nothing to judge.
     """
     records, raw_header = _records(contract, name, blocks)
     header = header_cells(raw_header, contract.dialect)
-    at = [number for number, each in enumerate(header) if header_key(each) == header_key(label)]
-    if len(at) != 1:
-        raise Unreadable(f"{name} must have one column {label!r}; it has {', '.join(header[:20])}")
+    at = None if label is None else _place(name, header, label)
     covered = Range(name, 0, records.height, records.height, "finished")
     candidates, undecodable = decode(Chunk((covered,), records, {name: raw_header}), contract)
     valid, invalid = split(candidates)
     texts, _ = cells(
         records.with_row_index("row"), len(header), dialect_of(raw_header, contract.dialect)
     )
-    text = pl.col(str(at[0])).str.strip_chars()
+    text = _cell(None if at is None else str(at)).str.strip_chars()
     labels = texts.select("row", _label=pl.when(text != "").then(text))
     layout = contract.layout(header)
-    given_away = {column for column, cell in layout.cells.items() if cell == at[0]}
+    given_away = {column for column, cell in layout.cells.items() if cell == at}
     rows = valid.join(labels, on="row", how="left", maintain_order="left").select(
         "description", "_label", *(column for column in OPTIONAL if column not in given_away)
     )
     rejected = undecodable.height + invalid.height
-    return _labelled(name, rows, categories, {"rejected by the contract": rejected})
+    left_out = {"rejected by the contract": rejected} if rejected else {}
+    return _labelled(name, rows, None if label is None else categories, left_out)
+
+
+def _place(name: str, header: Sequence[str], label: str) -> int:
+    """Where the label stands among the cells."""
+    at = [number for number, each in enumerate(header) if header_key(each) == header_key(label)]
+    if len(at) != 1:
+        raise Unreadable(f"{name} must have one column {label!r}; it has {', '.join(header[:20])}")
+    return at[0]
+
+
+def _cell(name: str | None) -> pl.Expr:
+    return pl.lit(None, pl.String) if name is None else pl.col(name)
 
 
 def _records(contract: Contract, name: str, blocks: Iterable[bytes]) -> tuple[pl.DataFrame, bytes]:
@@ -153,10 +170,12 @@ def _records(contract: Contract, name: str, blocks: Iterable[bytes]) -> tuple[pl
 
 
 def _labelled(
-    name: str, rows: pl.DataFrame, categories: Categories, left_out: Mapping[str, int]
+    name: str, rows: pl.DataFrame, categories: Categories | None, left_out: Mapping[str, int]
 ) -> Labelled:
     if rows.is_empty():
         raise Unreadable(f"{name} has no rows")
+    if categories is None:
+        return Labelled(rows.drop("_label"), left_out)
     rows = rows.with_columns(categories(rows["_label"]).alias(LABEL))
     unlabelled = rows["_label"].null_count()
     without = rows[LABEL].null_count() - unlabelled

@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from assay.domain.errors import AssayError, Fatal, Unavailable, Unreadable
 from assay_adapters.console.run import complain, last_line, run
 from assay_adapters.console.signals import interrupt, on_signal
+from assay_adapters.files.whole import whole
 from assay_cli.bootstrap.sections import (
     ANSWER,
     CONNECT,
@@ -44,7 +45,16 @@ if TYPE_CHECKING:
     from assay_adapters.postgres.lookup import DeadLetters
     from assay_adapters.postgres.review import Review
 
-__all__ = ["DeadLetters", "Review", "complain", "interrupt", "last_line", "on_signal", "run"]
+__all__ = [
+    "DeadLetters",
+    "Review",
+    "complain",
+    "interrupt",
+    "last_line",
+    "on_signal",
+    "run",
+    "whole",
+]
 
 _WORKERS: Final = 4  # chunks of a redrive that are worked on at once
 _RUNS: Final = 64  # services that are looked for, the latest

@@ -1,14 +1,14 @@
-"""Stored transactions as a source: the table is a partition, in the order of ledger entries."""
+"""Stored transactions: as a source, whose partition is the table, or to be looked at only."""
 
 import io
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from typing import Final, cast
 
 import polars as pl
 import psycopg
 from psycopg import sql
-from sqlalchemy import Connection, Engine, exc, select, text
+from sqlalchemy import Connection, Engine, Row, exc, select, text
 
 from assay.domain.chunk import RECORDS, Chunk, Idle, Revoked
 from assay.domain.errors import Unavailable
@@ -21,6 +21,7 @@ from assay.ports.source import AskPositions, Drain, no_drain
 from assay_adapters.postgres.connection import translated, unlimited
 from assay_adapters.postgres.tables import positions
 
+_ENDLESS: Final = 2**63 - 1
 _TICK: Final = 0.1  # seconds
 _PATIENT: Final = 5.0  # seconds that commits may take which began before
 _PAGE: Final = 5_000  # ledger entries that are looked at together
@@ -45,6 +46,13 @@ _ENTRIES: Final = text("""
     FROM ledger
     WHERE entry BETWEEN :first AND :last AND classified > 0 AND NOT starts_with(source, 'rescore/')
     ORDER BY entry
+    LIMIT :limit
+""")
+_LATEST: Final = text("""
+    SELECT entry, classified
+    FROM ledger
+    WHERE entry < :before AND classified > 0 AND NOT starts_with(source, 'rescore/')
+    ORDER BY entry DESC
     LIMIT :limit
 """)
 _TO_COME: Final = text("""
@@ -167,7 +175,7 @@ class TransactionSource:
     def _settle(self) -> bool:
         """Whether all that has a number up to the last one is committed, or never will be."""
         if self._last is None:
-            self._summarize()
+            _summarize(self._engine)
             # One after the other: a number that is drawn in between is not among those read.
             with self._engine.connect() as connection:
                 last = connection.execute(_LAST).scalar_one()
@@ -181,16 +189,6 @@ class TransactionSource:
         if not self._is_settled and self._clock.now() >= self._settles_until:
             raise Unavailable("a commit to PostgreSQL that began before this run does not end")
         return self._is_settled
-
-    def _summarize(self) -> None:
-        """Has the index know all rows, where that can be; else it takes longer to find them."""
-        with (
-            suppress(exc.DBAPIError, psycopg.Error),
-            self._engine.begin() as connection,
-            unlimited(connection),
-        ):
-            connection.execute(text("SET LOCAL lock_timeout = '2s'"))
-            connection.execute(_SUMMARIZE)
 
     @translated()
     def _chunk(self, first: int) -> StoredChunk | None:
@@ -218,14 +216,63 @@ class TransactionSource:
         with self._engine.connect() as connection:
             found = connection.execute(_ENTRIES, bounds).all()
         enough = min(self._chunk_records, self._left or self._chunk_records)
-        entries: list[int] = []
-        total = 0
-        for entry, classified in found:
-            if entries and (total >= enough or total + classified > self._chunk_records):
-                break
-            entries.append(entry)
-            total += classified
-        return entries
+        return _fitting(found, enough, self._chunk_records)
+
+
+def _fitting(found: Iterable[Row[int, int]], enough: int, most: int) -> list[int]:
+    """The first of some ledger entries, one at least, until there are enough transactions."""
+    entries: list[int] = []
+    total = 0
+    for entry, classified in found:
+        if entries and (total >= enough or total + classified > most):
+            break
+        entries.append(entry)
+        total += classified
+    return entries
+
+
+def latest(
+    engine: Engine, limit: int | None = None, *, chunk_records: int = 50_000
+) -> Iterator[pl.DataFrame]:
+    """The transactions that are stored, those that were committed last first, in bounded memory.
+
+    No database transaction is open while the caller works, however long. What begins to be
+    committed after the first frame was asked for is left out.
+
+    Args:
+        engine: from `engine_for`.
+        limit: how many, at most.
+        chunk_records: of a frame, at most; more where one ledger entry has more.
+
+    Yields:
+        Frames shaped as `TRANSACTIONS`, each in the order of the commits.
+
+    Raises:
+        Unavailable: PostgreSQL is away.
+    """
+    before, left = _ENDLESS, limit
+    with translated():
+        _summarize(engine)
+    while left is None or left > 0:
+        enough = min(chunk_records, left or chunk_records)
+        rows, before = _before(engine, before, enough, chunk_records)
+        if rows is None:
+            return
+        kept = rows if left is None else rows.tail(left)
+        left = None if left is None else left - kept.height
+        if not kept.is_empty():  # as where rows were deleted by hand
+            yield kept.select(TRANSACTIONS.names())
+
+
+@translated()
+def _before(engine: Engine, before: int, enough: int, most: int) -> tuple[pl.DataFrame | None, int]:
+    """The transactions of the ledger entries before one, and the first of these; None: no more."""
+    with engine.begin() as connection:
+        found = connection.execute(_LATEST, {"before": before, "limit": _PAGE}).all()
+        entries = _fitting(found, enough, most)
+        if not entries:
+            return None, before
+        return _read(connection, entries[-1], entries[0] + 1), entries[-1]
 
 
 @translated()
@@ -248,6 +295,17 @@ def to_come(engine: Engine, position: Position | None) -> int:
     first = 0 if position is None else entry_at(position.next)
     with engine.begin() as connection, unlimited(connection):
         return connection.execute(_TO_COME, {"first": first}).scalar_one()
+
+
+def _summarize(engine: Engine) -> None:
+    """Has the index know all rows, where that can be; else it takes longer to find them."""
+    with (
+        suppress(exc.DBAPIError, psycopg.Error),
+        engine.begin() as connection,
+        unlimited(connection),
+    ):
+        connection.execute(text("SET LOCAL lock_timeout = '2s'"))
+        connection.execute(_SUMMARIZE)
 
 
 def _read(connection: Connection, first: int, after: int) -> pl.DataFrame:
