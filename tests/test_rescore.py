@@ -167,7 +167,7 @@ def predicted(system: System, version: str) -> int:
 def until(holds: Callable[[], bool], process: BaseProcess) -> None:
     """Waits for it while the process lives."""
     while not holds():
-        assert process.is_alive()
+        assert process.is_alive() or holds()
         time.sleep(0.005)
 
 
@@ -202,6 +202,8 @@ def test_a_rescore_killed_at_random_instants(system: System, serving: Api) -> No
     chance = random.Random(20240102)  # noqa: S311 - instants to kill at
     for _ in range(KILLS):
         reached = predicted(system, "v2")
+        if reached == rows:  # a slow machine sees to the kills too late
+            break
         process = start(system, serving.url, chunk=5_000)
         until(lambda reached=reached: predicted(system, "v2") > reached, process)
         process.join(chance.uniform(0, 0.3))
