@@ -10,6 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from assay.domain.errors import Unavailable
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
 _COLOURS: Final = {"ok": "green", "warn": "yellow", "fail": "red"}
@@ -81,3 +83,15 @@ def _style(cell: object) -> str:
 def show(rows: Table) -> None:
     """Prints a table."""
     Console(highlight=False).print(rows)
+
+
+def say_away(console: Console, dependency: str, error: Unavailable | None) -> None:
+    """Says that a dependency is away and is waited for; without an error, that it is back."""
+    if error is None:
+        console.print(f"{dependency} is back")
+    else:
+        console.print(
+            f"[yellow]waiting for {dependency}[/] as long as --patience says, or"
+            f" until Ctrl-C: {plain(error)}",
+            soft_wrap=not console.is_terminal,
+        )

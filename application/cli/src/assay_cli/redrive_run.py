@@ -38,7 +38,7 @@ from assay.pipeline.redrive import redrive as claimed
 from assay_cli import bootstrap
 from assay_cli.ending import to_the_end
 from assay_cli.letter_filter import require_known
-from assay_cli.output import add, plain, table
+from assay_cli.output import add, say_away, table
 
 _WRITTEN: Final = {
     "timestamp": ", as 2024-05-31T18:03:09Z or 2024-05-31 20:03:09.5+02:00",
@@ -238,14 +238,7 @@ class _Bar:
 
     def away(self, dependency: str, error: Unavailable | None) -> None:
         """A dependency is away and is waited for; with None: it is back."""
-        if error is None:
-            self._progress.console.print(f"{OF_LETTERS[dependency]} is back")
-        else:
-            self._progress.console.print(
-                f"[yellow]waiting for {OF_LETTERS[dependency]}[/] as long as --patience says, or"
-                f" until Ctrl-C: {plain(error)}",
-                soft_wrap=not self._progress.console.is_terminal,
-            )
+        say_away(self._progress.console, OF_LETTERS[dependency], error)
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from assay.pipeline.rescore import rescore as pumped
 from assay_cli import bootstrap
 from assay_cli.bootstrap.rescore import Rescoring, rescoring
 from assay_cli.ending import to_the_end
-from assay_cli.output import add, plain, table
+from assay_cli.output import add, plain, say_away, table
 
 _TABLE: Final = "transactions"
 _ASKED: Final = 1.0  # seconds until the model API is asked again which version it serves
@@ -229,14 +229,7 @@ class _Shown:
 
     def away(self, dependency: str, error: Unavailable | None) -> None:
         """A dependency is away and is waited for; with None: it is back."""
-        if error is None:
-            self._progress.console.print(f"{OF_TABLE[dependency]} is back")
-        else:
-            self._progress.console.print(
-                f"[yellow]waiting for {OF_TABLE[dependency]}[/] as long as --patience says, or"
-                f" until Ctrl-C: {plain(error)}",
-                soft_wrap=not self._progress.console.is_terminal,
-            )
+        say_away(self._progress.console, OF_TABLE[dependency], error)
 
 
 @contextmanager
