@@ -79,7 +79,14 @@ def test_a_client_gets_what_predict_says(
     names = ("category", "confidence", "needs_review", "error")
     result = client.infer(
         NAME,
-        [tensor("description", TEXTS, binary=bytes_in, column=column)],
+        [
+            tensor(name, values, binary=bytes_in, column=column)
+            for name, values in (
+                ("description", TEXTS),
+                ("operation_type", ["payment"] * len(TEXTS)),
+                ("side", ["debit"] * len(TEXTS)),
+            )
+        ],
         request_id="call 7",
         outputs=[triton.InferRequestedOutput(name, binary_data=bytes_out) for name in names],
     )

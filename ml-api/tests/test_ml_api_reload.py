@@ -64,7 +64,7 @@ def turned(by: int) -> Artifact:
 
 ARTIFACTS = {f"v{by}": turned(by) for by in range(3)}
 EXPECTED = {
-    version: tuple(Model.of(artifact).predict(pl.DataFrame({"description": TEXTS}))["category"])
+    version: tuple(Model.of(artifact).predict(pl.DataFrame(RECORDS).drop("id"))["category"])
     for version, artifact in ARTIFACTS.items()
 }
 
@@ -437,7 +437,7 @@ def test_corrections_stay_in_force_when_another_model_is_promoted(
     taxonomy = ARTIFACTS["v2"].taxonomy
     names = tuple(f"no {each}" if each == TESCO[1] else each for each in taxonomy.categories)
     lacking = dataclasses.replace(
-        ARTIFACTS["v2"], version="v3", taxonomy=Taxonomy("assay", "2", names)
+        ARTIFACTS["v2"], version="v3", taxonomy=Taxonomy("assay", "2", names), fields={}
     )
     path = tmp_path / "lacking.npz"
     save(lacking, path)

@@ -5,14 +5,19 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 
+import polars as pl
 import pytest
 
+from assay_model import corpus, knowledge
 from assay_model.artifact import SHIPPED
+from assay_model.gazetteer import gazetteer
 from assay_modelling.cli import main
 
+CODES = ("5462", "4121", "5712")
 Ended = subprocess.CompletedProcess[str]
 
 
@@ -56,8 +61,13 @@ def model_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """A tiny folder of training data: traffic before and after the test's first day."""
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A tiny folder of training data: traffic before and after the test's first day.
+
+    Of the gazetteer only what stands under these codes and categories is read, by few n-grams.
+    """
+    monkeypatch.setattr(corpus, "gazetteer", lambda: _of_few_codes(gazetteer()))
+    monkeypatch.setattr(knowledge, "taught", partial(knowledge.taught, bits=10))
     wordings = {"Food": "Bakeries", "Transportation": "Taxis", "Home": "Furniture"}
     folder = tmp_path / "data"
     folder.mkdir()
@@ -65,13 +75,18 @@ def data(tmp_path: Path) -> Path:
     kinds = [("CITY TAXI", "Taxis"), ("CORNER BAKERY", "Bakeries"), ("OAK TABLES", "Furniture")]
     traffic = [
         f"{day},{text} {number},12.50,{wording}"
-        for number, (day, (text, wording)) in enumerate(zip(days, cycle(kinds)), start=1)
+        for number, (day, (text, wording)) in enumerate(zip(days, cycle(kinds)), start=1001)
     ]
     traffic[-1] = "2021-03-01,UNHEARD OF TAXI,12.50,Taxis"
     with gzip.open(folder / "devon_pcard_2014_2022.csv.gz", "wt") as file:
         file.write("\n".join(["date,description,amount,mcc_desc", *traffic]))
-    codes = zip(("5462", "4121", "5712"), wordings.items(), strict=True)
+    codes = zip(CODES, wordings.items(), strict=True)
     lines = "".join(f"{code},{wording},{category}\n" for code, (category, wording) in codes)
     (folder / "mcc_category.csv").write_text(f"mcc,wording,category\n{lines}")
     (folder / "nsi_brands.csv").write_text("brand,osm_tag\nPEBBLE BREAD,shop/bakery\n")
     return folder
+
+
+def _of_few_codes(phrases: pl.DataFrame) -> pl.DataFrame:
+    other = pl.col("code").str.contains("^[0-9]{4}$") & ~pl.col("code").is_in(CODES)
+    return phrases.filter(~other).group_by("code", maintain_order=True).head(20)

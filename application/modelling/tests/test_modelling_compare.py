@@ -159,7 +159,10 @@ def test_taxonomies_are_compared_by_name(model: Command, rows: Path, tmp_path: P
     artifact = load(SHIPPED)
     names = ("Yachts" if each == "Rent" else each for each in DEFAULT.categories)
     save(
-        dataclasses.replace(artifact, version="3", taxonomy=Taxonomy("t", "2", tuple(names))), other
+        dataclasses.replace(
+            artifact, version="3", taxonomy=Taxonomy("t", "2", tuple(names)), fields={}
+        ),
+        other,
     )
     shown = " ".join(model("compare", "served", other, "--data", rows).stdout.split())
     assert "compared by name. Only before: Rent. Only after: Yachts." in shown
@@ -182,11 +185,11 @@ def test_what_is_the_same_is_not_compared(
     """99, whatever it is called; versions of the registry may be abbreviated."""
     monkeypatch.setenv("ASSAY_MODELS__REGISTRY", (tmp_path / "registry").as_uri())
     model("add")
-    for before, after in (("1-", model_file), (SHIPPED_VERSION, "1-"), ("served", SHIPPED)):
+    for before, after in (("2-", model_file), (SHIPPED_VERSION, "2-"), ("served", SHIPPED)):
         ended = model("compare", before, after, "--data", rows)
         assert ended.returncode == 99
         assert f"are the same: {SHIPPED_VERSION}" in " ".join(ended.stdout.split())
-    assert json.loads(model("compare", "1-", "1-", "--json").stdout).keys() == {"nothing"}
+    assert json.loads(model("compare", "2-", "2-", "--json").stdout).keys() == {"nothing"}
 
 
 @pytest.mark.parametrize(

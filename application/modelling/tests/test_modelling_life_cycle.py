@@ -32,7 +32,8 @@ def trained(tmp_path: Path) -> Callable[..., Path]:
     def make(version: str, categories: tuple[str, ...] = DEFAULT.categories) -> Path:
         taxonomy = Taxonomy("t", "1", categories)
         path = tmp_path / f"{version}.npz"
-        save(dataclasses.replace(load(SHIPPED), version=version, taxonomy=taxonomy), path)
+        other = dataclasses.replace(load(SHIPPED), version=version, taxonomy=taxonomy, fields={})
+        save(other, path)
         return path
 
     return make

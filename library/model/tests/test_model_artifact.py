@@ -2,14 +2,16 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
 
 from assay.domain.errors import CONFIGURATION
-from assay_model.artifact import SHIPPED, Artifact, ArtifactError, load, save
+from assay_model.artifact import SHIPPED, Artifact, ArtifactError, arrays, load, save
 from assay_model.predict import Model
 
 
@@ -27,12 +29,14 @@ def test_an_artifact_reads_as_it_was_written(artifact: Artifact, saved: Path) ->
     other = saved.with_name("again.npz")
     save(again, other)
     assert other.read_bytes() == saved.read_bytes()
-    assert (again.version, again.taxonomy, again.temperature, again.review_below) == (
+    assert (again.version, again.taxonomy, again.fields, again.review_below) == (
         artifact.version,
         artifact.taxonomy,
-        artifact.temperature,
+        artifact.fields,
         artifact.review_below,
     )
+    for name, numbers in arrays(artifact.weights).items():
+        assert_array_equal(arrays(again.weights)[name], numbers)
 
 
 def test_the_version_follows_the_weights(artifact: Artifact, saved: Path) -> None:
@@ -54,8 +58,8 @@ def cut_at_the_end(data: bytes) -> bytes:
 
 
 def flipped(data: bytes) -> bytes:
-    middle = len(data) // 2
-    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+    third = len(data) // 3
+    return data[:third] + bytes([data[third] ^ 1]) + data[third + 1 :]
 
 
 def empty(_: bytes) -> bytes:
@@ -109,7 +113,7 @@ def with_description(**changes: Any) -> Callable[[bytes], bytes]:
         (pickled, "not a model or is damaged"),
         (empty, "not a model or is damaged"),
         (some_text, "not a model or is damaged"),
-        (with_description(format=99), "format 99; this release reads 1"),
+        (with_description(format=99), "format 99; this release reads 2"),
         (with_description(temperature=2.0), "its digest differs"),
     ],
 )
@@ -132,11 +136,19 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
         load(tmp_path / name)
 
 
+def test_fields_must_fit_the_taxonomy(artifact: Artifact, tmp_path: Path) -> None:
+    """What adds to a category that there is not makes a file no model."""
+    path = tmp_path / "odd.npz"
+    save(replace(artifact, fields={"side": {"debit": {"Rockets": 1.0}}}), path)
+    with pytest.raises(ArtifactError, match="not a model or is damaged"):
+        load(path)
+
+
 def test_the_shipped_artifact_is_small_and_plain() -> None:
-    """Under 4 MB, plain arrays only, with data, licences and figures written in it."""
-    assert SHIPPED.stat().st_size < 4_000_000
+    """Under 10 MB, plain arrays only, with data, licences and figures written in it."""
+    assert SHIPPED.stat().st_size < 10_000_000
     with np.load(SHIPPED, allow_pickle=False) as file:
         assert all(file[name].dtype.kind in "uif" for name in file.files)
     notes = load(SHIPPED).notes
     assert "Open Government Licence v3.0" in {each["licence"] for each in notes["data"]}
-    assert notes["tested"]["measured"]["all rows"]["accuracy"] > 0.92
+    assert notes["tested"]["measured"]["all rows"]["accuracy"] > 0.935

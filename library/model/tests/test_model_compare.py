@@ -158,7 +158,7 @@ def test_nothing_is_nothing() -> None:
 def other(artifact: Artifact, names: tuple[str, ...], review_below: float = 0.0) -> Model:
     """The small model with other names for its categories."""
     renamed = dataclasses.replace(
-        artifact, taxonomy=Taxonomy("other", "2", names), review_below=review_below
+        artifact, taxonomy=Taxonomy("other", "2", names), fields={}, review_below=review_below
     )
     return Model.of(renamed)
 
@@ -166,7 +166,7 @@ def other(artifact: Artifact, names: tuple[str, ...], review_below: float = 0.0)
 def test_both_models_are_asked(artifact: Artifact) -> None:
     """Each says what it says by itself; categories are the same by name, in any order."""
     before = Model.of(artifact)
-    after = other(artifact, (FOOD, "Nothing", "Rides", HOME), review_below=1.0)
+    after = other(artifact, (FOOD, "Nothing", "Rides", HOME), review_below=1.1)
     rows = pl.DataFrame(
         {
             "description": ["City Taxi 4711", "CITY TAXI", "OAK FURNITURE", "Corner-Bakery"],

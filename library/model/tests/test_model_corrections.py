@@ -14,8 +14,9 @@ from assay.domain.taxonomy import Taxonomy
 from assay.wire.corrections import CORRECTIONS
 from assay_model.artifact import Artifact
 from assay_model.corrections import Corrected, corrected
+from assay_model.knowledge import Knowledge
 from assay_model.predict import Model
-from assay_model.train import build, examples, fit, taught, train
+from assay_model.train import build, examples, fit, mix, taught, train
 
 _AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -105,10 +106,12 @@ def test_no_transactions_are_answered_with_none(artifact: Artifact) -> None:
     assert_frame_equal(answered, model.predict(described()))
 
 
-def test_what_people_say_beats_older_labels(labels: pl.DataFrame, small: Taxonomy) -> None:
+def test_what_people_say_beats_older_labels(
+    labels: pl.DataFrame, small: Taxonomy, knowledge: Knowledge
+) -> None:
     """A model that learnt a correction answers with it, against any number of equal texts."""
-    lessons = pl.DataFrame({"description": ["NIGHT TAXI"], "category": ["Food"], "weight": [9.0]})
-    learnt = examples(pl.concat([labels] * 9), lessons)
+    known = pl.DataFrame({"description": ["NIGHT TAXI"] * 9, "category": ["Food"] * 9})
+    learnt = examples(pl.concat([known, *[labels] * 9]))
     rows = said(("CITY TAXI 1234", None, "Food"), ("night taxi", None, "Home"))
     taught_one = taught(learnt, rows)
     found = dict(
@@ -120,17 +123,20 @@ def test_what_people_say_beats_older_labels(labels: pl.DataFrame, small: Taxonom
     assert taught_one.filter(pl.col("text") == "night taxi")["weight"].to_list() == [3.0]
     assert taught_one["text"].is_sorted()
     asked = described("NIGHT TAXI", "CITY TAXI 777", "OAK FURNITURE")
+    mixed = mix(learnt, knowledge, small)
     answers = [
-        Model.of(build(fit(each, small, bits=12), small, 0.5, 0.6)).predict(asked)["category"]
+        Model.of(build(fit(each, mixed, knowledge, small), {}, small, 0.6)).predict(asked)[
+            "category"
+        ]
         for each in (learnt, taught_one)
     ]
     assert answers[0].to_list() == ["Food", "Transportation", "Home"]
     assert answers[1].to_list() == ["Home", "Food", "Home"]
 
 
-def test_nothing_said_changes_no_example(labels: pl.DataFrame, lessons: pl.DataFrame) -> None:
+def test_nothing_said_changes_no_example(labels: pl.DataFrame) -> None:
     """So that a training without corrections gives the bytes that it gave."""
-    learnt = examples(labels, lessons)
+    learnt = examples(labels)
     assert_frame_equal(taught(learnt, said()), learnt)
 
 
@@ -163,7 +169,7 @@ def test_a_training_learns_from_corrections(write_data: Callable[..., Path]) -> 
     folder = write_data()
     learnt = train(folder, lambda _: None, rows)
     assert learnt.notes["fitted"]["corrections"] == 1
-    asked = described("CITY TAXI 999", "CORNER BAKERY 2")
+    asked = described("CITY TAXI 999", "CORNER BAKERY 2002")
     assert Model.of(learnt).predict(asked)["category"].to_list() == ["Healthcare", "Food"]
     with pytest.raises(Fatal, match="lacks: Rockets"):
         train(folder, lambda _: None, said(("CITY TAXI", None, "Rockets")))

@@ -146,7 +146,8 @@ def test_the_reference_is_what_the_model_answers(artifact: Artifact) -> None:
     assert usual["categories"] == dict(predicted["category"].cast(str).value_counts().rows())
     assert usual["mean_confidence"] == pytest.approx(predicted["confidence"].mean(), abs=1e-4)
     assert usual["review_share"] == predicted["needs_review"].mean()
-    assert usual["unseen_share"] is None
+    assert usual["unseen_share"] == 1
+    assert not predicted["seen"].any()
     window = Window(model.taxonomy.categories, size=100)
     window.add(predicted)
     names = model.taxonomy.categories

@@ -8,9 +8,7 @@ from hypothesis import strategies as st
 
 from assay_model.artifact import Artifact
 from assay_model.explain import MOST, PARTS
-from assay_model.linear import dense, logits
 from assay_model.predict import Model
-from assay_model.text import seen
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=1024)
 WORDS = st.lists(
@@ -37,10 +35,18 @@ def test_the_parts_sum_to_the_margin(shipped: Model, texts: list[str], data: st.
             st.lists(st.integers(0, len(names) - 1), min_size=len(texts), max_size=len(texts))
         )
     )
-    frame = described(*texts)
+    fields = {
+        "mcc": st.sampled_from([None, "5812", "0000"]),
+        "side": st.sampled_from(["debit", "credit"]),
+        "operation_type": st.sampled_from(["transfer", "payment", None]),
+    }
+    frame = described(*texts).with_columns(
+        pl.Series(name, [data.draw(values) for _ in texts], pl.String)
+        for name, values in fields.items()
+        if data.draw(st.booleans())
+    )
     found = shipped.explain(frame, pl.Series([names[each] for each in chosen]))
-    layer = shipped.artifact.layer
-    said = logits(dense(layer), layer.intercept, seen(frame))
+    said = shipped.scores(frame)
     expected = [
         row[each] - np.delete(row, each).mean() for row, each in zip(said, chosen, strict=True)
     ]
@@ -101,3 +107,13 @@ def test_the_merchant_is_part_of_the_text(artifact: Artifact) -> None:
     frame = described("CARD 123456").with_columns(merchant=pl.lit("Village Bakery"))
     (parts,) = model.explain(frame, pl.Series(["Food"])).to_list()
     assert "bakery" in [part["part"] for part in parts[:3]]
+
+
+def test_phrases_and_fields_are_named(artifact: Artifact) -> None:
+    """What the lexicon knows of a stranger, and what else the record says."""
+    frame = described("ZEPHYR CAR HIRE").with_columns(side=pl.lit("debit"), mcc=pl.lit("4121"))
+    (parts,) = Model.of(artifact).explain(frame, pl.Series(["Transportation"])).to_list()
+    named = {(part["kind"], part["part"]): part["weight"] for part in parts}
+    assert named["phrase", "car hire"] > 0
+    assert named["field", "mcc=4121"] == 6
+    assert named["field", "side=debit"] == pytest.approx(1)

@@ -7,7 +7,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay_model.features import CHARACTERS, fingerprints, ngrams
+from assay_model.features import CHARACTERS, fingerprints, ngrams, words
 
 BITS = 10
 WORD = 1 << 64
@@ -89,3 +89,16 @@ def test_hashes_are_pinned() -> None:
         118207,
         6053,
     ]
+
+
+@given(TEXTS)
+def test_words_follow_their_definition(texts: list[str]) -> None:
+    """Each with the text that it stands in, its hash and its bytes."""
+    found = words(pl.Series(texts, dtype=pl.String))
+    expected = [
+        (row, hashed(word), len(word.encode()))
+        for row, text in enumerate(texts)
+        for word in text.split()
+    ]
+    columns = (found.rows.tolist(), found.hashes.tolist(), found.sizes.tolist())
+    assert list(zip(*columns, strict=True)) == expected

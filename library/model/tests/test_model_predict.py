@@ -2,6 +2,7 @@ import json
 import math
 import re
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,6 @@ from polars.testing import assert_frame_equal
 
 from assay_model.artifact import Artifact
 from assay_model.cache import ANSWER, Cache
-from assay_model.linear import dense
 from assay_model.predict import Model
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=1024)
@@ -29,6 +29,7 @@ def assert_sane(predictions: pl.DataFrame, model: Model, rows: int) -> None:
         "confidence": pl.Float64,
         "needs_review": pl.Boolean,
         "feature_hash": pl.String,
+        "seen": pl.Boolean,
     }
     assert predictions.height == rows
     assert sum(predictions.null_count().row(0)) == 0
@@ -63,10 +64,40 @@ def test_no_transactions_give_no_predictions(artifact: Artifact) -> None:
 
 
 def test_low_confidence_asks_for_review(artifact: Artifact) -> None:
-    """Exactly the predictions below the artifact's threshold need review."""
-    predictions = Model.of(artifact).predict(described("CITY TAXI 1234", "\U0001f937", "zzz"))
-    below = (predictions["confidence"] < artifact.review_below).to_list()
-    assert predictions["needs_review"].to_list() == below == [False, True, True]
+    """So do texts of which no word is known, whatever the confidence; nothing else."""
+    texts = ("CITY TAXI 1234", "OAK", "\U0001f937", "taxiphone zzz", "#", "12345")
+    for least in (0.0, 0.6, 1.0):
+        predictions = Model.of(replace(artifact, review_below=least)).predict(described(*texts))
+        below = (predictions["confidence"] < least).to_list()
+        expected = [low or number > 1 for number, low in enumerate(below)]
+        assert predictions["needs_review"].to_list() == expected
+
+
+def test_it_tells_what_training_knew(artifact: Artifact) -> None:
+    """`seen` is of the normalised text: another number of a shop is the same shop."""
+    asked = described("CITY TAXI 1234", "City taxi 7", "CITY TAXI", "OAK TAXI RANK")
+    assert Model.of(artifact).predict(asked)["seen"].to_list() == [True, False, False, False]
+
+
+def test_fields_count_where_they_are_given(artifact: Artifact) -> None:
+    """A code outweighs a text that says little; a null or an unknown value is nothing."""
+    model = Model.of(artifact)
+    bare = described("NIL RETURN", "XQ", "XQ", "XQ")
+    given = bare.with_columns(
+        side=pl.Series(["debit", "credit", None, "debit"]).cast(pl.Categorical),
+        mcc=pl.Series([None, None, "4121", "0000"]),
+    )
+    plain, told = model.scores(bare), model.scores(given)
+    expected = [[-3, 0, 0, 0], [0, 0, 0, 0], [0, 0, 6, 0], [-3, 0, 0, 0]]
+    assert told - plain == pytest.approx(np.array(expected))
+    assert model.predict(given)["category"][2] == "Transportation"
+    assert model.predict(bare)["feature_hash"].equals(model.predict(given)["feature_hash"])
+
+
+def test_a_merchant_is_known_by_its_name(artifact: Artifact) -> None:
+    """That nobody has seen in the traffic, with or without its spaces."""
+    answers = Model.of(artifact).predict(described("PEBBLE BREAD", "PEBBLEBREAD", "UMBRA SOFAS"))
+    assert answers["category"].to_list() == ["Food", "Food", "Home"]
 
 
 def test_the_merchant_counts(artifact: Artifact) -> None:
@@ -122,7 +153,7 @@ def test_an_answer_does_not_depend_on_the_call(shipped: Model) -> None:
 def test_a_full_cache_changes_no_answer(artifact: Artifact) -> None:
     """Texts that push each other out of a tiny cache are classified anew, never mixed up."""
     roomy = Model.of(artifact)
-    cramped = Model(artifact, dense(artifact.layer), Cache(bits=1))
+    cramped = replace(roomy, _cache=Cache(bits=1))
     frame = described(*(f"{word} X{n}" for n in range(20) for word in ("TAXI", "BAKERY", "RAIL")))
     expected = roomy.predict(frame)
     for _ in range(3):
@@ -136,7 +167,7 @@ def test_threads_share_a_model(artifact: Artifact) -> None:
         for start in range(40)
     ]
     expected = [Model.of(artifact).predict(frame) for frame in frames]
-    shared = Model(artifact, dense(artifact.layer), Cache(bits=3))
+    shared = replace(Model.of(artifact), _cache=Cache(bits=3))
     with ThreadPoolExecutor(8) as threads:
         for found, right in zip(threads.map(shared.predict, frames), expected, strict=True):
             assert_frame_equal(found, right, check_exact=True)
@@ -146,7 +177,18 @@ def test_the_cache_finds_what_it_kept() -> None:
     """A kept key is found with its answer; another key of the same slot is not."""
     cache = Cache(bits=4)
     keys = np.array([1, 2, 3], np.uint64)
-    cache.keep(keys, np.array([(1, 0.1, 7), (2, 0.2, 8), (3, 0.3, 9)], ANSWER))
+    cache.keep(keys, np.array([(1, 0.1, 7, 0), (2, 0.2, 8, 1), (3, 0.3, 9, 2)], ANSWER))
     answers, known = cache.find(np.array([3, 1, 17, 0, 4], np.uint64))
     assert known.tolist() == [True, True, False, False, False]
-    assert answers[:2].tolist() == [(3, 0.3, 9), (1, 0.1, 7)]
+    assert answers[:2].tolist() == [(3, 0.3, 9, 2), (1, 0.1, 7, 0)]
+
+
+def test_two_keys_of_one_place_are_both_kept() -> None:
+    """The second goes elsewhere; a third that finds both places taken puts one out."""
+    cache = Cache(bits=4)
+    keys = np.array([1, 1 + (5 << 32), 1 + (5 << 32) + (1 << 20)], np.uint64)
+    for number, key in enumerate(keys):
+        cache.keep(keys[number : number + 1], np.array([(number, 0.5, key, 0)], ANSWER))
+    answers, known = cache.find(keys)
+    assert known.tolist() == [True, False, True]
+    assert answers["code"][known].tolist() == [0, 2]

@@ -98,6 +98,7 @@ def publish(artifact: Artifact, tmp_path: Path) -> Publish:
                 "remark": notes,
             },
             taxonomy=Taxonomy("t", "1", categories or DEFAULT.categories[:4]),
+            fields={},
         )
         path = tmp_path / "published.npz"
         save(named, path)

@@ -35,7 +35,7 @@ def traffic(labels: pl.DataFrame) -> pl.DataFrame:
     )
     more = pl.DataFrame(
         {
-            "description": ["LONELY OAK", "LONELY OAK", "ZEBRA RIDES 7"],
+            "description": ["LONELY TAXI", "LONELY TAXI", "ZEBRA RIDES 7"],
             "category": ["Food", "Food", "Transportation"],
             "date": [first, SINCE, SINCE],
             "amount": [40.0] * 3,

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -10,88 +11,128 @@ import pytest
 from assay.domain.errors import DATA, Unreadable
 from assay.domain.taxonomy import DEFAULT, Taxonomy
 from assay_model import corpus
-from assay_model.artifact import save
-from assay_model.linear import dense, logits, probabilities, quantise
+from assay_model.artifact import Artifact, save
+from assay_model.knowledge import Knowledge
+from assay_model.linear import dense, probabilities, quantise
 from assay_model.predict import Model
-from assay_model.train import TESTED_FROM, build, calibrate, examples, fit
+from assay_model.regression import mixture
+from assay_model.train import TESTED_FROM, build, calibrate, examples, fit, mix
 
+Learn = Callable[[pl.DataFrame], Artifact]
 Write = Callable[..., Path]
 
 
-def test_equal_data_give_equal_bytes(tmp_path: Path, labels: pl.DataFrame, small: Taxonomy) -> None:
-    """Training twice, rows in another order, writes the same file."""
-    lessons = labels.head(3).with_columns(weight=pl.lit(0.3))
+def test_equal_data_give_equal_bytes(tmp_path: Path, labels: pl.DataFrame, learn: Learn) -> None:
+    """Training twice, from what is known to temperatures, rows in another order: the same file."""
     written: list[bytes] = []
     for rows in (labels, labels.reverse()):
-        layer = fit(examples(rows, lessons), small, bits=12)
         path = tmp_path / "model.npz"
-        save(build(layer, small, *calibrate(layer, rows, small)), path)
+        save(learn(rows), path)
         written.append(path.read_bytes())
     assert written[0] == written[1]
 
 
 def test_equal_rows_weigh_their_root(labels: pl.DataFrame) -> None:
-    """Sixteen equal rows weigh four; an equal lesson's weight comes on top."""
+    """Sixteen equal rows weigh four."""
     rows = pl.concat([labels.head(1)] * 16)
-    lessons = labels.head(1).with_columns(weight=pl.lit(0.5))
-    assert examples(rows, lessons)["weight"].to_list() == [4.5]
+    assert examples(rows)["weight"].to_list() == [4]
 
 
-def test_a_category_without_examples_is_never_answered(
-    labels: pl.DataFrame, lessons: pl.DataFrame, small: Taxonomy
+def test_a_category_of_which_nothing_is_known_is_never_answered(
+    labels: pl.DataFrame, knowledge: Knowledge, small: Taxonomy
 ) -> None:
-    """Even a text that says nothing does not get it, and no probability turns out infinite."""
-    layer = fit(examples(labels, lessons), small, bits=12)
-    chances = probabilities(
-        logits(dense(layer), layer.intercept, pl.Series(["", "xyz", "taxi"])), temperature=1.0
-    )
+    """Nor does a probability turn out infinite, without traffic or without lessons."""
+    rows = examples(labels)
+    model = Model.of(build(fit(rows, mix(rows, knowledge, small), knowledge, small), {}, small, 0))
+    texts = pl.DataFrame({"description": ["", "xyz", "taxi", "NIL RETURN", "HARBOUR TAXI"]})
+    chances = probabilities(model.scores(texts))
     assert np.isfinite(chances).all()
-    assert (chances[:, small.categories.index("Nothing")] < 1e-9).all()
     assert chances.sum(axis=1) == pytest.approx(1)
+    answers = model.predict(texts)["category"].to_list()
+    assert answers[2:] == ["Transportation", "Nothing", "Transportation"]
+    assert chances[4, small.categories.index("Nothing")] < 0.01
+
+
+def test_knowledge_carries_where_the_traffic_ends(
+    labels: pl.DataFrame, knowledge: Knowledge, ignorance: Knowledge, small: Taxonomy
+) -> None:
+    """A brand that no row names is known; without the lexicon and its lessons it is not."""
+    rows = examples(labels)
+    asked = pl.DataFrame({"description": ["PEBBLE BREAD", "UMBRA SOFAS", "QUARREL RAIL"]})
+    answers = {
+        name: Model.of(build(fit(rows, mix(rows, each, small), each, small), {}, small, 0))
+        .predict(asked)["category"]
+        .to_list()
+        for name, each in (("knows", knowledge), ("does not", ignorance))
+    }
+    assert answers["knows"] == ["Food", "Home", "Transportation"]
+    assert answers["does not"] != answers["knows"]
 
 
 def test_calibration_mends_confidence(
-    labels: pl.DataFrame, lessons: pl.DataFrame, small: Taxonomy
+    labels: pl.DataFrame, knowledge: Knowledge, small: Taxonomy
 ) -> None:
-    """On held-out rows of which a quarter is labelled otherwise, confidence comes out near 3/4."""
-    layer = fit(examples(labels, lessons), small, bits=12)
+    """On held-out rows of which a quarter is labelled otherwise, confidence comes out near 3/4.
+
+    Of texts that were learnt and of merchants that were not, each for itself.
+    """
+    rows = examples(labels)
+    weights = fit(rows, mix(rows, knowledge, small), knowledge, small)
     wrong = {"Food": "Home", "Home": "Transportation", "Transportation": "Food"}
     quarter = pl.int_range(pl.len()) % 4 == 0
-    held_out = labels.with_columns(
+    often = pl.concat([labels, labels.with_columns(pl.format("ZEPHYR {}", "description"))])
+    held_out = often.with_columns(
         pl.when(quarter).then(pl.col("category").replace(wrong)).otherwise("category")
     )
-    temperature, review_below = calibrate(layer, held_out, small)
-    model = Model.of(build(layer, small, temperature, review_below))
-    predictions = model.predict(held_out)
-    assert predictions["confidence"].mean() == pytest.approx(0.75, abs=0.05)
+    temperatures, review_below = calibrate(weights, held_out, small)
+    weights = replace(weights, temperatures=temperatures)
+    predictions = Model.of(build(weights, {}, small, review_below)).predict(held_out)
+    assert set(predictions["seen"]) == {True, False}
+    for seen in (True, False):
+        confidence = predictions.filter(pl.col("seen") == seen)["confidence"]
+        assert confidence.mean() == pytest.approx(0.75, abs=0.05)
     assert predictions["needs_review"].any()
 
 
 def test_confidence_rises_with_the_margin() -> None:
-    """A larger margin never means less confidence, at any temperature, however large it is."""
+    """A larger margin never means less confidence, however large it is."""
     margins = np.concatenate([np.linspace(0, 60, 500), [1e3, 1e6, 1e300]])
     rows = np.stack([margins, np.zeros_like(margins), np.zeros_like(margins)], axis=1)
-    for temperature in (0.05, 1.0, 20.0):
-        confidence = probabilities(rows, temperature)[:, 0]
-        assert np.isfinite(confidence).all()
-        assert (np.diff(confidence) >= 0).all()
-        assert confidence[0] == pytest.approx(1 / 3)
-        assert confidence[-1] == 1
+    confidence = probabilities(rows)[:, 0]
+    assert np.isfinite(confidence).all()
+    assert (np.diff(confidence) >= 0).all()
+    assert confidence[0] == pytest.approx(1 / 3)
+    assert confidence[-1] == 1
 
 
 def test_eight_bits_stay_near_the_weights() -> None:
     """No weight moves by more than 1/254 of its category's largest one."""
-    weights = np.random.default_rng(7).normal(size=(3, 16)) * [[1], [100], [0]]
+    weights = np.random.default_rng(7).normal(size=(16, 3)) * [1, 100, 0]
     layer = quantise(weights, np.ones(16), np.zeros(3))
-    largest = np.abs(weights).max(axis=1, keepdims=True)
-    assert (np.abs(dense(layer)[:, :-1].T - weights) <= largest / 254 + 1e-4 * largest).all()
+    largest = np.abs(weights).max(axis=0)
+    assert (np.abs(dense(layer)[:, :-1] - weights) <= largest / 254 + 1e-4 * largest).all()
     assert layer.bits == 4
+
+
+def test_a_mixture_believes_whom_it_should() -> None:
+    """One model that knows and one that guesses; a category it confuses is told apart."""
+    rng = np.random.default_rng(1)
+    truth = rng.integers(0, 3, 3000)
+    knows = np.eye(3)[truth] * 4 + rng.normal(size=(3000, 3))
+    mixed = mixture([knows, rng.normal(size=(3000, 3))], truth, np.ones(3000), penalty=1000)
+    knowing, guessing = (np.diag(each).mean() for each in mixed.matrices)
+    assert knowing > 2
+    assert abs(guessing) < 0.2
+    swapped = np.stack([knows[:, 0], knows[:, 2], knows[:, 1]], axis=1)
+    again = mixture([swapped], truth, np.ones(3000), penalty=1)
+    answers = (swapped @ again.matrices[0] + again.intercept).argmax(axis=1)
+    assert (answers == truth).mean() > 0.95
 
 
 def test_traffic_gets_its_category_from_the_code(write_data: Write) -> None:
     """Each row has the category of its code's wording, in the order of the file."""
     rows = corpus.traffic(write_data())
-    assert rows.row(0) == (date(2020, 1, 1), "CITY TAXI 1", Decimal("12.50"), "Transportation")
+    assert rows.row(0) == (date(2020, 1, 1), "CITY TAXI 1001", Decimal("12.50"), "Transportation")
     assert rows.filter(pl.col("date") >= TESTED_FROM).height == 4
 
 
@@ -117,6 +158,6 @@ def test_a_missing_file_is_bad_data(write_data: Write, missing: str) -> None:
 
 def test_a_wording_without_a_category_is_bad_data(write_data: Write) -> None:
     """The error names the wording."""
-    folder = write_data(codes="wording,category\nTaxis,Transportation\n")
+    folder = write_data(codes="mcc,wording,category\n4121,Taxis,Transportation\n")
     with pytest.raises(Unreadable, match="no category for Bakeries"):
         corpus.traffic(folder)

@@ -41,15 +41,17 @@ class Part(BaseModel):
     """A part of an explanation."""
 
     part: str = Field(
-        description="Words of the text as the model reads it; `#` stands for a number."
+        description="Words of the text as the model reads it; `#` stands for a number. Of a field "
+        "its name and value."
     )
     kind: str = Field(
-        description="`word`; `pair`: two neighbouring words; `prior`: what would be said of an "
-        "empty text; `rest`: all parts that are not listed; `correction`: all of the text, since "
+        description="`word`; `pair`: two neighbouring words; `phrase`: one that is known without "
+        "traffic; `field`: another field of the record; `prior`: what would be said of an empty "
+        "text; `rest`: all parts that are not listed; `correction`: all of the text, since "
         "people have said what it is. A model may have others."
     )
     weight: float = Field(
-        description="What it adds to the logit of the category, less the mean of the others'; "
+        description="What it adds to the score of the category, less the mean of the others'; "
         "1 of a correction."
     )
 

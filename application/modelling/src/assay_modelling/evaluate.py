@@ -129,11 +129,15 @@ def _on_training_data(model: "Model", folder: Path) -> "Report":
         raise Fatal(NEEDS_EXTRA) from error
     from assay_model import corpus
     from assay_model.honest import honest, learnt_before
+    from assay_model.predict import Model
     from assay_model.report import report
 
     learnt_before(model.artifact, train.TESTED_FROM)
-    traffic, learn = corpus.traffic(folder), train.learner(folder, progress)
-    return report(model, traffic, honest(model, traffic, train.TESTED_FROM, learn, progress), {})
+    traffic, learner = corpus.traffic(folder), train.learner(folder, progress)
+    sections = honest(
+        model, traffic, train.TESTED_FROM, lambda rows: Model.of(learner(rows)), progress
+    )
+    return report(model, traffic, sections, {})
 
 
 def _write(report: "Report", folder: Path, found: "Chosen | None") -> None:

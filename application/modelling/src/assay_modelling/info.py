@@ -40,7 +40,7 @@ def info(
             "taxonomy_version": artifact.taxonomy.version,
             "categories": artifact.taxonomy.categories,
             "review_below": artifact.review_below,
-            "temperature": artifact.temperature,
+            "temperatures": artifact.weights.temperatures.tolist(),
             "place": found.place,
             "bytes": found.size,
             "sha256": found.sha256,

@@ -48,7 +48,7 @@ def train(
     installed.
     """
     try:
-        # The service that only predicts goes without scikit-learn.
+        # The service that only predicts goes without the libraries for training.
         from assay_model import train as training
     except ImportError as error:
         raise Fatal("training needs an extra: pip install 'assay-modelling[training]'") from error

@@ -8,7 +8,7 @@ import hashlib
 import json
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
@@ -18,9 +18,12 @@ from numpy.typing import NDArray
 
 from assay.domain.errors import Fatal
 from assay.domain.taxonomy import Taxonomy
+from assay_model.fields import Adds
+from assay_model.lexicon import Lexicon
 from assay_model.linear import Linear
+from assay_model.scores import Weights
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Of the file and of what its numbers mean: text normalisation, n-grams and hashes included."""
 
 SHIPPED: Final = Path(__file__).with_name("assay-linear.npz")
@@ -49,9 +52,9 @@ class Artifact:
     Attributes:
         name: of the model.
         version: changes with every weight.
-        taxonomy: the categories, in the order of the layer's.
-        layer: the classifier.
-        temperature: divides the logits, so that confidence is a probability.
+        taxonomy: the categories, in the order of the weights'.
+        weights: what scores follow from.
+        fields: what other fields than the texts add to them.
         review_below: a prediction of less confidence than this should be looked at.
         notes: provenance, calibration and measured figures, as JSON.
     """
@@ -59,8 +62,8 @@ class Artifact:
     name: str
     version: str
     taxonomy: Taxonomy
-    layer: Linear
-    temperature: float
+    weights: Weights
+    fields: Adds
     review_below: float
     notes: dict[str, Any]
 
@@ -76,13 +79,13 @@ def save(artifact: Artifact, path: Path) -> None:
             "version": artifact.taxonomy.version,
             "categories": artifact.taxonomy.categories,
         },
-        "temperature": artifact.temperature,
+        "fields": artifact.fields,
         "review_below": artifact.review_below,
         "notes": artifact.notes,
     }
     entries: dict[str, NDArray[Any]] = {
         "description": np.frombuffer(json.dumps(description, indent=1).encode(), np.uint8),
-        **vars(artifact.layer),
+        **arrays(artifact.weights),
     }
     with path.open("wb") as file:
         np.savez(file, allow_pickle=False, **entries, digest=_digest(entries))
@@ -122,19 +125,50 @@ def loads(content: bytes, place: str) -> Artifact:
             )
         if not whole:
             raise ArtifactError(f"{place} is damaged: its digest differs")
-        return _artifact(described, Linear(**entries))
+        return _artifact(described, _weights(entries))
     except _FOREIGN as error:
         raise ArtifactError(f"{place} is not a model or is damaged") from error
 
 
-def _artifact(described: dict[str, Any], layer: Linear) -> Artifact:
+def arrays(weights: Weights) -> dict[str, NDArray[Any]]:
+    """The numbers by name, in an order that is always the same."""
+    found: dict[str, NDArray[Any]] = {}
+    for name, value in vars(weights).items():
+        parts: dict[str, NDArray[Any]] = vars(value) if is_dataclass(value) else {"": value}
+        found |= {f"{name}.{part}".rstrip("."): numbers for part, numbers in parts.items()}
+    return found
+
+
+def _weights(entries: dict[str, NDArray[Any]]) -> Weights:
+    """What `arrays` named."""
+    parts: dict[str, dict[str, NDArray[Any]]] = {}
+    for name, numbers in entries.items():
+        whole, _, part = name.partition(".")
+        parts.setdefault(whole, {})[part] = numbers
+    return Weights(
+        familiar=Linear(**parts.pop("familiar")),
+        general=Linear(**parts.pop("general")),
+        lexicon=Lexicon(**parts.pop("lexicon")),
+        **{name: part[""] for name, part in parts.items()},
+    )
+
+
+def _artifact(described: dict[str, Any], weights: Weights) -> Artifact:
     taxonomy = described["taxonomy"]
+    named = {
+        category
+        for values in described["fields"].values()
+        for adds in values.values()
+        for category in adds
+    }
+    if not named <= set(taxonomy["categories"]):
+        raise ValueError("its fields name categories that it does not have")
     return Artifact(
         name=described["name"],
         version=described["version"],
         taxonomy=Taxonomy(taxonomy["name"], taxonomy["version"], tuple(taxonomy["categories"])),
-        layer=layer,
-        temperature=described["temperature"],
+        weights=weights,
+        fields=described["fields"],
         review_below=described["review_below"],
         notes=described["notes"],
     )

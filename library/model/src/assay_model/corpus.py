@@ -10,6 +10,7 @@ import polars as pl
 
 from assay.domain.errors import Unreadable
 from assay.domain.transaction import TRANSACTIONS
+from assay_model.gazetteer import gazetteer
 
 TRAFFIC: Final = "devon_pcard_2014_2022.csv.gz"
 CODES: Final = "mcc_category.csv"
@@ -94,6 +95,30 @@ def lessons(folder: Path) -> pl.DataFrame:
     )
 
 
+def phrases(folder: Path) -> pl.DataFrame:
+    """The gazetteer with the categories of its codes: `text` (normalised), `category`, `kind`.
+
+    Of equal texts the first counts. What has no two letters together is left out.
+
+    Raises:
+        Unreadable: the file of the codes is missing, or lacks a code of the gazetteer.
+    """
+    known = codes(folder)
+    found = (
+        gazetteer()
+        .filter(pl.col("text").str.contains(r"\p{L}{2}"))
+        .unique("text", keep="first", maintain_order=True)
+        .select("text", pl.col("code").replace(known).alias("category"), "kind")
+    )
+    strange = found.filter(pl.col("category").str.contains("^[0-9]{4}$"))["category"].unique()
+    if strange.len():
+        raise Unreadable(
+            f"{folder / CODES} has no category for {strange.len()} codes of the gazetteer, "
+            f"{strange.min()} among them"
+        )
+    return found
+
+
 def provenance(folder: Path) -> list[dict[str, str]]:
     """Where the texts come from: file, SHA-256, licence and attribution of each."""
     return [
@@ -116,7 +141,11 @@ def provenance(folder: Path) -> list[dict[str, str]]:
             "licence": "Apache-2.0",
             "attribution": "Merchant category codes to categories: Assay.",
         },
-        {"file": "cues.toml, brands.toml", "licence": "Apache-2.0", "attribution": "Assay."},
+        {
+            "file": "gazetteer, cues.toml, brands.toml, fields.toml",
+            "licence": "Apache-2.0",
+            "attribution": "Assay.",
+        },
     ]
 
 

@@ -42,34 +42,45 @@ class Grams:
         present: which of these there are.
         ends: where each text ends.
         space: which bytes are spaces.
+        starts: where each word begins.
+        words: uint64, the hash of each word.
     """
 
     columns: NDArray[np.int32]
     present: NDArray[np.bool_]
     ends: NDArray[np.int64]
     space: NDArray[np.bool_]
+    starts: NDArray[np.int64]
+    words: NDArray[np.uint64]
 
 
 def ngrams(texts: pl.Series, bits: int) -> sparse.csr_array[np.float32, tuple[int, int]]:
-    """The n-grams of each text, hashed into `2**bits` columns: one row per text.
+    """The n-grams of each text, see `located`, as one row per text and `2**bits` columns.
+
+    Each occurrence is an entry of 1.0, so a row may name a column twice.
+    """
+    return counted(located(texts, bits), bits)
+
+
+def counted(grams: Grams, bits: int) -> sparse.csr_array[np.float32, tuple[int, int]]:
+    """The same of n-grams that have been located, with the same bits."""
+    until = np.concatenate([[0], np.cumsum(grams.present.sum(axis=1))])
+    indices = grams.columns[grams.present]
+    pointers = np.concatenate([[0], until[grams.ends]]).astype(np.int32)
+    ones: NDArray[np.float32] = np.ones(indices.size, np.float32)
+    return sparse.csr_array((ones, indices, pointers), (grams.ends.size, 1 << bits), np.float32)
+
+
+def located(texts: pl.Series, bits: int) -> Grams:
+    """The n-grams of each text, hashed into `2**bits` columns, with the place of each.
 
     Words, pairs of neighbouring words, and characters by `CHARACTERS`, with a space before and
-    after the text. Each occurrence is an entry of 1.0, so a row may name a column twice.
+    after the text.
 
     Args:
         texts: normalised as `assay_model.text` does: words separated by single spaces.
         bits: 1 to 31.
     """
-    grams = located(texts, bits)
-    until = np.concatenate([[0], np.cumsum(grams.present.sum(axis=1))])
-    indices = grams.columns[grams.present]
-    pointers = np.concatenate([[0], until[grams.ends]]).astype(np.int32)
-    ones: NDArray[np.float32] = np.ones(indices.size, np.float32)
-    return sparse.csr_array((ones, indices, pointers), (texts.len(), 1 << bits), np.float32)
-
-
-def located(texts: pl.Series, bits: int) -> Grams:
-    """The same n-grams, with the place of each."""
     # Neighbours share the space between them: a text owns the space before it and its own bytes.
     joined = np.concatenate([_bytes(texts, " ", before=" "), np.full(8, _SPACE, np.uint8)])
     owned = _lengths(texts) + 1
@@ -82,22 +93,61 @@ def located(texts: pl.Series, bits: int) -> Grams:
     present = np.zeros(columns.shape, np.bool_)
     for place, length in enumerate(CHARACTERS):
         gram = windows & np.uint64((1 << 8 * length) - 1) | np.uint64(length << 56)
-        columns[:, place] = _column(_mix(gram), bits)
+        columns[:, place] = _column(mix(gram), bits)
         present[:, place] = left >= length
 
     data = joined[:size]
     space = data == _SPACE
-    starts = np.flatnonzero(~space & np.roll(space, 1))
-    stops = np.flatnonzero(~space & np.append(space[1:], np.True_)) + 1
-    words = _hash(data[~space], stops - starts)
-    pairs = _mix(np.roll(words, 1) * _MIX_1 + words)
-    columns[starts, -2] = _column(_mix(words), bits)
+    starts, stops = _words(data)
+    hashes = _hash(data[~space], stops - starts)
+    pairs = followed(np.roll(hashes, 1), hashes)
+    columns[starts, -2] = _column(mix(hashes), bits)
     present[starts, -2] = True
     columns[starts, -1] = _column(pairs, bits)
     # The first word of a text follows the space that the text begins with.
     present[starts, -1] = ~np.isin(starts - 1, ends - owned)
 
-    return Grams(columns, present, ends, space)
+    return Grams(columns, present, ends, space, starts, hashes)
+
+
+def followed(first: NDArray[np.uint64], second: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The hash of each word, or words, with the word that follows."""
+    return mix(first * _MIX_1 + second)
+
+
+@dataclass(frozen=True)
+class Words:
+    """The words of some texts, one after the other.
+
+    Attributes:
+        rows: the text of each.
+        hashes: uint64; equal words have equal ones.
+        sizes: bytes of each.
+    """
+
+    rows: NDArray[np.int64]
+    hashes: NDArray[np.uint64]
+    sizes: NDArray[np.int64]
+
+
+def words(texts: pl.Series) -> Words:
+    """The words of each text.
+
+    Args:
+        texts: normalised as `assay_model.text` does: words separated by single spaces.
+    """
+    data = _bytes(texts, " ", before=" ")
+    starts, stops = _words(data)
+    ends = np.cumsum(_lengths(texts) + 1)
+    rows = np.searchsorted(ends, starts, side="right")
+    return Words(rows, _hash(data[data != _SPACE], stops - starts), stops - starts)
+
+
+def _words(data: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where each word begins and ends; the first byte is a space."""
+    letter = data != _SPACE
+    edges = np.flatnonzero(np.diff(letter, append=np.False_)) + 1
+    return edges[::2], edges[1::2]
 
 
 def _bytes(texts: pl.Series, separator: str, before: str = "") -> NDArray[np.uint8]:
@@ -115,12 +165,12 @@ def _hash(data: NDArray[np.uint8], lengths: NDArray[np.int64]) -> NDArray[np.uin
     """
     ends = np.cumsum(lengths)
     place = np.arange(data.size) - np.repeat(ends - lengths, lengths)
-    numbers = _mix((place << 8 | data).astype(np.uint64))
+    numbers = mix((place << 8 | data).astype(np.uint64))
     until = np.concatenate([np.zeros(1, np.uint64), np.cumsum(numbers, dtype=np.uint64)])
-    return _mix(until[ends] - until[ends - lengths])
+    return mix(until[ends] - until[ends - lengths])
 
 
-def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """One step of SplitMix64 (Steele, Lea, Flood 2014): a bijection that scatters 64-bit words."""
     mixed = values + _GOLDEN
     mixed ^= mixed >> np.uint64(30)

@@ -1,16 +1,10 @@
-"""The classifier: one weight per n-gram and category, kept in 8 bits."""
+"""A layer over n-grams: one weight per n-gram and category, kept in 8 bits."""
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
-
-from assay_model.features import ngrams
-
-_BLOCK: Final = 2048
-"""Texts at a time: what is worked on stays in the processor's cache, and memory is bounded."""
+from scipy import sparse
 
 
 @dataclass(frozen=True)
@@ -39,19 +33,23 @@ class Linear:
 
 
 def quantise(
-    weights: NDArray[np.float64], importance: NDArray[np.float64], intercept: NDArray[np.float64]
+    weights: NDArray[np.floating],
+    importance: NDArray[np.floating],
+    intercept: NDArray[np.floating],
 ) -> Linear:
     """The layer whose weights, by category at most 1/254 of the largest away, are these.
 
     Args:
-        weights: one row per category, of n-grams already multiplied by their importance.
+        weights: one row per n-gram, one column per category; they are yet to be multiplied by the
+            n-gram's importance.
         importance: one per n-gram.
         intercept: one per category.
     """
-    largest = np.abs(weights).max(axis=1)
+    weighed = weights * importance[:, None]
+    largest = np.abs(weighed).max(axis=0)
     scale = np.where(largest > 0, largest / 127, 1.0)
     return Linear(
-        weights=np.ascontiguousarray(np.rint(weights / scale[:, None]).T.astype(np.int8)),
+        weights=np.rint(weighed / scale).astype(np.int8),
         scale=scale.astype(np.float32),
         power=np.square(importance).astype(np.float32),
         intercept=intercept.astype(np.float32),
@@ -68,21 +66,22 @@ def dense(layer: Linear) -> NDArray[np.float32]:
 
 
 def logits(
-    table: NDArray[np.float32], intercept: NDArray[np.float32], texts: pl.Series
+    table: NDArray[np.float32],
+    intercept: NDArray[np.float32],
+    counts: sparse.csr_array[np.float32, tuple[int, int]],
 ) -> NDArray[np.float64]:
-    """One row per normalised text, one column per category; always finite."""
-    bits = table.shape[0].bit_length() - 1
-    found = np.empty((texts.len(), intercept.size))
-    for start in range(0, texts.len(), _BLOCK):
-        product = ngrams(texts.slice(start, _BLOCK), bits) @ table
-        lengths = np.sqrt(product[:, -1:])
-        found[start : start + _BLOCK] = product[:, :-1] / lengths + intercept
-    return found
+    """One row per text, one column per category; always finite.
+
+    Args:
+        table: see `dense`.
+        intercept: the layer's.
+        counts: see `assay_model.features.ngrams`.
+    """
+    product = (counts @ table).astype(np.float64)
+    return product[:, :-1] / np.sqrt(product[:, -1:]) + intercept
 
 
-def probabilities(found: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-    """Softmax of the logits divided by the temperature (Guo et al. 2017), row by row."""
-    exponents = found / temperature
-    exponents -= exponents.max(axis=1, keepdims=True)
-    powers = np.exp(exponents)
+def probabilities(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Softmax, row by row."""
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)

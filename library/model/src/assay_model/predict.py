@@ -14,20 +14,25 @@ from assay_model.artifact import SHIPPED, Artifact, load
 from assay_model.cache import ANSWER, Cache
 from assay_model.explain import explain
 from assay_model.features import fingerprints
-from assay_model.linear import dense, logits, probabilities
+from assay_model.fields import Fields
+from assay_model.linear import probabilities
+from assay_model.scores import KNOWN, STRANGE, Scorer
 from assay_model.text import seen
+
+_TEXTS = ("description", "merchant")
 
 
 @dataclass(frozen=True)
 class Model:
-    """A loaded model. Answers are the same for the same text, however often and from any thread.
+    """A loaded model. Answers are the same for the same record, however often and from any thread.
 
     Attributes:
         artifact: what it was loaded from.
     """
 
     artifact: Artifact
-    _table: NDArray[np.float32] = field(repr=False)
+    _scorer: Scorer = field(repr=False)
+    _fields: Fields = field(repr=False)
     _cache: Cache = field(default_factory=Cache, repr=False)
 
     @staticmethod
@@ -42,7 +47,8 @@ class Model:
     @staticmethod
     def of(artifact: Artifact) -> "Model":
         """The model that an artifact describes."""
-        return Model(artifact, dense(artifact.layer))
+        fields = Fields(artifact.fields, artifact.taxonomy)
+        return Model(artifact, Scorer.of(artifact.weights), fields)
 
     @property
     def name(self) -> str:
@@ -67,62 +73,88 @@ class Model:
     def predict(self, transactions: pl.DataFrame) -> pl.DataFrame:
         """A category for every transaction, in the same order; any text gets one.
 
-        Only the description and, where it is given, the merchant count. Each distinct text is
-        normalised and classified once, and remembered across calls by a hash of 64 bits.
+        The description counts, and the merchant, merchant category code, side and type of operation
+        where they are given. Each distinct text is normalised and scored once a call, and an answer
+        is remembered across calls by a hash of 64 bits.
 
         Args:
-            transactions: has `description` (String, no nulls) and may have `merchant` (String);
-                other columns are ignored.
+            transactions: has `description` (String, no nulls) and may have `merchant`, `mcc`,
+                `side` and `operation_type`; other columns are ignored.
 
         Returns:
             `category` (Enum of the taxonomy), `confidence` (Float64 in [0, 1]: the probability
             that the category is right), `needs_review` (Boolean: the confidence is below the
-            artifact's threshold), `feature_hash` (String: 16 hexadecimal digits that stand for
-            all that the model saw).
+            artifact's threshold, or not one word of the text is known), `feature_hash` (String:
+            16 hexadecimal digits that stand for the normalised text), `seen` (Boolean: training
+            knew that text).
         """
-        given = transactions.select(pl.col("^(description|merchant)$"))
+        columns = (*_TEXTS, *self.artifact.fields)
+        given = transactions.select(each for each in columns if each in transactions.columns)
         keys = given.hash_rows().to_numpy()
-        distinct, first, rows = np.unique(keys, return_index=True, return_inverse=True)
-        answers, known = self._cache.find(distinct)
+        answers, known = self._cache.find(keys)
         if not known.all():
-            answers[~known] = self._answers(seen(given[first[~known]]))
-            self._cache.keep(distinct[~known], answers[~known])
-        answers = answers[rows]
-        confidence = answers["confidence"]
+            others = np.flatnonzero(~known)
+            distinct, first, rows = np.unique(keys[others], return_index=True, return_inverse=True)
+            found = self._answers(given[others[first]])
+            self._cache.keep(distinct, found)
+            answers[others] = found[rows]
+        confidence, familiarity = answers["confidence"], answers["familiarity"]
+        doubtful = (confidence < self.artifact.review_below) | (familiarity == STRANGE)
         return pl.DataFrame(
             {
                 "category": pl.Series(answers["code"]).cat.to(pl.Enum(self.taxonomy.categories)),
                 "confidence": confidence,
-                "needs_review": confidence < self.artifact.review_below,
+                "needs_review": doubtful,
                 "feature_hash": _hexadecimal(answers["fingerprint"]),
+                "seen": familiarity == KNOWN,
             }
         )
 
     def explain(self, transactions: pl.DataFrame, categories: pl.Series) -> pl.Series:
         """What speaks for a category of each transaction: see `assay_model.explain.PARTS`.
 
-        The weights of one explanation sum to how far the category's logit, before it is divided
-        by the temperature, is above the mean of the others'.
+        The weights of one explanation sum to how far the category's score is above the mean of the
+        others'.
 
         Args:
             transactions: as `predict` takes them.
             categories: of the taxonomy; usually those that `predict` answered.
         """
         chosen = categories.cast(pl.Enum(self.taxonomy.categories)).to_physical().to_numpy()
-        intercept = self.artifact.layer.intercept
-        return explain(self._table, intercept, transactions, chosen.astype(np.int64))
+        return explain(self._scorer, self._fields, transactions, chosen.astype(np.int64))
 
-    def _answers(self, texts: pl.Series) -> NDArray[np.void]:
-        """The answer to each normalised text; equal ones are classified once."""
-        fingerprint = fingerprints(texts)
-        _, first, rows = np.unique(fingerprint, return_index=True, return_inverse=True)
-        found = logits(self._table, self.artifact.layer.intercept, texts.gather(first))
-        chances = probabilities(found, self.artifact.temperature)
-        answers = np.empty(texts.len(), ANSWER)
-        answers["code"] = chances.argmax(axis=1)[rows]
-        answers["confidence"] = chances.max(axis=1)[rows]
+    def scores(self, transactions: pl.DataFrame) -> NDArray[np.float64]:
+        """One row per transaction, one column per category: what `predict` takes the largest of.
+
+        Args:
+            transactions: as `predict` takes them.
+        """
+        return self._scored(transactions)[0]
+
+    def _answers(self, given: pl.DataFrame) -> NDArray[np.void]:
+        found, fingerprint, familiarity = self._scored(given)
+        chances = probabilities(found)
+        answers = np.empty(given.height, ANSWER)
+        answers["code"] = chances.argmax(axis=1)
+        answers["confidence"] = chances.max(axis=1)
         answers["fingerprint"] = fingerprint
+        answers["familiarity"] = familiarity
         return answers
+
+    def _scored(
+        self, given: pl.DataFrame
+    ) -> tuple[NDArray[np.float64], NDArray[np.uint64], NDArray[np.uint8]]:
+        """The scores, the fingerprint of the text, and how well it is known, by row."""
+        texts = seen(given)
+        fingerprint, first, rows = np.unique(
+            fingerprints(texts), return_index=True, return_inverse=True
+        )
+        distinct = texts.gather(first)
+        familiarity = self._scorer.familiarity(distinct, fingerprint)
+        found = self._scorer.scores(distinct, familiarity)[rows]
+        for added in self._fields.added(given).values():
+            found += added
+        return found, fingerprint[rows], familiarity[rows]
 
 
 def _hexadecimal(keys: NDArray[np.uint64]) -> pl.Series:

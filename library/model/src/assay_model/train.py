@@ -2,35 +2,39 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
-from scipy import sparse
+from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from sklearn.linear_model import LogisticRegression
-from threadpoolctl import threadpool_limits
 
 from assay.domain.taxonomy import DEFAULT, Taxonomy
 from assay.wire import corrections as published
 from assay_model import corpus
-from assay_model.artifact import FORMAT, Artifact
+from assay_model.artifact import FORMAT, Artifact, arrays
 from assay_model.corrections import require_known
 from assay_model.drift import reference
 from assay_model.evaluate import codes, evaluate
-from assay_model.features import ngrams
-from assay_model.linear import Linear, dense, logits, probabilities, quantise
-from assay_model.measures import accepting
+from assay_model.features import fingerprints, located
+from assay_model.fields import Adds, usual
+from assay_model.gazetteer import BRANDS, WORDS
+from assay_model.knowledge import Knowledge, importance, known, vectors
+from assay_model.lexicon import KINDS
+from assay_model.linear import probabilities, quantise
+from assay_model.measures import FEW, clustered
 from assay_model.predict import Model
-from assay_model.splits import never_seen
+from assay_model.regression import Mixture, mixture, multinomial
+from assay_model.scores import STRANGE, Scorer, Weights, counted_phrases, merchant, vocabulary
+from assay_model.splits import FOLDS, never_seen
 from assay_model.text import seen
 
 NAME: Final = "assay-linear"
 CALIBRATED_FROM: Final = date(2020, 7, 1)
-"""Temperature and review threshold come from the traffic of half a year before the test."""
+"""Temperatures and review threshold come from the traffic of half a year before the test."""
 TESTED_FROM: Final = date(2021, 1, 1)
 """Traffic from here on is for measuring only."""
 ACCURACY: Final = 0.95
@@ -38,9 +42,10 @@ ACCURACY: Final = 0.95
 
 _CORRECTION: Final = 3.0
 """Weight of one: a descriptor that was seen nine times weighs as much."""
-_BITS: Final = 17
-_STRENGTH: Final = 30.0
-_ITERATIONS: Final = 1000
+# Penalty and iterations. A layer for known texts may learn them by heart, one for others must not.
+_BY_HEART: Final = (0.01, 150)
+_IN_GENERAL: Final = (0.1, 80)
+_DEVIATION: Final = 3000.0
 
 
 def train(
@@ -48,9 +53,10 @@ def train(
 ) -> Artifact:
     """A model from the folder's data: fitted before `TESTED_FROM`, measured after it.
 
-    The layer is fitted twice: before `CALIBRATED_FROM`, to find temperature and threshold on the
-    traffic that follows, and again on everything before `TESTED_FROM`. Only the latter learns from
-    corrections: people may have made them of the very rows that confidence is measured on.
+    The traffic is learnt twice: before `CALIBRATED_FROM`, to find how it mixes with what is known
+    without it, and temperatures and threshold on the traffic that follows; and again on everything
+    before `TESTED_FROM`. Only the latter learns from corrections: people may have made them of the
+    very rows that confidence is measured on.
 
     Args:
         folder: see `assay_model.corpus`.
@@ -63,11 +69,11 @@ def train(
     """
     said = pl.DataFrame(schema=published.CORRECTIONS) if corrections is None else corrections
     require_known(said, DEFAULT)
-    traffic, lessons = corpus.traffic(folder), corpus.lessons(folder)
+    traffic = corpus.traffic(folder)
     day = pl.col("date")
     learnt, later = traffic.filter(day < TESTED_FROM), traffic.filter(day >= TESTED_FROM)
     held_out = learnt.filter(day >= CALIBRATED_FROM)
-    artifact = learn(learnt, lessons, progress, said)
+    artifact = learner(folder, progress)(learnt, said)
     progress(f"measuring on {later.height} rows from {TESTED_FROM} on")
     told, learnt_from = dict[str, int](), corpus.provenance(folder)
     if said.height:
@@ -82,76 +88,84 @@ def train(
         )
     notes = artifact.notes | {
         "data": learnt_from,
-        "fitted": _extent(learnt) | {"lessons": lessons.height} | told,
+        "fitted": _extent(learnt) | told,
         "calibrated": _extent(held_out) | {"accuracy": ACCURACY},
         "tested": _extent(later) | {"measured": measure(artifact, learnt, later)},
     }
     return replace(artifact, notes=notes)
 
 
-def learner(folder: Path, progress: Callable[[str], None]) -> Callable[[pl.DataFrame], Model]:
-    """What trains as `train` does, on whatever rows before `TESTED_FROM` it is given.
+@dataclass(frozen=True)
+class Learner:
+    """Trains as `train` does, on whatever rows before `TESTED_FROM` it is given.
+
+    Attributes:
+        knowledge: what is known without traffic.
+        fields: what other fields than the texts say.
+        taxonomy: of all of them.
+        progress: told what is being done.
+    """
+
+    knowledge: Knowledge
+    fields: Adds
+    taxonomy: Taxonomy
+    progress: Callable[[str], None]
+
+    def __call__(self, learnt: pl.DataFrame, corrections: pl.DataFrame | None = None) -> Artifact:
+        """An artifact whose notes hold the reference for drift alone.
+
+        Args:
+            learnt: see `assay_model.corpus.traffic`; some rows from `CALIBRATED_FROM` on.
+            corrections: shaped as `assay.wire.corrections.CORRECTIONS`.
+        """
+        before = pl.col("date") < CALIBRATED_FROM
+        early, held_out = learnt.filter(before), learnt.filter(~before)
+        self.progress(f"fitting on {early.height} rows before {CALIBRATED_FROM}")
+        first = examples(early)
+        mixed = mix(first, self.knowledge, self.taxonomy)
+        weights = fit(first, mixed, self.knowledge, self.taxonomy)
+        self.progress(f"calibrating on {held_out.height} rows before {TESTED_FROM}")
+        temperatures, review_below = calibrate(weights, held_out, self.taxonomy)
+        weights = replace(weights, temperatures=temperatures)
+        judged = Model.of(build(weights, self.fields, self.taxonomy, review_below))
+        self.progress(f"fitting on {learnt.height} rows before {TESTED_FROM}")
+        rows = examples(learnt)
+        if corrections is not None:
+            rows = taught(rows, corrections)
+        weights = fit(rows, mixed, self.knowledge, self.taxonomy)
+        weights = replace(weights, temperatures=temperatures)
+        final = build(weights, self.fields, self.taxonomy, review_below)
+        return replace(final, notes={"reference": reference(judged, held_out)})
+
+
+def learner(folder: Path, progress: Callable[[str], None]) -> Learner:
+    """What trains with all that the folder holds beside traffic.
 
     Args:
-        folder: see `assay_model.corpus`; of it the lessons are taken.
+        folder: see `assay_model.corpus`.
         progress: told what is being done.
 
     Raises:
         Unreadable: a file is missing or not as expected.
     """
-    lessons = corpus.lessons(folder)
-    nothing = pl.DataFrame(schema=published.CORRECTIONS)
-    return lambda rows: Model.of(learn(rows, lessons, progress, nothing))
+    progress("learning from lessons and gazetteer")
+    codes = usual(corpus.codes(folder))
+    return Learner(known(folder, DEFAULT), codes, DEFAULT, progress)
 
 
-def learn(
-    learnt: pl.DataFrame,
-    lessons: pl.DataFrame,
-    progress: Callable[[str], None],
-    corrections: pl.DataFrame,
-) -> Artifact:
-    """A model from some rows of the traffic before `TESTED_FROM`; see `train`.
-
-    Its notes hold the reference for drift alone.
-
-    Args:
-        learnt: see `assay_model.corpus.traffic`; some of them from `CALIBRATED_FROM` on.
-        lessons: see `assay_model.corpus.lessons`.
-        progress: told what is being done.
-        corrections: shaped as `assay.wire.corrections.CORRECTIONS`.
-    """
-    day = pl.col("date")
-    held_out = learnt.filter(day >= CALIBRATED_FROM)
-    progress(f"fitting on {learnt.height - held_out.height} rows before {CALIBRATED_FROM}")
-    layer = fit(examples(learnt.filter(day < CALIBRATED_FROM), lessons), DEFAULT)
-    progress(f"calibrating on {held_out.height} rows before {TESTED_FROM}")
-    temperature, review_below = calibrate(layer, held_out, DEFAULT)
-    usual = reference(Model.of(build(layer, DEFAULT, temperature, review_below)), held_out)
-    progress(f"fitting on {learnt.height} rows before {TESTED_FROM}")
-    layer = fit(taught(examples(learnt, lessons), corrections), DEFAULT)
-    return replace(build(layer, DEFAULT, temperature, review_below), notes={"reference": usual})
-
-
-def examples(traffic: pl.DataFrame, lessons: pl.DataFrame) -> pl.DataFrame:
+def examples(traffic: pl.DataFrame) -> pl.DataFrame:
     """Distinct `text` and `category` with a `weight`, sorted.
 
-    Equal rows of the traffic weigh the root of their number: full counts would leave everything
-    to a few large merchants, and one each would forget which descriptor is common.
+    Equal rows weigh the root of their number: full counts would leave everything to a few large
+    merchants, and one each would forget which descriptor is common.
 
     Args:
         traffic: `description`, `category`.
-        lessons: `description`, `category`, `weight`.
     """
-    rows = traffic.select(seen(traffic).alias("text"), "category")
     return (
-        pl.concat(
-            [
-                rows.group_by("text", "category").agg(weight=pl.len().sqrt()),
-                lessons.select(seen(lessons).alias("text"), "category", "weight"),
-            ]
-        )
+        traffic.select(seen(traffic).alias("text"), "category")
         .group_by("text", "category")
-        .agg(pl.col("weight").sort().sum())
+        .agg(weight=pl.len().sqrt())
         .sort("text", "category")
     )
 
@@ -175,77 +189,158 @@ def taught(learnt: pl.DataFrame, corrections: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([others, said]).sort("text", "category")
 
 
-def fit(frame: pl.DataFrame, taxonomy: Taxonomy, bits: int = _BITS) -> Linear:
-    """Multinomial logistic regression over n-grams weighed by inverse document frequency.
+@dataclass(frozen=True)
+class _Layer:
+    """What the traffic teaches: multinomial logistic regression over n-grams.
 
     Categories are not weighed against each other: the confidence has to be a probability under
-    the traffic's own frequencies. A category without an example is never answered.
+    the traffic's own frequencies.
 
-    Args:
-        frame: `text`, `category`, `weight`, see `examples`.
-        taxonomy: holds every category of the frame, of which at least three occur.
-        bits: n-grams are hashed into `2**bits` columns.
+    Attributes:
+        weights: float32, one row per n-gram, one column per category.
+        intercept: float32, one per category.
     """
-    counts = ngrams(frame["text"], bits)
-    present = counts.copy()
-    present.sum_duplicates()
-    documents = np.bincount(present.indices, minlength=1 << bits)
-    importance = np.log((1 + frame.height) / (1 + documents)) + 1
-    lengths = np.sqrt(counts @ np.square(importance))
-    used = np.flatnonzero(documents)
-    columns = np.searchsorted(used, present.indices)
-    values = present.data * importance[present.indices]
-    values /= np.repeat(lengths, np.diff(present.indptr))
-    vectors = sparse.csr_array((values, columns, present.indptr), (frame.height, used.size))
-    # scikit-learn carries no types.
-    regression: Any = LogisticRegression(C=_STRENGTH, max_iter=_ITERATIONS, tol=1e-3)
-    # One thread, because the order in which threads add up shows in the last digits.
-    with threadpool_limits(limits=1):
-        regression.fit(vectors, codes(frame["category"], taxonomy), frame["weight"].to_numpy())
-    answers = regression.classes_
-    weights = np.zeros((len(taxonomy.categories), 1 << bits))
-    weights[np.ix_(answers, used)] = regression.coef_ * importance[used]
-    intercept = np.full(len(taxonomy.categories), float(regression.intercept_.min()) - 100)
-    intercept[answers] = regression.intercept_
-    return quantise(weights, importance, intercept)
+
+    weights: NDArray[np.float32]
+    intercept: NDArray[np.float32]
+
+    @staticmethod
+    def of(
+        frame: pl.DataFrame,
+        importance: NDArray[np.float32],
+        taxonomy: Taxonomy,
+        effort: tuple[float, int] = _IN_GENERAL,
+    ) -> "_Layer":
+        """Fitted on examples, whose n-grams have this importance."""
+        penalty, iterations = effort
+        return _Layer(
+            *multinomial(
+                vectors(frame["text"], importance),
+                codes(frame["category"], taxonomy),
+                frame["weight"].to_numpy().astype(np.float32),
+                len(taxonomy.categories),
+                penalty=penalty,
+                iterations=iterations,
+            )
+        )
+
+    def among(self, told: NDArray[np.bool_]) -> "_Layer":
+        """One that says nothing of the categories that it was not told enough of."""
+        share = told / max(told.sum(), 1)
+        weights = self.weights - (self.weights @ share)[:, None]
+        intercept = self.intercept - self.intercept @ share
+        return _Layer(weights * told, intercept * told)
 
 
-def calibrate(layer: Linear, held_out: pl.DataFrame, taxonomy: Taxonomy) -> tuple[float, float]:
-    """The temperature of least log loss on held-out rows, and the threshold for `ACCURACY`.
-
-    Rows, not distinct texts: confidence has to hold for traffic as it comes.
+def fit(frame: pl.DataFrame, mixed: Mixture, knowledge: Knowledge, taxonomy: Taxonomy) -> Weights:
+    """The weights that examples give, with temperatures of 1.
 
     Args:
-        layer: fitted on earlier rows.
+        frame: see `examples`.
+        mixed: see `mix`.
+        knowledge: what is known without traffic.
+        taxonomy: holds every category.
+    """
+    usual = importance(frame["text"], knowledge.bits)
+    familiar = _Layer.of(frame, usual, taxonomy, _BY_HEART)
+    told = _Layer.of(frame, knowledge.importance, taxonomy).among(_told(frame, taxonomy))
+    by_traffic, by_knowledge, *by_kind = mixed.matrices
+    whose = frame.select(merchant(pl.col("text"))).to_series()
+    return Weights(
+        descriptors=np.unique(fingerprints(frame["text"])),
+        merchants=np.unique(fingerprints(whose)),
+        words=np.union1d(vocabulary(frame["text"]), knowledge.words),
+        familiar=quantise(familiar.weights, usual, familiar.intercept),
+        general=quantise(
+            told.weights @ by_traffic + knowledge.weights @ by_knowledge,
+            knowledge.importance,
+            told.intercept @ by_traffic + knowledge.intercept @ by_knowledge + mixed.intercept,
+        ),
+        lexicon=knowledge.lexicon,
+        phrases=np.stack(by_kind).astype(np.float32),
+        temperatures=np.ones(STRANGE + 1),
+    )
+
+
+def mix(frame: pl.DataFrame, knowledge: Knowledge, taxonomy: Taxonomy) -> Mixture:
+    """How to mix what the traffic says of merchants that it has not seen with what is known.
+
+    Each of five folds of merchants is judged by what the others teach. Of a category that the
+    traffic tells little of it cannot be learnt: it has the intercept of the rarest other one, and
+    its words are believed as much as names.
+
+    Args:
+        frame: see `examples`.
+        knowledge: what is known without traffic.
+        taxonomy: holds every category.
+    """
+    told = _told(frame, taxonomy)
+    texts, count = frame["text"], len(taxonomy.categories)
+    rows = vectors(texts, knowledge.importance)
+    whose = frame.select(merchant(pl.col("text"))).to_series()
+    fold = fingerprints(whose) % np.uint64(FOLDS)
+    traffic = np.zeros((frame.height, count))
+    for number in np.unique(fold):
+        held_out = fold == number
+        layer = _Layer.of(frame.filter(~held_out), knowledge.importance, taxonomy).among(told)
+        traffic[held_out] = rows[held_out] @ layer.weights + layer.intercept
+    known = rows @ knowledge.weights + knowledge.intercept
+    hits = knowledge.lexicon.find(located(texts, knowledge.bits))
+    phrases = counted_phrases(hits, count, frame.height).toarray()
+    mixed = mixture(
+        [traffic, known, *np.split(phrases, len(KINDS), axis=1)],
+        codes(frame["category"], taxonomy),
+        frame["weight"].to_numpy(),
+        penalty=_DEVIATION,
+    )
+    matrices = mixed.matrices.copy()
+    of_words, of_brands = (2 + KINDS.index(kind) for kind in (WORDS, BRANDS))
+    matrices[of_words, ~told] = matrices[of_brands, ~told]
+    rarest = mixed.intercept[told].min() if told.any() else 0
+    return Mixture(matrices, np.where(told, mixed.intercept, rarest))
+
+
+def calibrate(
+    weights: Weights, held_out: pl.DataFrame, taxonomy: Taxonomy
+) -> tuple[NDArray[np.float64], float]:
+    """The temperatures of least log loss on held-out rows, and the threshold for `ACCURACY`.
+
+    Rows, not distinct texts: confidence has to hold for traffic as it comes. The threshold is the
+    lowest hundredth at which even the lower end of the accuracy's interval, which counts merchants,
+    is enough: what comes later has other merchants.
+
+    Args:
+        weights: fitted on earlier rows, with temperatures of 1.
         held_out: `description`, `category`.
-        taxonomy: the layer's.
+        taxonomy: holds every category.
     """
-    found = logits(dense(layer), layer.intercept, seen(held_out))
+    scorer, texts = Scorer.of(weights), seen(held_out)
+    familiarity = scorer.familiarity(texts)
+    found = scorer.scores(texts, familiarity)
     truth = codes(held_out["category"], taxonomy)
+    temperatures = np.ones(STRANGE + 1)
+    for kind in range(temperatures.size):
+        rows = familiarity == kind
+        if rows.sum() >= FEW:
+            temperatures[kind] = _temperature(found[rows], truth[rows])
+    chances = probabilities(found / temperatures[familiarity][:, None])
+    judged = familiarity != STRANGE
+    whose = fingerprints(texts.to_frame("text").select(merchant(pl.col("text"))).to_series())
+    right, confidence = chances.argmax(axis=1) == truth, chances.max(axis=1)
+    return temperatures, _surely(right[judged], confidence[judged], whose[judged])
 
-    def loss(logarithm: float) -> float:
-        chances = probabilities(found, float(np.exp(logarithm)))
-        return -float(np.log(chances[np.arange(truth.size), truth] + 1e-300).mean())
 
-    best = minimize_scalar(loss, bounds=(-3, 3), method="bounded").x
-    # Rounded, because the last digits depend on the order of the rows.
-    temperature = round(float(np.exp(best)), 3)
-    chances = probabilities(found, temperature)
-    threshold = accepting(chances.argmax(axis=1) == truth, chances.max(axis=1), ACCURACY)
-    return temperature, min(threshold, 1.0)
-
-
-def build(layer: Linear, taxonomy: Taxonomy, temperature: float, review_below: float) -> Artifact:
+def build(weights: Weights, fields: Adds, taxonomy: Taxonomy, review_below: float) -> Artifact:
     """An artifact without notes, whose version follows from all that decides its answers."""
-    digest = hashlib.sha256(repr((taxonomy, temperature, review_below)).encode())
-    for numbers in vars(layer).values():
+    digest = hashlib.sha256(repr((taxonomy, fields, review_below)).encode())
+    for numbers in arrays(weights).values():
         digest.update(numbers.tobytes())
     return Artifact(
         name=NAME,
         version=f"{FORMAT}-{digest.hexdigest()[:12]}",
         taxonomy=taxonomy,
-        layer=layer,
-        temperature=temperature,
+        weights=weights,
+        fields=fields,
         review_below=review_below,
         notes={},
     )
@@ -265,3 +360,29 @@ def measure(artifact: Artifact, learnt: pl.DataFrame, later: pl.DataFrame) -> di
 def _extent(rows: pl.DataFrame) -> dict[str, Any]:
     first, last = rows.select(pl.col("date").min(), last=pl.col("date").max()).row(0)
     return {"rows": rows.height, "from": first.isoformat(), "to": last.isoformat()}
+
+
+def _told(frame: pl.DataFrame, taxonomy: Taxonomy) -> NDArray[np.bool_]:
+    """The categories of which there are examples enough."""
+    places = codes(frame["category"], taxonomy)
+    return np.bincount(places, minlength=len(taxonomy.categories)) >= FEW
+
+
+def _surely(
+    right: NDArray[np.bool_], confidence: NDArray[np.float64], whose: NDArray[Any]
+) -> float:
+    for least in np.arange(0, 1, 0.01):
+        accepted = confidence >= least
+        if accepted.any() and clustered(right[accepted], whose[accepted]).low >= ACCURACY:
+            return round(float(least), 2)
+    return 1.0
+
+
+def _temperature(found: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
+    def loss(logarithm: float) -> float:
+        chances = probabilities(found / np.exp(logarithm))
+        return -float(np.log(chances[np.arange(truth.size), truth] + 1e-300).mean())
+
+    best = minimize_scalar(loss, bounds=(-3, 3), method="bounded").x
+    # Rounded, because the last digits depend on the order of the rows.
+    return round(float(np.exp(best)), 3)
