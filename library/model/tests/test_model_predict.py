@@ -94,6 +94,20 @@ def test_fields_count_where_they_are_given(artifact: Artifact) -> None:
     assert model.predict(bare)["feature_hash"].equals(model.predict(given)["feature_hash"])
 
 
+def test_a_value_is_remembered_with_its_column(artifact: Artifact) -> None:
+    """What one column says is no answer to another's, whatever the columns' types and codes."""
+    model = Model.of(artifact)
+    bare = described("XQ", "XQ")
+    frames = [
+        bare.with_columns(mcc=pl.lit("4121")),
+        bare.with_columns(merchant=pl.lit("4121")),
+        bare.with_columns(mcc=pl.Series(["4121", "5411"], dtype=pl.Enum(["4121", "5411"]))),
+        bare.with_columns(mcc=pl.Series(["4121", "5411"], dtype=pl.Enum(["5411", "4121"]))),
+    ]
+    for frame in frames:
+        assert_frame_equal(model.predict(frame), Model.of(artifact).predict(frame))
+
+
 def test_a_merchant_is_known_by_its_name(artifact: Artifact) -> None:
     """That nobody has seen in the traffic, with or without its spaces."""
     answers = Model.of(artifact).predict(described("PEBBLE BREAD", "PEBBLEBREAD", "UMBRA SOFAS"))

@@ -11,6 +11,7 @@ import zlib
 from dataclasses import dataclass, is_dataclass
 from io import BytesIO
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Final
 
 import numpy as np
@@ -36,6 +37,10 @@ _FOREIGN: Final = (
     KeyError,
     AttributeError,
     EOFError,
+    NotImplementedError,
+    RuntimeError,
+    SyntaxError,
+    TokenError,
     zipfile.BadZipFile,
     zlib.error,
 )

@@ -19,8 +19,6 @@ from assay_model.linear import probabilities
 from assay_model.scores import KNOWN, STRANGE, Scorer
 from assay_model.text import seen
 
-_TEXTS = ("description", "merchant")
-
 
 @dataclass(frozen=True)
 class Model:
@@ -88,8 +86,16 @@ class Model:
             16 hexadecimal digits that stand for the normalised text), `seen` (Boolean: training
             knew that text).
         """
-        columns = (*_TEXTS, *self.artifact.fields)
-        given = transactions.select(each for each in columns if each in transactions.columns)
+        # All columns in one order and of one type, so that equal keys mean equal records.
+        given = transactions.select(
+            pl.col("description"),
+            *(
+                (pl.col(each) if each in transactions.columns else pl.lit(None))
+                .cast(pl.String)
+                .alias(each)
+                for each in ("merchant", *self.artifact.fields)
+            ),
+        )
         keys = given.hash_rows().to_numpy()
         answers, known = self._cache.find(keys)
         if not known.all():
