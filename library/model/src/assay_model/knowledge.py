@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -21,8 +21,15 @@ from assay_model.text import seen
 
 BITS: Final = 17
 
-_PENALTY: Final = 0.1
-_ITERATIONS: Final = 120
+
+class Effort(NamedTuple):
+    """How far a fit may go; see `assay_model.regression.multinomial`."""
+
+    penalty: float
+    iterations: int
+
+
+_EFFORT: Final = Effort(penalty=0.1, iterations=120)
 _BRAND: Final = 0.5  # what the name of a merchant weighs, where a word of the language weighs 1
 _VARIANT: Final = 0.5  # what a phrase without spaces, or the beginning of one, weighs beside it
 _CUT: Final = 10  # letters of such a beginning
@@ -51,6 +58,27 @@ class Knowledge:
     def bits(self) -> int:
         """The n-grams are hashed into `2**bits` columns."""
         return self.importance.size.bit_length() - 1
+
+
+def fitted(
+    examples: pl.DataFrame, importance: NDArray[np.float32], taxonomy: Taxonomy, effort: Effort
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What examples teach a layer: its weights by n-gram, before their importance; its intercept.
+
+    Args:
+        examples: `text` (normalised), `category`, `weight`.
+        importance: of each n-gram.
+        taxonomy: has all of their categories.
+        effort: of the fit.
+    """
+    return multinomial(
+        vectors(examples["text"], importance),
+        codes(examples["category"], taxonomy),
+        examples["weight"].to_numpy().astype(np.float32),
+        len(taxonomy.categories),
+        penalty=effort.penalty,
+        iterations=effort.iterations,
+    )
 
 
 def vectors(
@@ -111,14 +139,7 @@ def taught(
         .sort("text", "category")
     )
     found = importance(whole["text"].unique(maintain_order=True), bits)
-    weights, intercept = multinomial(
-        vectors(examples["text"], found),
-        codes(examples["category"], taxonomy),
-        examples["weight"].to_numpy().astype(np.float32),
-        len(taxonomy.categories),
-        penalty=_PENALTY,
-        iterations=_ITERATIONS,
-    )
+    weights, intercept = fitted(examples, found, taxonomy, _EFFORT)
     intercept -= intercept.mean()
     weights -= weights.mean(axis=1, keepdims=True)
     return Knowledge(

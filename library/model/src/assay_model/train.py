@@ -22,12 +22,12 @@ from assay_model.evaluate import codes, evaluate
 from assay_model.features import fingerprints, located
 from assay_model.fields import Adds, usual
 from assay_model.gazetteer import BRANDS, WORDS
-from assay_model.knowledge import Knowledge, importance, known, vectors
+from assay_model.knowledge import Effort, Knowledge, fitted, importance, known, vectors
 from assay_model.lexicon import KINDS
 from assay_model.linear import probabilities, quantise
 from assay_model.measures import FEW, clustered
 from assay_model.predict import Model
-from assay_model.regression import Mixture, mixture, multinomial
+from assay_model.regression import Mixture, mixture
 from assay_model.scores import STRANGE, Scorer, Weights, counted_phrases, merchant, vocabulary
 from assay_model.splits import FOLDS, never_seen
 from assay_model.text import seen
@@ -42,9 +42,9 @@ ACCURACY: Final = 0.95
 
 _CORRECTION: Final = 3.0
 """Weight of one: a descriptor that was seen nine times weighs as much."""
-# Penalty and iterations. A layer for known texts may learn them by heart, one for others must not.
-_BY_HEART: Final = (0.01, 150)
-_IN_GENERAL: Final = (0.1, 80)
+# A layer for known texts may learn them by heart, one for others must not.
+_BY_HEART: Final = Effort(penalty=0.01, iterations=150)
+_IN_GENERAL: Final = Effort(penalty=0.1, iterations=80)
 _DEVIATION: Final = 3000.0
 
 
@@ -209,20 +209,10 @@ class _Layer:
         frame: pl.DataFrame,
         importance: NDArray[np.float32],
         taxonomy: Taxonomy,
-        effort: tuple[float, int] = _IN_GENERAL,
+        effort: Effort = _IN_GENERAL,
     ) -> "_Layer":
         """Fitted on examples, whose n-grams have this importance."""
-        penalty, iterations = effort
-        return _Layer(
-            *multinomial(
-                vectors(frame["text"], importance),
-                codes(frame["category"], taxonomy),
-                frame["weight"].to_numpy().astype(np.float32),
-                len(taxonomy.categories),
-                penalty=penalty,
-                iterations=iterations,
-            )
-        )
+        return _Layer(*fitted(frame, importance, taxonomy, effort))
 
     def among(self, told: NDArray[np.bool_]) -> "_Layer":
         """One that says nothing of the categories that it was not told enough of."""
