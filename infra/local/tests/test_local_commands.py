@@ -178,6 +178,14 @@ def test_a_server_that_fails_is_reported_with_its_log(assay: Assay, stand_in: Pa
     assert document["tail"] == "no model to be found"
 
 
+def test_a_server_that_has_to_be_mended_gives_78(assay: Assay, stand_in: Path) -> None:
+    """As the server itself ends: to run again would not help."""
+    stand_in.write_text("print('no model to be found'); raise SystemExit(78)")
+    code, _, error = assay("up", "api")
+    assert code == 78
+    assert "no model to be found" in error
+
+
 def test_an_unknown_service_is_a_setting_error(assay: Assay, project: Path) -> None:
     """A misspelt service gives 78 with the names there are, and leaves no folder behind."""
     code, _, error = assay("up", "postgre")
@@ -245,6 +253,29 @@ def test_a_cluster_is_started_kept_and_wiped(assay: Assay, project: Path) -> Non
     assert assay("down", "--wipe")[1].startswith("Stopped kafka, kafka-2, kafka-3.")
     assert not (project / ".assay").exists()
     assert [row for row in servers_of(assay("status", "--json")[1]) if "-" in row] == []
+
+
+def test_the_api_follows_the_registry_that_is_named_now(
+    assay: Assay, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It obeys .env as the commands do, is started anew when that changes, and `up` says so."""
+    assay("up", "api")
+    _, document, _ = assay("status", "--json")
+    assert servers_of(document)["api"]["obeys"] == {}
+    before = servers_of(document)["api"]["pid"]
+    (project / ".env").write_text("ASSAY_MODELS__REGISTRY=/srv/models\n")
+    code, out, error = assay("up", "api")
+    assert code == 0
+    assert "api was started anew, since its settings have changed." in error
+    assert "api obeys ASSAY_MODELS__REGISTRY=/srv/models" in out
+    _, document, _ = assay("up", "api", "--json")
+    after = servers_of(document)["api"]
+    assert after["pid"] != before
+    assert after["obeys"] == {"ASSAY_MODELS__REGISTRY": "/srv/models"}
+    _, document, _ = assay("up", "api", "--json")
+    assert servers_of(document)["api"]["pid"] == after["pid"]
+    monkeypatch.setenv("ASSAY_MODELS__REGISTRY", "/srv/others")
+    assert "api obeys ASSAY_MODELS__REGISTRY=/srv/others" in assay("up", "api")[1]
 
 
 def test_exported_addresses_of_our_own_are_not_external(

@@ -48,4 +48,5 @@ SERVICE = Service(
     launch=_launch,
     answers=_answers,
     stop=signal.SIGTERM,
+    obeys="ASSAY_MODELS__",
 )

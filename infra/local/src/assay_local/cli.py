@@ -58,7 +58,8 @@ def up(
 
     They go on until `assay down`, also when this terminal closes, and keep
     their data between runs. Servers that run already are left as they are;
-    one that does not answer is replaced.
+    one that does not answer is replaced, and the model API is started anew
+    where ASSAY_MODELS__* say something else than when it was started.
 
     The addresses go into ./.env, where every assay command reads them: into
     a marked block, your own lines stay. A server that the environment or your
@@ -66,7 +67,7 @@ def up(
     ASSAY_POSTGRES__URL, is used as it is and not started.
 
     Exit codes: 0 done, 75 a server did not come up or one that is named does not
-    answer, 78 wrong settings.
+    answer, 78 wrong settings, or a model that cannot be served.
     """
     place = _place(data)
     begin = time.monotonic()
@@ -261,6 +262,8 @@ def _progress(names: list[str], *, quiet: bool) -> Generator[Report]:
             if name not in tasks:  # Another server of a cluster.
                 tasks[name] = progress.add_task(name, total=1)
             progress.update(tasks[name], description=said, completed=1)
+            if result == "started anew":
+                console.print(f"{name} was started anew, since its settings have changed.")
 
         yield heard
 
@@ -294,6 +297,8 @@ def _print_table(found: list[report.Row]) -> None:
             typer.echo(f"s3 is {row.about}.")
         if row.moved_from is not None:
             typer.echo(f"{row.service} has another port: a program took {row.moved_from}.")
+        for name, value in row.obeys.items():
+            typer.echo(f"{row.service} obeys {name}={value}")
         if row.state.startswith("external"):
             typer.echo(f"{row.service} is not run by us: {row.about}.")
 

@@ -22,10 +22,15 @@ class ServerError(LocalError):
         name: The service.
         log: The file with everything that the server wrote.
         tail: The last lines that it wrote since this start.
+        exit_code: 78 where the server itself ended with it, since it has to be mended.
     """
 
-    def __init__(self, name: str, reason: str, log: Path, tail: str) -> None:
+    def __init__(
+        self, name: str, reason: str, log: Path, tail: str, ended_with: int | None = None
+    ) -> None:
         super().__init__(f"{name} {reason}")
+        if ended_with == SetupError.exit_code:
+            self.exit_code = SetupError.exit_code
         self.name = name
         self.log = log
         self.tail = tail

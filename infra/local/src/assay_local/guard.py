@@ -3,7 +3,8 @@
 Run as a script of its own. Standard input gives one line of JSON that says what to start, and stays
 open: when it ends, or when the asking process is gone, however it went, the server is ended. The
 line `release` lets the server go on alone. Standard output gives one line: the server's process
-number, or why it did not start. Standard error is the server's log.
+number, or why it did not start. Standard error is the server's log. It ends with the server's exit
+code where the server ended by itself.
 """
 
 import json
@@ -52,6 +53,8 @@ def main() -> None:
             break
         if os.getppid() != caller:
             break
+    if server.returncode is not None:
+        sys.exit(max(server.returncode, 0))
     _end(server, signal.Signals(order["stop"]), order["grace"])
 
 

@@ -163,7 +163,8 @@ class Local:
         external = external_settings(service, self.data, self._environment)
         if external is None:
             self._settle_ports(service)
-        self._servers.setdefault(service.name, Server(service, self.data, external))
+        server = Server(service, self.data, external, self._environment)
+        self._servers.setdefault(service.name, server)
 
     def _settle_ports(self, service: Service) -> None:
         """Keeps the ports that the server had, or gives it others if a program has taken one.

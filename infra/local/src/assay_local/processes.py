@@ -46,10 +46,15 @@ class Guarded:
             self.guard.stdin.flush()
         self.end()
 
-    def end(self) -> None:
-        """Ends the server if it runs and was not released; waits for that."""
+    def end(self) -> int:
+        """Ends the server if it runs and was not released; waits for that.
+
+        Returns:
+            The server's exit code where it ended by itself, else 0.
+        """
         with suppress(BrokenPipeError):
             self.guard.communicate()
+        return self.guard.wait()
 
 
 class StartError(Exception):
@@ -104,6 +109,13 @@ def _identity(answer: str) -> Identity:
         return Identity(named["pid"], psutil.Process(named["pid"]).create_time())
     except psutil.NoSuchProcess:
         raise StartError("it ended at once") from None
+
+
+def environment(process: psutil.Process) -> dict[str, str] | None:
+    """The variables that a process was started with; None where the system does not say."""
+    with suppress(psutil.Error):
+        return process.environ()
+    return None
 
 
 def find(identity: Identity | None) -> psutil.Process | None:

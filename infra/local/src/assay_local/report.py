@@ -4,7 +4,7 @@ import socket
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -33,6 +33,7 @@ class Row:
         uptime_seconds: Since its start.
         moved_from: The port that another program had taken, so that it was given the present one.
         log: The file with its output.
+        obeys: Settings of the user that it was started with.
     """
 
     service: str
@@ -45,6 +46,7 @@ class Row:
     uptime_seconds: float | None = None
     moved_from: int | None = None
     log: str | None = None
+    obeys: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def rows(data: Path, environment: Mapping[str, str]) -> list[Row]:
@@ -113,6 +115,7 @@ def _row(service: Service, data: Path, environment: Mapping[str, str]) -> Row:
         uptime_seconds=round(time.time() - process.create_time(), 1),
         moved_from=entry.moved_from,
         log=str(server.log),
+        obeys=server.obeyed() or {},
     )
 
 

@@ -1,8 +1,9 @@
 """One server: started, stopped, and broken on purpose."""
 
+import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,8 @@ FIRST_PAUSE = 0.01
 LONGEST_PAUSE = 0.2
 TAIL = 15
 
-Started = Literal["started", "replaced", "running", "external"]
+Started = Literal["started", "replaced", "started anew", "running", "external"]
+"""Replaced: it did not answer; started anew: it obeyed other settings."""
 
 
 class Server:
@@ -30,11 +32,22 @@ class Server:
         external: Whether somebody else runs it; it can then be used and nothing else.
     """
 
-    def __init__(self, service: Service, data: Path, external: dict[str, str] | None) -> None:
+    def __init__(
+        self,
+        service: Service,
+        data: Path,
+        external: dict[str, str] | None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.service = service
         self.external = external is not None
         self._data = data
         self._external = external
+        self._environment = {
+            name: value
+            for name, value in {**(environment or {}), **os.environ}.items()
+            if name.startswith("ASSAY_")
+        }
         self._guarded: processes.Guarded | None = None
 
     @property
@@ -87,8 +100,8 @@ class Server:
     def start(self, abandoned: Callable[[], bool] = lambda: False) -> Started:
         """Brings it up at its address and returns when it serves.
 
-        A server that runs and serves is left as it is; one that does not serve is replaced. It
-        ends with this process, until `release`.
+        A server that runs and serves is left as it is, unless it obeys other settings; one that
+        does not serve is replaced. It ends with this process, until `release`.
 
         Args:
             abandoned: Asked while waiting; when it says so, the start is undone.
@@ -99,24 +112,39 @@ class Server:
         """
         if self.external:
             return "external"
-        process = self.process
-        if process is not None:
-            if self.answers():
+        done: Started = "started"
+        if (process := self.process) is not None:
+            if not self.answers():
+                processes.kill_tree(process)
+                done = "replaced"
+            elif self.obeyed() in (None, self._obeyed_in(self._environment)):
                 return "running"
-            processes.kill_tree(process)
+            else:
+                self.stop()
+                done = "started anew"
         self._end_guard()
         self.service.settle(self.site)
         self._launch(abandoned)
-        return "started" if process is None else "replaced"
+        return done
+
+    def obeyed(self) -> dict[str, str] | None:
+        """The settings of the user that it was started with; None where that is not known."""
+        running = self.process and processes.environment(self.process)
+        return None if running is None else self._obeyed_in(running)
+
+    def _obeyed_in(self, settings: Mapping[str, str]) -> dict[str, str]:
+        begin = self.service.obeys
+        return {name: settings[name] for name in settings if begin and name.startswith(begin)}
 
     def _launch(self, abandoned: Callable[[], bool]) -> None:
         begin = folder.rotate(self.log)
         if not ports.wait_free(self.site.ports, seconds=1):
             raise self._port_taken(begin)
         try:
-            self._guarded = processes.start(
-                self.service.launch(self.site), self.service.stop, self.log
-            )
+            launch = self.service.launch(self.site)
+            if self.service.obeys:
+                launch = replace(launch, env={**self._environment, **launch.env})
+            self._guarded = processes.start(launch, self.service.stop, self.log)
         except processes.StartError as error:
             raise self._failure(f"could not be started: {error}", begin) from error
         entry = replace(self.entry, process=self._guarded.identity, version=self.service.version())
@@ -125,10 +153,10 @@ class Server:
         pause = FIRST_PAUSE
         while not (self.answers() and self.process):
             if self.process is None:
-                self._end_guard()
+                code = self._end_guard()
                 if not all(map(ports.is_free, entry.ports)):
                     raise self._port_taken(begin)
-                raise self._failure("ended while starting", begin)
+                raise self._failure("ended while starting", begin, code)
             if abandoned():
                 self.stop()
                 raise self._failure("was interrupted while starting", begin)
@@ -142,8 +170,8 @@ class Server:
         reason = f"found port {self.site.port} taken by another program"
         return PortTakenError(self.name, reason, self.log, self._tail(begin))
 
-    def _failure(self, reason: str, begin: int) -> ServerError:
-        return ServerError(self.name, reason, self.log, self._tail(begin))
+    def _failure(self, reason: str, begin: int, code: int | None = None) -> ServerError:
+        return ServerError(self.name, reason, self.log, self._tail(begin), code)
 
     def _tail(self, begin: int) -> str:
         """The last lines written since the log had that length."""
@@ -194,7 +222,7 @@ class Server:
             raise LocalError(f"{self.name} is not running.")
         return process
 
-    def _end_guard(self) -> None:
-        if self._guarded is not None:
-            self._guarded.end()
-            self._guarded = None
+    def _end_guard(self) -> int | None:
+        """The server's exit code where it ended by itself."""
+        guarded, self._guarded = self._guarded, None
+        return None if guarded is None else guarded.end()

@@ -72,6 +72,8 @@ class Service:
         stop: The signal for an orderly and quick end.
         ports: How many ports it needs.
         missing: What a first start has to fetch, for people; empty where nothing.
+        obeys: What the names of settings begin with that are the user's to choose. It gets them as
+            they stand in the environment and in .env, and is started anew when they change.
     """
 
     name: str
@@ -85,6 +87,7 @@ class Service:
     stop: signal.Signals
     ports: int = 1
     missing: Callable[[], str] = str
+    obeys: str | None = None
 
 
 def answers_ok(port: int, path: str) -> bool:
