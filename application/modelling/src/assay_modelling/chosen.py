@@ -20,9 +20,10 @@ class Chosen:
     Attributes:
         artifact: what is in it.
         place: where it lies.
-        content: the bytes, of a file.
-        size: how many.
+        size: of it in bytes.
         sha256: of these.
+        content: the bytes themselves, of a file.
+        registry: that it is of; None of a file.
     """
 
     artifact: Artifact
@@ -30,6 +31,7 @@ class Chosen:
     size: int
     sha256: str
     content: bytes = b""
+    registry: Registry | None = None
 
 
 def chosen(name: str | None) -> Chosen:
@@ -74,4 +76,5 @@ def from_file(path: Path) -> Chosen:
 def _from_registry(registry: Registry, version: str) -> Chosen:
     manifest = registry.manifest(version)
     place = f"{registry.root}versions/{manifest.version}/"
-    return Chosen(registry.read(manifest), place, manifest.size, manifest.sha256)
+    artifact = registry.read(manifest)
+    return Chosen(artifact, place, manifest.size, manifest.sha256, registry=registry)

@@ -13,7 +13,8 @@ import typer
 from assay.domain.errors import DATA, NOTHING_TO_DO, AssayError
 from assay_modelling import bootstrap
 from assay_modelling.given import given
-from assay_modelling.output import Json, print_json, say
+from assay_modelling.options import Contract, Json
+from assay_modelling.output import print_json, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,10 +65,7 @@ def compare(
             metavar="FILE", help="Ask them these rows, a CSV; .gz and .zst too.", show_default=False
         ),
     ] = None,
-    contract: Annotated[
-        Path | None,
-        typer.Option(metavar="CONTRACT", help="Read FILE by this contract, as a run would."),
-    ] = None,
+    contract: Contract = None,
     label: Annotated[
         str | None,
         typer.Option(metavar="COLUMN", help="FILE has the true category there: say who is right."),

@@ -9,7 +9,8 @@ import typer
 
 from assay.domain.errors import Fatal
 from assay_modelling.given import given
-from assay_modelling.output import Json, progress
+from assay_modelling.options import Contract, Json, ModelName
+from assay_modelling.output import progress
 
 if TYPE_CHECKING:
     from assay_model.labels import Categories, Labelled
@@ -26,16 +27,8 @@ def evaluate(
         typer.Argument(metavar="FILE", help="Labelled rows, a CSV; .gz and .zst too."),
     ] = None,
     *,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODEL", help="A version or a file; unless given, the one that is served."
-        ),
-    ] = None,
-    contract: Annotated[
-        Path | None,
-        typer.Option(metavar="CONTRACT", help="Read FILE by this contract, as a run would."),
-    ] = None,
+    model: ModelName = None,
+    contract: Contract = None,
     label: Annotated[
         str, typer.Option(metavar="COLUMN", help="The column with the true category.")
     ] = "category",

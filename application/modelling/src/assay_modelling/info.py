@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from assay_modelling.output import Json, show_facts
+from assay_modelling.options import Json
+from assay_modelling.output import show_facts
 
 
 def info(

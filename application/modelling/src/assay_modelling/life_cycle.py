@@ -12,14 +12,16 @@ from rich.table import Column
 from rich.text import Text
 
 from assay_modelling import bootstrap
-from assay_modelling.output import Json, print_json, say, show, table
+from assay_modelling.options import Json
+from assay_modelling.output import print_json, say, show, table
 
 if TYPE_CHECKING:
-    from assay_model.registry import Manifest, Promotion
+    from assay_model.artifact import ArtifactError
+    from assay_model.registry import Manifest, Promotion, Registry
 
 _MEASURED: Final = {
     "accuracy": "accuracy",
-    "macro_f1": "macro-F1",
+    "macro_f1_common": "macro-F1",
     "calibration_error": "cal. error",
 }
 
@@ -61,7 +63,7 @@ def list_(*, as_json: Json = False) -> None:
         states = _states(current)
     rows = [
         _row(version, each if isinstance(each, Manifest) else None, states.get(version))
-        | {"problem": None if isinstance(each, Manifest) else str(each)}
+        | {"problem": _problem(registry, each, is_wanted=version in states)}
         for version, each in versions.items()
     ]
     root = None if registry is None else registry.root
@@ -153,15 +155,16 @@ def promote(
     """
     from assay_model import promotions
 
+    registry = bootstrap.registry()
     before, after = promotions.promote(
-        bootstrap.registry(),
+        registry,
         version,
         at=_now(),
         by=by or bootstrap.user(),
         reason=reason,
         accept_taxonomy=accept_taxonomy,
     )
-    _tell(before, after, as_json=as_json)
+    _tell(registry, before, after, as_json=as_json)
 
 
 def rollback(*, reason: _Reason = None, by: _By = None, as_json: Json = False) -> None:
@@ -178,10 +181,11 @@ def rollback(*, reason: _Reason = None, by: _By = None, as_json: Json = False) -
     """
     from assay_model import promotions
 
+    registry = bootstrap.registry()
     before, after = promotions.rollback(
-        bootstrap.registry(), at=_now(), by=by or bootstrap.user(), reason=reason
+        registry, at=_now(), by=by or bootstrap.user(), reason=reason
     )
-    _tell(before, after, as_json=as_json)
+    _tell(registry, before, after, as_json=as_json)
 
 
 def shadow(
@@ -211,10 +215,11 @@ def shadow(
 
     if (version is not None) == end:
         raise typer.BadParameter("name a version, or --end", param_hint="VERSION")
+    registry = bootstrap.registry()
     before, after = promotions.shadow(
-        bootstrap.registry(), version, at=_now(), by=by or bootstrap.user(), reason=reason
+        registry, version, at=_now(), by=by or bootstrap.user(), reason=reason
     )
-    _tell(before, after, as_json=as_json)
+    _tell(registry, before, after, as_json=as_json)
 
 
 def history(
@@ -258,10 +263,15 @@ def history(
     show(shown)
 
 
-def _tell(before: "Promotion | None", after: "Promotion", *, as_json: bool) -> None:
-    """Says what was done, and how it is undone."""
+def _tell(
+    registry: "Registry", before: "Promotion | None", after: "Promotion", *, as_json: bool
+) -> None:
+    """Says what was done, where, and how it is undone."""
     if as_json:
-        print_json({"changed": before != after, "promotion": after.model_dump(mode="json")})
+        promotion = after.model_dump(mode="json")
+        print_json(
+            {"registry": registry.root, "changed": before != after, "promotion": promotion}
+        )
         return
     if before == after:
         say(f"Nothing was changed. {_told(after)}")
@@ -269,7 +279,8 @@ def _tell(before: "Promotion | None", after: "Promotion", *, as_json: bool) -> N
     if before is None or before.version != after.version:
         instead = "" if before is None else f", {before.version} no longer"
         say(f"{after.version} is served from now on{instead} (promotion {after.number}).")
-        say("Model APIs that run take it up at their next look (ASSAY_MODELS__POLL).")
+        say(f"Model APIs that follow {registry.root} take it up at their next look.")
+        say("One of `assay up` that follows another registry, or none, needs `assay up` again.")
         if before is not None and after.action == "promote":
             say(f"`assay model rollback` goes back to {before.version}.")
     if (ended := before and before.challenger) and ended != after.challenger:
@@ -304,6 +315,22 @@ def _shipped() -> "Manifest":
     return described(found.artifact, found.content, at=written, by="assay")
 
 
+def _problem(
+    registry: "Registry | None", found: "Manifest | ArtifactError", *, is_wanted: bool
+) -> str | None:
+    """Why a version cannot be served; of one that nobody asks, its manifest alone is looked at."""
+    from assay_model.artifact import ArtifactError
+
+    if isinstance(found, ArtifactError):
+        return str(found)
+    if registry is not None and is_wanted:
+        try:
+            registry.read(found)
+        except ArtifactError as error:
+            return str(error)
+    return None
+
+
 def _states(current: "Promotion | None") -> dict[str, str]:
     if current is None:
         return {}
@@ -326,13 +353,13 @@ def _show(rows: list[dict[str, Any]]) -> None:
         Column("by", overflow="ellipsis", no_wrap=True),
     )
     for row in rows:
-        if row["problem"]:
+        if "metrics" not in row:
             versions.add_row(row["version"], "damaged")
             continue
         measured = row["metrics"].get("all rows", {})
         versions.add_row(
             row["version"],
-            row["state"] or "",
+            "unusable" if row["problem"] else row["state"] or "",
             *(f"{measured[each]:.3f}" if each in measured else "" for each in _MEASURED),
             _minute(datetime.fromisoformat(row["at"])),
             Text(row["by"]),

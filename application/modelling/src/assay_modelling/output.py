@@ -2,14 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, cast
+from typing import cast
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
 
 def progress(message: str) -> None:

@@ -10,6 +10,7 @@ import polars as pl
 
 from assay.domain.errors import Unreadable
 from assay.domain.transaction import TRANSACTIONS
+from assay_model.files import read_csv
 from assay_model.gazetteer import gazetteer
 
 TRAFFIC: Final = "devon_pcard_2014_2022.csv.gz"
@@ -150,10 +151,7 @@ def provenance(folder: Path) -> list[dict[str, str]]:
 
 
 def _read(path: Path, *columns: str) -> pl.DataFrame:
-    try:
-        return pl.read_csv(path, columns=columns, infer_schema=False).drop_nulls()
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise Unreadable(f"{path} cannot be read with columns {', '.join(columns)}") from error
+    return read_csv(path, *columns).select(columns).drop_nulls()
 
 
 def _lists(name: str) -> dict[str, list[str]]:

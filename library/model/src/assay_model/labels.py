@@ -15,6 +15,7 @@ from assay.domain.transaction import TRANSACTIONS, split
 from assay.pipeline.files import decode
 from assay.wire.csv import cells, dialect_of, header_cells
 from assay.wire.splitter import SPLIT, Splitter
+from assay_model.files import read_csv
 
 LABEL: Final = "category"
 OPTIONAL: Final = ("merchant", "amount", "currency", "side", "operation_type", "mcc")
@@ -61,7 +62,8 @@ def by_code(table: Mapping[str, str]) -> Categories:
     """
 
     def categories(labels: pl.Series) -> pl.Series:
-        return labels.str.strip_chars().str.zfill(4).replace_strict(table, default=None)
+        codes = labels.to_frame("code").select(_code(pl.col("code"))).to_series()
+        return codes.replace_strict(table, default=None)
 
     return categories
 
@@ -70,7 +72,8 @@ def plain(file: Path, label: str | None, categories: Categories) -> Labelled:
     """The rows of a CSV (or .gz, .zst) with a column `description` and one for the label.
 
     Args:
-        file: UTF-8, with a header; it may have the columns of `OPTIONAL`.
+        file: UTF-8, with a header; it may have the columns of `OPTIONAL`, codes without their
+            leading zeros.
         label: the name of the label's column; None: there are no labels.
         categories: see `Categories`; not asked without labels.
 
@@ -78,19 +81,15 @@ def plain(file: Path, label: str | None, categories: Categories) -> Labelled:
         Unreadable: a column is missing, a description is, an amount is no number, or there is
             nothing to judge.
     """
-    try:
-        table = pl.read_csv(file, infer_schema=False)
-        rows = table.select("description", _label=_cell(label))
-    except (OSError, pl.exceptions.PolarsError) as error:
-        columns = "a column description" if label is None else f"columns description and {label}"
-        raise Unreadable(f"{file} cannot be read as CSV with {columns}") from error
+    found = read_csv(file, "description", *([] if label is None else [label]))
+    rows = found.select("description", _label=_cell(label))
     if empty := rows["description"].null_count():
         raise Unreadable(f"{file}: {empty} rows have no description")
     try:
-        some = table.select(
-            pl.col(name).cast(TRANSACTIONS[name])
+        some = found.select(
+            (_code(pl.col(name)) if name == "mcc" else pl.col(name)).cast(TRANSACTIONS[name])
             for name in OPTIONAL
-            if name in table.columns and name != label
+            if name in found.columns and name != label
         )
     except pl.exceptions.PolarsError:
         raise Unreadable(f"{file}: an amount is no number such as 1234.50") from None
@@ -146,6 +145,11 @@ def _place(name: str, header: Sequence[str], label: str) -> int:
     if len(at) != 1:
         raise Unreadable(f"{name} must have one column {label!r}; it has {', '.join(header[:20])}")
     return at[0]
+
+
+def _code(text: pl.Expr) -> pl.Expr:
+    """A merchant category code with the leading zeros that spreadsheets take away."""
+    return text.str.strip_chars().str.zfill(4)
 
 
 def _cell(name: str | None) -> pl.Expr:

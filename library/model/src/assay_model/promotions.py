@@ -10,7 +10,6 @@ from datetime import datetime
 
 from assay.domain.errors import Fatal
 from assay.domain.taxonomy import DEFAULT
-from assay_model.artifact import ArtifactError
 from assay_model.registry import Log, Manifest, Promotion, Registry
 
 
@@ -82,10 +81,7 @@ def rollback(
     if before is None or len(served) == 1:
         served_now = f"before {before.version}" if before else "yet"
         raise Fatal(f"nothing was served {served_now}: `assay model promote VERSION` names one")
-    try:
-        earlier = _usable(registry, served[-2])
-    except ArtifactError as error:
-        raise ArtifactError(f"{error}; `assay model promote VERSION` names another") from error
+    earlier = _usable(registry, served[-2])
     return before, _appended(
         registry,
         Promotion(

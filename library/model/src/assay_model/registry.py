@@ -37,6 +37,10 @@ _VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _MANIFEST: Final = re.compile(rf"versions/({_VERSION.pattern})/manifest\.json")
 _NUMBER: Final = re.compile(r"promotions/(\d{8})\.json")
 _ATTEMPTS: Final = 3
+_WAY_ON: Final = (
+    "`assay model promote VERSION` has another one served, and `assay model add` puts that of this"
+    " release into the registry"
+)
 
 
 class UnknownVersion(Fatal):
@@ -194,18 +198,13 @@ class Registry:
         """The artifact of a version, byte for byte what was published.
 
         Raises:
-            ArtifactError: it is not there, damaged, or of another format; names it and the reason.
+            ArtifactError: it is not there, damaged, or of another format; names it, the reason,
+                and how to go on.
         """
-        uri = f"{self.root}versions/{manifest.version}/model.npz"
-        content = self._content(uri)
-        if content is None:
-            raise ArtifactError(f"{uri} is not there")
-        if hashlib.sha256(content).hexdigest() != manifest.sha256:
-            raise ArtifactError(f"{uri} is damaged: it is not what its manifest was written for")
-        artifact = loads(content, uri)
-        if (artifact.name, artifact.version) != (manifest.name, manifest.version):
-            raise ArtifactError(f"{uri} is another model than its manifest says")
-        return artifact
+        try:
+            return self._artifact(manifest)
+        except ArtifactError as error:
+            raise ArtifactError(f"{error}; {_WAY_ON}") from error
 
     def log(self) -> Log:
         """All promotions.
@@ -258,6 +257,18 @@ class Registry:
             return corrections.read(self._body(item))
         except Unreadable as error:
             raise Unreadable(f"{item.uri}: {error}") from None
+
+    def _artifact(self, manifest: Manifest) -> Artifact:
+        uri = f"{self.root}versions/{manifest.version}/model.npz"
+        content = self._content(uri)
+        if content is None:
+            raise ArtifactError(f"{uri} is not there")
+        if hashlib.sha256(content).hexdigest() != manifest.sha256:
+            raise ArtifactError(f"{uri} is damaged: it is not what its manifest was written for")
+        artifact = loads(content, uri)
+        if (artifact.name, artifact.version) != (manifest.name, manifest.version):
+            raise ArtifactError(f"{uri} is another model than its manifest says")
+        return artifact
 
     def _numbered(self) -> list[tuple[int, Object]]:
         listed = self.objects.list(self.root + _ENTRIES)
