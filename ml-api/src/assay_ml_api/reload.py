@@ -3,7 +3,8 @@
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final, cast, overload
 
@@ -140,19 +141,14 @@ class Watcher:
         if promotion.number == state.promotion:
             self._models.forget()
             return
-        if not self._models.begin(promotion.number):
-            raise _Waiting
-        loaded = _promoted(self._registry, promotion, state, self._meter)
-        self._serving.swap(loaded)
-        self._models.forget()
-        self._meter.add(metrics.RELOADS, result="done")
-        _log.info(
-            "another model serves",
-            version=loaded.model.version,
-            before=state.model.version,
-            challenger=loaded.challenger and loaded.challenger.version,
-            promotion=promotion.number,
-        )
+        with self._models.attempt(promotion.number):
+            loaded = _promoted(self._registry, promotion, state, self._meter)
+            self._serve(
+                loaded,
+                "another model serves",
+                challenger=loaded.challenger and loaded.challenger.version,
+                promotion=promotion.number,
+            )
 
     def _follow_corrections(self, item: Object | None) -> None:
         state = self._serving.state
@@ -160,20 +156,16 @@ class Watcher:
         if stamp == (state.corrections and state.corrections.stamp):
             self._corrections.forget()
             return
-        if not self._corrections.begin((stamp, state.promotion)):
-            raise _Waiting
-        published = (
-            None if item is None else Corrections(self._registry.corrections(item), item.version)
-        )
-        followed = _corrected(state, published)
-        self._serving.swap(followed)
-        self._corrections.forget()
+        with self._corrections.attempt((stamp, state.promotion)):
+            published = None if item is None else _published(self._registry, item)
+            self._serve(_corrected(state, published), "other corrections are in force")
+
+    def _serve(self, state: State, what: str, **facts: object) -> None:
+        """Has calls answered by another state from now on, and says so."""
+        before = self._serving.state.model.version
+        self._serving.swap(state)
         self._meter.add(metrics.RELOADS, result="done")
-        _log.info(
-            "other corrections are in force",
-            version=followed.model.version,
-            before=state.model.version,
-        )
+        _log.info(what, version=state.model.version, before=before, **facts)
 
     def _tried(self, what: str, follow: Callable[[], None]) -> None:
         """Follows; what fails is counted, and logged once until another reason comes."""
@@ -216,16 +208,22 @@ class _Pauses:
         self._pause = 0.0
         self._at = 0.0
 
-    def begin(self, wanted: object) -> bool:
-        """Whether this may be tried now; whatever becomes of it, it is not tried again at once."""
+    @contextmanager
+    def attempt(self, wanted: object) -> Generator[None]:
+        """Tries this in the block; where that fails, it is not tried again at once.
+
+        Raises:
+            _Waiting: it may not be tried yet.
+        """
         if wanted != self._wanted:
             self.forget()
         elif time.monotonic() < self._at:
-            return False
+            raise _Waiting
         self._wanted = wanted
         self._pause = min(2 * self._pause or self._shortest, _LONGEST)
         self._at = time.monotonic() + self._pause
-        return True
+        yield
+        self.forget()
 
     def forget(self) -> None:
         """It is done, or wanted no more."""
@@ -274,7 +272,7 @@ def _begun(registry: Registry, state: State, meter: Meter) -> State:
     if item is None:
         return state
     try:
-        return _corrected(state, Corrections(registry.corrections(item), item.version))
+        return _corrected(state, _published(registry, item))
     except (Unavailable, Replaced):
         raise
     # A panic of polars is no Exception.
@@ -283,6 +281,11 @@ def _begun(registry: Registry, state: State, meter: Meter) -> State:
         serves = state.model.version
         _log.error("no corrections are in force", reason=_reason(error), serves=serves)
         return state
+
+
+def _published(registry: Registry, item: Object) -> Corrections:
+    """What people have published."""
+    return Corrections(registry.corrections(item), item.version)
 
 
 def _corrected(state: State, corrections: Corrections | None) -> State:

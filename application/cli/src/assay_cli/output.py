@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from assay.domain.errors import Unavailable
+from assay.domain.errors import AssayError
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
@@ -85,7 +85,7 @@ def show(rows: Table) -> None:
     Console(highlight=False).print(rows)
 
 
-def say_away(console: Console, dependency: str, error: Unavailable | None) -> None:
+def say_away(console: Console, dependency: str, error: AssayError | None) -> None:
     """Says that a dependency is away and is waited for; without an error, that it is back."""
     if error is None:
         console.print(f"{dependency} is back")

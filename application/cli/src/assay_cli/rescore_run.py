@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from assay.domain.dependencies import OF_TABLE
-from assay.domain.errors import DONE, NOTHING_TO_DO, AssayError, Unavailable
+from assay.domain.errors import DONE, NOTHING_TO_DO, TEMPORARY, AssayError, Unavailable
 from assay.domain.outcome import Outcome
 from assay.domain.position import Partition, Positions
 from assay.domain.reject import by_code
@@ -31,6 +31,12 @@ from assay_cli.output import add, plain, say_away, table
 _TABLE: Final = "transactions"
 _ASKED: Final = 1.0  # seconds until the model API is asked again which version it serves
 _EVERY: Final = 30.0  # seconds between two lines where there is no terminal
+
+
+class NotServed(AssayError):
+    """The model API answers, with another version than is wanted."""
+
+    exit_code = TEMPORARY
 
 
 @dataclass(frozen=True)
@@ -159,17 +165,22 @@ def _serving(tools: Rescoring, options: Options, progress: "_Shown") -> tuple[st
     """Name and version of the model that the API serves, which is waited for.
 
     Raises:
-        Unavailable: it is away, or serves another version than is wanted, for too long.
+        Unavailable: it is away for too long.
+        NotServed: it serves another version than is wanted, for too long.
     """
     until = time.monotonic() + options.patience
     told = False
     while True:
+        why: AssayError
         try:
             name, version = tools.model()
             # Corrections make versions of their own, `7+1f0c9a3e`.
             if options.wanted in {None, version, version.partition("+")[0]}:
                 return name, version
-            why = Unavailable(f"it serves version {version}, and {options.wanted} is wanted")
+            why = NotServed(
+                f"it serves version {version}, and {options.wanted} is wanted: `assay model list`"
+                " says which there are, and `assay model promote` has one served"
+            )
         except Unavailable as error:
             why = error
         if time.monotonic() >= until:
@@ -227,7 +238,7 @@ class _Shown:
             left = max(0, self._total - done) / max(rate, 1e-6)
             self._progress.console.print(f"{counts}, {left:,.0f} s left", soft_wrap=True)
 
-    def away(self, dependency: str, error: Unavailable | None) -> None:
+    def away(self, dependency: str, error: AssayError | None) -> None:
         """A dependency is away and is waited for; with None: it is back."""
         say_away(self._progress.console, OF_TABLE[dependency], error)
 

@@ -21,17 +21,20 @@ if TYPE_CHECKING:
 def explain(
     text: Annotated[str, typer.Argument(help="A description.")],
     *,
-    merchant: Annotated[str | None, typer.Option(help="The merchant, where one is known.")] = None,
+    merchant: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="The merchant, where one is known.")
+    ] = None,
     mcc: Annotated[
         int | None,
         typer.Option(min=0, max=9999, metavar="CODE", help="The merchant category code."),
     ] = None,
     side: Annotated[
-        Literal["debit", "credit"] | None, typer.Option(help="Which way the money went.")
+        Literal["debit", "credit"] | None,
+        typer.Option(metavar="SIDE", help="debit or credit."),
     ] = None,
     operation_type: Annotated[
         Literal["payment", "direct_debit", "transfer", "refund"] | None,
-        typer.Option(help="What kind of operation it was."),
+        typer.Option(metavar="TYPE", help="payment, direct_debit, transfer or refund."),
     ] = None,
     model: ModelName = None,
     as_json: Json = False,

@@ -32,14 +32,16 @@ def info(
     from assay_modelling.chosen import chosen
 
     found = chosen(model)
-    artifact = found.artifact
+    artifact, taxonomy = found.artifact, found.artifact.taxonomy
+    named = {"taxonomy": taxonomy.name, "taxonomy_version": taxonomy.version}
+    if not as_json:  # a longer name would leave too little of a line to a digest
+        named = {"taxonomy": f"{taxonomy.name}, version {taxonomy.version}"}
     show_facts(
         {
             "model": artifact.name,
             "version": artifact.version,
-            "taxonomy": artifact.taxonomy.name,
-            "taxonomy_version": artifact.taxonomy.version,
-            "categories": artifact.taxonomy.categories,
+            **named,
+            "categories": taxonomy.categories,
             "review_below": artifact.review_below,
             "temperatures": artifact.weights.temperatures.tolist(),
             "place": found.place,

@@ -41,7 +41,9 @@ def list_(*, as_json: Json = False) -> None:
     """List the versions of the model, and say which one is served.
 
     The figures are those of the training: what a version was measured on, `assay
-    model info VERSION` says. Without a registry (ASSAY_MODELS__REGISTRY) the
+    model info VERSION` says; macro-F1 is over the categories with 20 rows or
+    more there. One that cannot be served here, as of another release, is said
+    to be unusable, if it is to be served. Without a registry (ASSAY_MODELS__REGISTRY) the
     model that comes with Assay is served, and stands here alone.
 
     Examples:

@@ -1,7 +1,8 @@
 """What the commands print: tables for people, one JSON document for programs."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from textwrap import wrap
 from typing import cast
 
 import typer
@@ -37,19 +38,40 @@ def show(rows: Table) -> None:
 
 
 def show_facts(facts: Mapping[str, object], *, as_json: bool) -> None:
-    """Prints names and values."""
+    """Prints names and values, those within a value indented below its name."""
     if as_json:
         print_json(facts)
         return
-    rows = Table("", Column(overflow="fold"), box=None, show_header=False, pad_edge=False)
+    width = Console().width
+    for line in _lines(facts, width):
+        typer.echo(line)
+
+
+def _lines(facts: Mapping[str, object], width: int) -> Iterator[str]:
+    column = max(map(len, facts), default=0) + 2
     for name, fact in facts.items():
-        rows.add_row(name, escape(_text(fact)))
-    show(rows)
+        if nested := _nested(fact):
+            for each in nested:
+                yield name
+                yield from (f"  {line}" for line in _lines(each, width - 2))
+        else:
+            # A digest stays in one piece, even where it is longer than a line.
+            yield from wrap(
+                f"{name:{column}}{_text(fact)}",
+                width,
+                subsequent_indent=" " * column,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+
+
+def _nested(fact: object) -> list[Mapping[str, object]]:
+    """The mappings that a value is, or consists of."""
+    each = cast(list[object], fact) if isinstance(fact, list) else [fact]
+    return [cast(Mapping[str, object], one) for one in each if isinstance(one, Mapping)]
 
 
 def _text(fact: object) -> str:
-    if isinstance(fact, float):
-        return f"{fact:.4f}"
-    if isinstance(fact, tuple):
-        return ", ".join(cast(tuple[str, ...], fact))
-    return fact if isinstance(fact, str) else json.dumps(fact, indent=1)
+    if isinstance(fact, list | tuple):
+        return ", ".join(map(_text, cast(Sequence[object], fact)))
+    return f"{fact:g}" if isinstance(fact, float) else str(fact)

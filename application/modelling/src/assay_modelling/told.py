@@ -5,6 +5,7 @@ from dataclasses import asdict
 from rich.table import Column
 
 from assay_model.markdown import absent, confusions, percent
+from assay_model.measures import FEW
 from assay_model.report import Detail, Report
 from assay_modelling.output import print_json, say, show, table
 
@@ -34,7 +35,7 @@ def _show_figures(report: Report) -> None:
     names = (
         "rows",
         "accuracy",
-        "macro\nF1",
+        "macro\nF1 *",
         "calibr.\nerror",
         "no\nreview",
         "right\nof it",
@@ -47,10 +48,10 @@ def _show_figures(report: Report) -> None:
             each.name,
             f"{figures.rows:,}",
             *(
-                f"{100 * share:.1f}"
+                "-" if share is None else f"{100 * share:.1f}"
                 for share in (
                     figures.accuracy,
-                    figures.macro_f1,
+                    figures.macro_f1_common,
                     figures.calibration_error,
                     figures.accepted,
                     figures.accepted_accuracy,
@@ -68,11 +69,9 @@ def _show_figures(report: Report) -> None:
         f"Accuracy on {report.sections[0].name} lies between {percent(figures.accuracy_low)} and "
         f"{percent(figures.accuracy_high)} (95 % interval by merchant)."
     )
-    if figures.macro_f1_common is not None:
-        say(
-            f"Macro-F1 is over {figures.categories} categories; over the {figures.common} with 20 "
-            f"rows or more it is {figures.macro_f1_common:.3f}."
-        )
+    say(
+        f"* Over the categories with {FEW} rows or more, {figures.common} of {figures.categories}."
+    )
     if figures.wrong_amount is not None:
         say(
             f"Of the amount {percent(figures.wrong_amount)} lies in a wrong category, of the "

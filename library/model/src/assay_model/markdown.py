@@ -20,9 +20,8 @@ _WORDS: Final = f"""\
   the effective number of rows by merchant (Kish 1965; Dean and Pagano 2015): a thousand payments
   to one shop are not a thousand witnesses. Intervals of single categories take rows for
   independent, so they are rather too narrow.
-- **macro-F1**: mean of F1 over the categories that occur (Sokolova and Lapalme 2009); behind it
-  over those with {FEW} rows or more, for F1 of a few rows is mostly chance. Each with the number
-  of categories.
+- **macro-F1**: mean of F1 over the categories with {FEW} rows or more (Sokolova and Lapalme
+  2009), for F1 of a few rows is mostly chance; with the number of these categories.
 - **calibration error**: mean distance between confidence and accuracy over {BINS} bins of equal
   width, weighted by rows (Guo et al. 2017, equation 3).
 - **accepted**: share of rows that the model's own threshold spares a review, and how much of
@@ -70,8 +69,8 @@ def markdown(report: Report, title: str, about: str, pictures: str | None = None
 def figures_table(sections: Iterable[Section]) -> str:
     """The figures of each section, a line each, as a Markdown table."""
     return table(
-        "split | rows | accuracy | 95 % interval | macro-F1 | calibration error | accepted "
-        "| right of these | coverage at 90 % | 95 % | 98 %",
+        f"split | rows | accuracy | 95 % interval | macro-F1, {FEW} rows or more "
+        "| calibration error | accepted | right of these | coverage at 90 % | 95 % | 98 %",
         ((each.name, f"{each.figures.rows:,}", *_shares(each.figures)) for each in sections),
     )
 
@@ -124,9 +123,10 @@ def percent(share: float | None) -> str:
 
 
 def macro(figures: Figures) -> str:
-    """Macro-F1 over the categories that occur and over the common ones, with their numbers."""
-    common = "-" if figures.macro_f1_common is None else f"{figures.macro_f1_common:.3f}"
-    return f"{figures.macro_f1:.3f} of {figures.categories}; {common} of {figures.common}"
+    """Macro-F1 over the categories with rows enough, and how many these are."""
+    if figures.macro_f1_common is None:
+        return "-"
+    return f"{figures.macro_f1_common:.3f} of {figures.common}"
 
 
 def table(head: str, rows: Iterable[Sequence[str]]) -> str:
