@@ -382,7 +382,9 @@ def test_a_version_is_waited_for(system: System, serving: Api) -> None:
     fill(system, 1_000, chunk=500)
     hasty = rescore(system, serving.url, "--version", "v3", "--patience", "0s")
     assert hasty.exit_code == 75
-    assert "serves version v2, and v3 is wanted" in " ".join(hasty.errors.split())
+    errors = " ".join(hasty.errors.split())
+    assert "serves version v2, and v3 is wanted: `assay model list` says which" in errors
+    assert "assay doctor" not in errors
     process = start(system, serving.url, "--version", "v3")
     said = system.folder / "err"
     until(lambda: said.exists() and "v3 is wanted" in said.read_text(), process)

@@ -290,6 +290,23 @@ def test_every_worker_follows_a_registry_in_s3(
     wait_until(all_alike)
 
 
+def test_a_model_of_another_format_is_fatal(
+    start: Start, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The service does not start, and says what to do: to try again would not help."""
+    with monkeypatch.context() as earlier:
+        earlier.setattr("assay_model.artifact.FORMAT", 1)
+        save(dataclasses.replace(ARTIFACTS["v1"], version="old"), tmp_path / "old.npz")
+        content = (tmp_path / "old.npz").read_bytes()
+        old = dataclasses.replace(ARTIFACTS["v1"], version="old")
+        registry.publish(content, described(old, content, at=AT, by="ada"))
+        promote(registry, "old")
+    process = follow(start, registry)
+    assert process.wait() == 78
+    assert "old/model.npz is a model of format 1; this release reads" in process.lines[-1]
+    assert "`assay model promote VERSION` has another one served" in process.lines[-1]
+
+
 def test_a_challenger_is_asked_the_same(start: Start, registry: Registry) -> None:
     """What it says is counted and goes nowhere; promoted, it is loaded already and shadows none."""
     url = follow(start, registry).url

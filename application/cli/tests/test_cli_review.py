@@ -90,6 +90,26 @@ def test_what_needs_review_is_listed(assay: Assay) -> None:
     assert [each["group"] for each in told["groups"]] == [B]
 
 
+def test_the_list_is_read_at_80_columns(assay: Assay, engine: Engine) -> None:
+    """No word is cut, each currency has its line, and one that is named stands alone."""
+    told = {"needs_review": True, "feature_hash": A, "category": "Charity & Membership"}
+    rows = [
+        transaction(code, **told, currency=code, amount=Decimal("12345.50"), description="ROYAL")
+        for code in ("EUR", "USD")
+    ]
+    PostgresStore(engine, processing_type="batch").commit(outcome(rows))
+    first, second, *_ = assay("review", "list").stdout.splitlines()[1:]
+    begin = "aaaa0000       2  12,345.50 EUR  Charity & Membership   0.75  ROYAL"
+    assert (first.rstrip(), second.split()) == (begin, ["12,345.50", "USD"])
+    narrow = assay("review", "list", "--by", "amount", "--currency", "usd").stdout
+    assert "12,345.50 USD" in narrow
+    assert "EUR" not in narrow
+    shown = assay("review", "show", "aaaa").stdout
+    assert "Charity & Membership" in shown
+    assay("review", "correct", "aaaa", "Transportation")
+    assert "Charity & Membership" in assay("review", "history").stdout
+
+
 @pytest.mark.usefixtures("engine")
 def test_where_nothing_needs_review_it_is_said(assay: Assay) -> None:
     """Exit 0, as for every question."""

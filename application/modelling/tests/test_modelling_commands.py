@@ -43,8 +43,15 @@ def test_training_writes_a_model_that_evaluates(model: Command, data: Path, tmp_
 
 
 def test_facts_are_for_people(model: Command) -> None:
-    """Without --json they stand in a table."""
-    assert "assay-linear" in model("info").stdout
+    """Without --json they stand in 80 columns, every digest in one piece; no JSON is left."""
+    lines = model("info").stdout.splitlines()
+    assert ["model", "assay-linear"] in [line.split() for line in lines]
+    assert max(map(len, lines)) <= 80
+    assert not set("{}[]\"") & set("".join(lines))
+    told = json.loads(model("info", "--json").stdout)
+    digests = [told["sha256"], *(each["sha256"] for each in told["data"] if "sha256" in each)]
+    assert [line.split()[1] for line in lines if line.split()[0] == "sha256"] == digests
+    assert told["taxonomy_version"] == "1"
 
 
 def test_a_description_is_explained(model: Command) -> None:
@@ -55,6 +62,47 @@ def test_a_description_is_explained(model: Command) -> None:
     told = json.loads(model("explain", "CARD", "--merchant", "City Taxi", "--json").stdout)
     assert told["category"] == "Transportation"
     assert told["explanation"][0]["part"] == "taxi"
+
+
+def test_other_fields_are_explained(model: Command) -> None:
+    """Each that the model takes; a code needs no leading zeros."""
+    fields = ("--mcc", "742", "--side", "debit", "--operation-type", "transfer")
+    told = json.loads(model("explain", "SOMETHING", *fields, "--json").stdout)
+    parts = {each["part"] for each in told["explanation"] if each["kind"] == "field"}
+    assert parts == {"mcc=0742", "side=debit", "operation_type=transfer"}
+    for wrong in (("--mcc", "10000"), ("--side", "left"), ("--operation-type", "gift")):
+        assert model("explain", "SOMETHING", *wrong).returncode == 78
+    assert "1,024 characters" in model("explain", "--help").stdout
+
+
+def test_what_people_said_is_explained_as_the_api_does(
+    model: Command, model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a version of the registry, unless it cannot use it; a file answers by itself."""
+    registry = tmp_path / "models"
+    monkeypatch.setenv("ASSAY_MODELS__REGISTRY", str(registry))
+    version = json.loads(model("add", "--json").stdout)["version"]
+    model("promote", version)
+
+    def explained(*words: str | Path) -> tuple[str, str, str]:
+        told = json.loads(model("explain", "CITY TAXI 4711", *words, "--json").stdout)
+        (best, *_) = told["explanation"]
+        return told["category"], best["kind"], told["model_version"].partition("+")[0]
+
+    assert explained() == ("Transportation", "word", version)
+    row = ("City Taxi 123", None, "Healthcare", datetime(2026, 1, 1, tzinfo=UTC))
+    said = pl.DataFrame([row], corrections.CORRECTIONS, orient="row")
+    (registry / "corrections.json").write_bytes(corrections.write(said))
+    assert explained() == ("Healthcare", "correction", version)
+    assert explained("--model", version) == ("Healthcare", "correction", version)
+    assert explained("--model", model_file) == ("Transportation", "word", version)
+    shown = " ".join(model("explain", "CITY TAXI 4711").stdout.split())
+    assert "a correction decides. By itself the model answers Transportation" in shown
+    assert "correction" not in model("explain", "OAK TABLES").stdout
+    (registry / "corrections.json").write_bytes(b"{")
+    ended = model("explain", "CITY TAXI 4711")
+    assert ended.stdout.startswith("Transportation")
+    assert "no corrections are in force" in ended.stderr
 
 
 def test_bad_training_data_are_named(model: Command, tmp_path: Path) -> None:

@@ -72,6 +72,20 @@ def test_a_report_is_written_with_its_pictures(
     assert all(each in (out / "model-report.md").read_text("utf-8") for each in pictures)
 
 
+def test_what_is_no_csv_is_told_apart(model: Command, labels: Path, tmp_path: Path) -> None:
+    """A file that is missing, a folder, what has no such column: each is said, with 65."""
+    missing = tmp_path / "missing.csv"
+    for words, said in (
+        ((missing,), f"{missing} is missing"),
+        ((tmp_path,), f"{tmp_path} is a folder, where a CSV file is expected"),
+        ((labels, "--label", "kind"), f"{labels} has no column kind"),
+        (("--data", missing), f"{missing / 'devon_pcard_2014_2022.csv.gz'} is missing"),
+    ):
+        ended = model("evaluate", *words)
+        assert (ended.returncode, ended.stdout) == (65, "")
+        assert said in ended.stderr
+
+
 def test_codes_are_labels_as_well(model: Command, data: Path, tmp_path: Path) -> None:
     """By the table of the training data; the model does not see the code."""
     file = tmp_path / "codes.csv"
@@ -107,7 +121,7 @@ def test_a_supplier_s_file_is_read_by_its_contract(model: Command, tmp_path: Pat
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ("text,category\nCITY TAXI,Food\n", "columns description and category"),
+        ("text,category\nCITY TAXI,Food\n", "must have description and category"),
         ("description,category\n", "no rows"),
         ("", "cannot be read"),
         ("description,category\nCITY TAXI,Food\n,Food\n", "1 rows have no description"),

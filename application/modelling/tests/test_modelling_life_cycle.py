@@ -51,6 +51,8 @@ def test_without_a_registry_the_shipped_model_stands_alone(model: Command) -> No
     shown = model("list").stdout
     assert "ASSAY_MODELS__REGISTRY" in shown
     assert SHIPPED_VERSION in shown
+    measured = load(SHIPPED).notes["tested"]["measured"]["all rows"]
+    assert f"{measured['macro_f1_common']:.3f}" in shown
     for words in (["add"], ["promote", "1"], ["rollback"], ["shadow", "1"], ["info", "1-aa"]):
         ended = model(*words)
         assert (ended.returncode, ended.stdout) == (78, "")
@@ -156,6 +158,34 @@ def test_what_is_damaged_is_not_promoted(
     assert f"{SHIPPED_VERSION} is served (promotion 1" in shown.stdout
     (registry / "promotions" / "00000002.json").write_text("{")
     assert model("list").returncode == 78
+
+
+def test_what_is_served_of_another_format_is_said(
+    model: Command,
+    registry: Path,
+    trained: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`list` shows it as unusable; whoever needs it says how to go on, and that helps."""
+    file = trained("1-old")
+    old = load(file)
+    with monkeypatch.context() as earlier:
+        earlier.setattr("assay_model.artifact.FORMAT", 1)
+        save(old, file)
+        model("add", file)
+        assert f"follow {registry.resolve().as_uri()}/" in model("promote", "1-old").stdout
+    shown = model("list")
+    assert shown.returncode == 0
+    assert "1-old    unusable" in shown.stdout
+    (row,) = json.loads(model("list", "--json").stdout)["versions"]
+    assert row["state"] == "served"
+    for said in (shown.stdout, row["problem"], model("info").stderr):
+        assert "is a model of format 1; this release reads" in said
+        assert "`assay model add` puts that of this release" in said
+    assert model("compare", "served", SHIPPED).returncode == 78
+    model("add")
+    assert model("promote", SHIPPED_VERSION).returncode == 0
+    assert json.loads(model("info", "--json").stdout)["version"] == SHIPPED_VERSION
 
 
 @pytest.mark.usefixtures("registry")

@@ -61,6 +61,12 @@ def supplied(contract: Contract, content: bytes, label: str, *, codes: bool = Fa
     return by_contract(contract, "x.csv", blocks, label, CODES if codes else KINDS)
 
 
+def test_codes_get_back_their_leading_zeros(tmp_path: Path) -> None:
+    """A spreadsheet takes them away, and the model would pass over such a code."""
+    found = read(tmp_path, "description,category,mcc\nVET,Home, 742\nBUS,Transportation,4121\n")
+    assert found.rows["mcc"].to_list() == ["0742", "4121"]
+
+
 def test_plain_columns_become_transactions(tmp_path: Path) -> None:
     """Of the other columns those count that a transaction has, with their types."""
     found = read(
@@ -103,14 +109,15 @@ def test_rows_need_no_labels(tmp_path: Path, cards: Contract) -> None:
     assert found.rows.select("description", "mcc").rows() == [("CITY TAXI", "4121")]
     assert "category" not in found.rows.columns
     assert found.left_out == {"rejected by the contract": 1}
-    with pytest.raises(Unreadable, match=r"with a column description$"):
-        plain(tmp_path / "nowhere.csv", None, KINDS)
+    (tmp_path / "labels.csv").write_text("text\nVET\n")
+    with pytest.raises(Unreadable, match=r"it must have description$"):
+        plain(tmp_path / "labels.csv", None, KINDS)
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ("text,category\nCITY TAXI,Food\n", "columns description and category"),
+        ("text,category\nCITY TAXI,Food\n", "no column description; it must have description and category"),
         ("", "cannot be read"),
         ("description,category\n", "no rows"),
         ("description,category\nCITY TAXI,Food\n,Food\n", "1 rows have no description"),

@@ -423,6 +423,23 @@ def test_an_empty_registry_has_nothing_to_go_back_to(registry: Registry) -> None
         promote(registry, "1-aa")
 
 
+def test_of_another_format_it_is_said_how_to_go_on(
+    faulty: Registry, publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever reads it, to serve it or to go back to it."""
+    with monkeypatch.context() as earlier:
+        earlier.setattr("assay_model.artifact.FORMAT", 1)
+        old = publish(faulty, "1-aaa")
+        promote(faulty, "1-aaa")
+    publish(faulty, "2-bbb")
+    promote(faulty, "2-bbb")
+    said = r"format 1; this release reads \d+; `assay model promote VERSION`.*`assay model add`"
+    with pytest.raises(ArtifactError, match=said):
+        faulty.read(old)
+    with pytest.raises(ArtifactError, match=said):
+        rollback(faulty)
+
+
 def test_nobody_goes_back_to_what_is_damaged(registry: Registry, publish: Publish) -> None:
     """It is refused, and says what else can be done; what is served stays."""
     publish(registry, "1-aa")

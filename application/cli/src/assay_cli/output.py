@@ -2,7 +2,7 @@
 
 import json
 import sys
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 
 import typer
 from rich.console import Console
@@ -49,31 +49,38 @@ def decoded(raw: bytes) -> str:
     return printable(raw.decode("utf-8", "backslashreplace"))
 
 
-def table(*headings: str, title: str | None = None, numbers: tuple[str, ...] = ()) -> Table:
+def table(
+    *headings: str,
+    title: str | None = None,
+    numbers: tuple[str, ...] = (),
+    whole: tuple[str, ...] = (),
+) -> Table:
     """A table without borders.
 
     Args:
         headings: of its columns.
         title: above it.
         numbers: the columns that are aligned to the right, and are not wrapped.
+        whole: others that are not wrapped.
     """
     made = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left")
     for heading in headings:
         if heading in numbers:
             made.add_column(heading, justify="right", no_wrap=True)
         else:
-            made.add_column(heading, overflow="fold")
+            made.add_column(heading, overflow="fold", no_wrap=heading in whole)
     return made
 
 
 def add(rows: Table, *cells: object) -> None:
-    """Adds a row; numbers get separators, states their colour."""
-    rows.add_row(
-        *(
-            Text(f"{cell:,}" if isinstance(cell, int) else printable(cell), _style(cell))
-            for cell in cells
-        )
-    )
+    """Adds a row; numbers get separators, states their colour; of a list each has its line."""
+    rows.add_row(*(Text(_written(cell), _style(cell)) for cell in cells))
+
+
+def _written(cell: object) -> str:
+    if isinstance(cell, list):
+        return "\n".join(map(_written, cast(list[object], cell)))
+    return f"{cell:,}" if isinstance(cell, int) else printable(cell)
 
 
 def _style(cell: object) -> str:

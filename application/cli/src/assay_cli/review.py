@@ -31,7 +31,9 @@ def list_(
     currency: Annotated[
         str | None,
         typer.Option(
-            metavar="CODE", help="Of the sum; unless given, that of the most transactions."
+            metavar="CODE",
+            help="Of the sum, which is shown of this one alone; unless given, that of the most"
+            " transactions.",
         ),
     ] = None,
     model: Annotated[
@@ -81,12 +83,13 @@ def list_(
         raise typer.BadParameter("belongs to --by amount", param_hint="--currency")
     if category is not None:
         known(category)
+    currency = currency.upper() if currency else None
     with bootstrap.review() as review:
         groups = review.groups(
             model=model,
             category=category,
             by_amount=by == "amount",
-            currency=currency.upper() if currency else None,
+            currency=currency,
             limit=limit or (None if csv else 20),
         )
     total = groups[0]["groups"] if groups else 0
@@ -99,7 +102,7 @@ def list_(
     elif csv is not None:
         say(f"Wrote {counted(len(groups), 'group', 'groups')} to {plain(csv)}.")
     elif groups:
-        _show_groups(groups, by_amount=by == "amount")
+        _show_groups(groups, by_amount=by == "amount", currency=currency)
     else:
         say("Nothing needs review.")
 
@@ -132,8 +135,9 @@ def show_(
     if correction:
         said = f"{correction['category']}, says {correction['by']}"
         say(f"Corrected: {plain(said)} at {_minute(correction['at'])}")
-    numbers = ("transactions", "confidence", "need review")
-    rows = table("category", "model", "version", *numbers, numbers=numbers)
+    numbers = ("number", "conf.", "to review")
+    whole = ("category", "model", "version")
+    rows = table(*whole, *numbers, numbers=numbers, whole=whole)
     for each in predicted:
         add(
             rows,
@@ -177,7 +181,8 @@ def history(
     elif found:
         headings = ["at (UTC)", "by", "group", "from", "to", "description"]
         reasons = any(each["reason"] for each in found)
-        rows = table(*headings, *(["reason"] * reasons))
+        whole = ("at (UTC)", "group", "from")
+        rows = table(*headings, *(["reason"] * reasons), whole=whole)
         for each in found:
             subject = each["transaction_id"] or each["feature_hash"][:SHORT]
             to = each["category"] or "(withdrawn)"
@@ -200,17 +205,18 @@ def _group(row: Mapping[str, Any]) -> dict[str, Any]:
     return {"group": row["feature_hash"], **{name: row[name] for name in names}}
 
 
-def _show_groups(groups: list[dict[str, Any]], *, by_amount: bool) -> None:
-    numbers = ("transactions", "confidence")
-    rows = table(
-        "group", "transactions", "amount", "category", "confidence", "example", numbers=numbers
-    )
+def _show_groups(
+    groups: list[dict[str, Any]], *, by_amount: bool, currency: str | None
+) -> None:
+    numbers = ("number", "amount", "conf.")
+    headings = ("group", "number", "amount", "category", "conf.", "example")
+    rows = table(*headings, numbers=numbers, whole=("group", "category"))
     for each in groups:
         add(
             rows,
             each["feature_hash"][:SHORT],
             each["transactions"],
-            amounts(each["amounts"]),
+            amounts(each["amounts"], currency),
             each["category"],
             f"{each['confidence']:.2f}",
             _descriptor(each),

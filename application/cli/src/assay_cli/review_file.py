@@ -57,9 +57,11 @@ def _fault(category: str) -> str | None:
     return "there is no such category" + (f"; did you mean {near[0]}?" if near else ".")
 
 
-def amounts(sums: Mapping[str, str]) -> str:
-    """Sums by currency in words: `1,234.50 EUR, 3.00 USD`."""
-    return ", ".join(f"{amount(each)} {currency}" for currency, each in sorted(sums.items()))
+def amounts(sums: Mapping[str, str], currency: str | None = None) -> list[str]:
+    """Sums by currency in words, as `1,234.50 EUR`; of this currency alone if one is named."""
+    return [
+        f"{amount(each)} {code}" for code, each in sorted(sums.items()) if currency in {None, code}
+    ]
 
 
 def amount(number: Decimal | str) -> str:
@@ -95,7 +97,7 @@ def write(out: Path, groups: Sequence[Mapping[str, Any]], *, delimiter: str, rep
                     cell(each["category"]),
                     each["confidence"],
                     each["transactions"],
-                    amounts(each["amounts"]),
+                    ", ".join(amounts(each["amounts"])),
                     cell(each["description"]),
                     cell(each["merchant"]),
                 ]
