@@ -47,7 +47,7 @@ def test_facts_are_for_people(model: Command) -> None:
     lines = model("info").stdout.splitlines()
     assert ["model", "assay-linear"] in [line.split() for line in lines]
     assert max(map(len, lines)) <= 80
-    assert not set("{}[]\"") & set("".join(lines))
+    assert not set('{}[]"') & set("".join(lines))
     told = json.loads(model("info", "--json").stdout)
     digests = [told["sha256"], *(each["sha256"] for each in told["data"] if "sha256" in each)]
     assert [line.split()[1] for line in lines if line.split()[0] == "sha256"] == digests

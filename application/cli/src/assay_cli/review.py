@@ -66,8 +66,8 @@ def list_(
     """List what needs review, in groups of equal descriptors, largest first.
 
     A group is what is the same to the model: descriptions and merchants that
-    differ in reference numbers, case or punctuation only. Of each transaction
-    the newest prediction counts. What was corrected is left out.
+    differ in case, punctuation or numbers of three digits or more only. Of each
+    transaction the newest prediction counts. What was corrected is left out.
 
     Descriptions are shown. A file is for its owner only; fill in its column
     category, and a reason if you like, and give it to `assay review import`.
@@ -205,9 +205,7 @@ def _group(row: Mapping[str, Any]) -> dict[str, Any]:
     return {"group": row["feature_hash"], **{name: row[name] for name in names}}
 
 
-def _show_groups(
-    groups: list[dict[str, Any]], *, by_amount: bool, currency: str | None
-) -> None:
+def _show_groups(groups: list[dict[str, Any]], *, by_amount: bool, currency: str | None) -> None:
     numbers = ("number", "amount", "conf.")
     headings = ("group", "number", "amount", "category", "conf.", "example")
     rows = table(*headings, numbers=numbers, whole=("group", "category"))

@@ -41,8 +41,8 @@ def explain(
 ) -> None:
     """Say what a model answers for a description, and which of its words carried that.
 
-    Of the texts the first 1,024 characters are read, and of these 256 after
-    normalisation. A version of the registry answers with the corrections that
+    Of description and merchant the first 1,024 characters each are read, and 256
+    each count once they are normalised. A version of the registry answers with the corrections that
     are published there (ASSAY_MODELS__REGISTRY), as the model API does; a file
     answers by itself.
 

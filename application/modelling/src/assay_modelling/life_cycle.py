@@ -271,9 +271,7 @@ def _tell(
     """Says what was done, where, and how it is undone."""
     if as_json:
         promotion = after.model_dump(mode="json")
-        print_json(
-            {"registry": registry.root, "changed": before != after, "promotion": promotion}
-        )
+        print_json({"registry": registry.root, "changed": before != after, "promotion": promotion})
         return
     if before == after:
         say(f"Nothing was changed. {_told(after)}")

@@ -69,9 +69,7 @@ def _show_figures(report: Report) -> None:
         f"Accuracy on {report.sections[0].name} lies between {percent(figures.accuracy_low)} and "
         f"{percent(figures.accuracy_high)} (95 % interval by merchant)."
     )
-    say(
-        f"* Over the categories with {FEW} rows or more, {figures.common} of {figures.categories}."
-    )
+    say(f"* Over the categories with {FEW} rows or more, {figures.common} of {figures.categories}.")
     if figures.wrong_amount is not None:
         say(
             f"Of the amount {percent(figures.wrong_amount)} lies in a wrong category, of the "

@@ -27,7 +27,5 @@ def read_csv(file: Path, *columns: str) -> pl.DataFrame:
         raise Unreadable(f"{file} cannot be read as CSV in UTF-8") from error
     # The header is not quoted: where there is none, its place is a record's.
     if missing := [each for each in columns if each not in found.columns]:
-        raise Unreadable(
-            f"{file} has no column {missing[0]}; it must have {' and '.join(columns)}"
-        )
+        raise Unreadable(f"{file} has no column {missing[0]}; it must have {' and '.join(columns)}")
     return found
