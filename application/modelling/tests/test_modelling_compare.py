@@ -18,7 +18,7 @@ from assay_adapters.postgres.config import PostgresConfig
 from assay_adapters.postgres.connection import engine_for
 from assay_adapters.postgres.migrate import migrate
 from assay_adapters.postgres.store import PostgresStore
-from assay_model.artifact import SHIPPED, load, save
+from assay_model.artifact import FORMAT, SHIPPED, load, save
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 SHIPPED_VERSION = load(SHIPPED).version
@@ -185,11 +185,17 @@ def test_what_is_the_same_is_not_compared(
     """99, whatever it is called; versions of the registry may be abbreviated."""
     monkeypatch.setenv("ASSAY_MODELS__REGISTRY", (tmp_path / "registry").as_uri())
     model("add")
-    for before, after in (("2-", model_file), (SHIPPED_VERSION, "2-"), ("served", SHIPPED)):
+    for before, after in (
+        (f"{FORMAT}-", model_file),
+        (SHIPPED_VERSION, f"{FORMAT}-"),
+        ("served", SHIPPED),
+    ):
         ended = model("compare", before, after, "--data", rows)
         assert ended.returncode == 99
         assert f"are the same: {SHIPPED_VERSION}" in " ".join(ended.stdout.split())
-    assert json.loads(model("compare", "2-", "2-", "--json").stdout).keys() == {"nothing"}
+    assert json.loads(model("compare", f"{FORMAT}-", f"{FORMAT}-", "--json").stdout).keys() == {
+        "nothing"
+    }
 
 
 @pytest.mark.parametrize(

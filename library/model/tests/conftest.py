@@ -32,16 +32,16 @@ LESSONS = pl.DataFrame(
 )
 PHRASES = pl.DataFrame(
     [
-        ("taxi", "Transportation", "words"),
-        ("car hire", "Transportation", "words"),
-        ("car", "Home", "words"),
-        ("bakery", "Food", "words"),
-        ("nil return", "Nothing", "words"),
-        ("pebble bread", "Food", "brands"),
-        ("quarrel rail", "Transportation", "brands"),
-        ("umbra sofas", "Home", "brands"),
+        ("taxi", "Transportation", "words", 1.0),
+        ("car hire", "Transportation", "words", 1.0),
+        ("car", "Home", "words", 1.0),
+        ("bakery", "Food", "words", 1.0),
+        ("nil return", "Nothing", "words", 1.0),
+        ("pebble bread", "Food", "brands", 0.5),
+        ("quarrel rail", "Transportation", "brands", 0.5),
+        ("umbra sofas", "Home", "brands", 0.5),
     ],
-    schema=["text", "category", "kind"],
+    schema=["text", "category", "kind", "weight"],
     orient="row",
 )
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from numpy.typing import NDArray
 
 from assay.domain.errors import CONFIGURATION
 from assay_model.artifact import SHIPPED, Artifact, ArtifactError, arrays, load, save
@@ -113,7 +114,7 @@ def with_description(**changes: Any) -> Callable[[bytes], bytes]:
         (pickled, "not a model or is damaged"),
         (empty, "not a model or is damaged"),
         (some_text, "not a model or is damaged"),
-        (with_description(format=99), "format 99; this release reads 2"),
+        (with_description(format=99), "format 99; this release reads 3"),
         (with_description(temperature=2.0), "its digest differs"),
     ],
 )
@@ -141,6 +142,69 @@ def test_fields_must_fit_the_taxonomy(artifact: Artifact, tmp_path: Path) -> Non
     path = tmp_path / "odd.npz"
     save(replace(artifact, fields={"side": {"debit": {"Rockets": 1.0}}}), path)
     with pytest.raises(ArtifactError, match="not a model or is damaged"):
+        load(path)
+
+
+def with_changes(**changes: Any) -> Callable[[Artifact], Artifact]:
+    return lambda artifact: replace(artifact, **changes)
+
+
+def with_weights(**changes: Any) -> Callable[[Artifact], Artifact]:
+    return lambda artifact: replace(artifact, weights=replace(artifact.weights, **changes))
+
+
+def with_part(
+    whole: str, **changes: Callable[[NDArray[Any]], NDArray[Any]]
+) -> Callable[[Artifact], Artifact]:
+    def changed(artifact: Artifact) -> Artifact:
+        part = getattr(artifact.weights, whole)
+        other = replace(part, **{name: how(getattr(part, name)) for name, how in changes.items()})
+        return with_weights(**{whole: other})(artifact)
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("spoil", "part"),
+    [
+        (with_weights(descriptors=np.array([2, 1], np.uint64)), "descriptors"),
+        (with_weights(merchants=np.array([1, 2], np.int64)), "merchants"),
+        (with_weights(words=np.ones((2, 2), np.uint64)), "words"),
+        (with_weights(temperatures=np.array([1.0, 1.0, 0.0, 1.0])), "temperatures"),
+        (with_weights(temperatures=np.array([1.0, 1.0, np.nan, 1.0])), "temperatures"),
+        (with_weights(temperatures=np.ones(3)), "temperatures"),
+        (with_part("familiar", power=np.zeros_like), "familiar"),
+        (with_part("familiar", weights=np.transpose), "familiar"),
+        (with_part("general", scale=lambda numbers: numbers * np.float32("inf")), "general"),
+        (with_part("general", intercept=lambda numbers: numbers.astype(np.float64)), "general"),
+        (with_part("general", power=lambda numbers: numbers[:-1]), "general"),
+        (with_part("lexicon", hashes=lambda numbers: numbers[::-1]), "lexicon.hashes"),
+        (with_part("lexicon", codes=lambda numbers: numbers + np.uint8(200)), "lexicon.codes"),
+        (with_part("lexicon", kinds=lambda numbers: numbers[:-1]), "lexicon.kinds"),
+        (with_weights(phrases=np.zeros((1, 3, 3), np.float32)), "phrases"),
+        (with_changes(review_below=float("nan")), "review_below"),
+        (with_changes(fields={"mcc": {"0742": {"Food": float("inf")}}}), "fields"),
+    ],
+)
+def test_a_model_that_could_not_answer_is_refused(
+    artifact: Artifact, tmp_path: Path, spoil: Callable[[Artifact], Artifact], part: str
+) -> None:
+    """A whole file of numbers that make no probabilities is refused; the part is named."""
+    path = tmp_path / "odd.npz"
+    save(spoil(artifact), path)
+    with pytest.raises(ArtifactError, match=f"cannot answer: {part} is not as it must be"):
+        load(path)
+
+
+def test_the_digest_covers_types_and_shapes(artifact: Artifact, tmp_path: Path) -> None:
+    """The same bytes under another type are another file."""
+    path = tmp_path / "odd.npz"
+    save(artifact, path)
+    with np.load(path) as file:
+        entries = {name: file[name] for name in file.files}
+    entries["words"] = entries["words"].view(np.int64)
+    np.savez(path, allow_pickle=False, **entries)
+    with pytest.raises(ArtifactError, match="its digest differs"):
         load(path)
 
 

@@ -12,15 +12,16 @@ def test_a_model_is_measured_on_labelled_rows(artifact: Artifact) -> None:
     """Figures count the rows as they stand, repeated ones each time."""
     rows = pl.DataFrame(
         {
-            "description": ["CITY TAXI 1", "CITY TAXI 1", "CORNER BAKERY", "CORNER BAKERY"],
-            "category": ["Transportation", "Transportation", "Food", "Home"],
+            "description": ["CITY TAXI 1", "CITY TAXI 1", "CORNER BAKERY", "CORNER BAKERY"] * 20,
+            "category": ["Transportation", "Transportation", "Food", "Home"] * 20,
         }
     )
     found = evaluate(Model.of(artifact), rows)
-    assert (found.rows, found.descriptors, found.merchants) == (4, 2, 2)
-    assert (found.accuracy, found.categories, found.common) == (0.75, 3, 0)
+    assert (found.rows, found.descriptors, found.merchants) == (80, 2, 2)
+    assert (found.accuracy, found.categories, found.common) == (0.75, 3, 3)
     assert found.macro_f1 == pytest.approx((1 + 2 / 3 + 0) / 3, abs=1e-6)
-    assert found.macro_f1_common is None
+    assert evaluate(Model.of(artifact), rows.head(76)).macro_f1 == pytest.approx(1)
+    assert evaluate(Model.of(artifact), rows.head(8)).macro_f1 is None
     assert found.accuracy_low < 0.75 < found.accuracy_high
     assert (found.accepted, found.accepted_accuracy) == (1.0, 0.75)
     assert (found.wrong_amount, found.accepted_wrong_amount) == (None, None)

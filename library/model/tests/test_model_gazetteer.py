@@ -48,6 +48,15 @@ def test_a_code_is_of_merchants_or_a_category(phrases: pl.DataFrame) -> None:
 
 
 @pytest.mark.corpus
+def test_it_teaches_every_category(corpora: Path) -> None:
+    """What no merchant is paid for most, names least."""
+    taught = corpus.phrases(corpora)
+    assert set(taught["category"]) == set(DEFAULT.categories)
+    weights = dict(taught.select("text", "weight").iter_rows())
+    assert weights["salary"] > weights["bakery"] > weights["spotify"]
+
+
+@pytest.mark.corpus
 def test_codes_have_a_category(phrases: pl.DataFrame, corpora: Path) -> None:
     """Each code is one of those that the product has a category for."""
     known = {*corpus.codes(corpora), *DEFAULT.categories}

@@ -4,17 +4,21 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from string import ascii_uppercase
 
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from polars.testing import assert_frame_equal
 
+from assay_model import predict as predict_module
 from assay_model.artifact import Artifact
 from assay_model.cache import ANSWER, Cache
 from assay_model.predict import Model
+from assay_model.scores import Scorer
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=1024)
 
@@ -65,7 +69,7 @@ def test_no_transactions_give_no_predictions(artifact: Artifact) -> None:
 
 def test_low_confidence_asks_for_review(artifact: Artifact) -> None:
     """So do texts of which no word is known, whatever the confidence; nothing else."""
-    texts = ("CITY TAXI 1234", "OAK", "\U0001f937", "taxiphone zzz", "#", "12345")
+    texts = ("CITY TAXI 1234", "HARBOUR", "\U0001f937", "taxiphone zzz", "#", "12345")
     for least in (0.0, 0.6, 1.0):
         predictions = Model.of(replace(artifact, review_below=least)).predict(described(*texts))
         below = (predictions["confidence"] < least).to_list()
@@ -162,6 +166,28 @@ def test_an_answer_does_not_depend_on_the_call(shipped: Model) -> None:
     alone = pl.concat([fresh.predict(described(text)) for text in texts])
     assert_frame_equal(together, alone, check_exact=True)
     assert_frame_equal(together, shipped.predict(described(*texts)), check_exact=True)
+
+
+def test_a_large_call_is_worked_on_in_blocks(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every row has its own answer, and no more texts than a block are scored at once."""
+    asked = described(*(f"{name} TAXI {name}" for name in ascii_uppercase), "OLD TAXI", "A TAXI A")
+    whole = Model.of(artifact).predict(asked)
+    monkeypatch.setattr(predict_module, "_BLOCK", 5)
+    sizes: list[int] = []
+    scores = Scorer.scores
+
+    def spied(
+        scorer: Scorer, texts: pl.Series, familiarity: NDArray[np.uint8]
+    ) -> NDArray[np.float64]:
+        sizes.append(texts.len())
+        return scores(scorer, texts, familiarity)
+
+    monkeypatch.setattr(Scorer, "scores", spied)
+    assert_frame_equal(Model.of(artifact).predict(asked), whole)
+    assert sum(sizes) == 27
+    assert max(sizes) == 5
 
 
 def test_a_full_cache_changes_no_answer(artifact: Artifact) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydantic import HttpUrl, SecretStr
 
@@ -28,6 +29,8 @@ from assay_adapters.s3.config import S3Config, s3_client
 from assay_adapters.s3.objects import S3Objects
 from assay_model import promotions
 from assay_model.artifact import Artifact, ArtifactError, save
+from assay_model.lexicon import GROUPS
+from assay_model.linear import Linear
 from assay_model.promotions import OtherTaxonomy, standing
 from assay_model.registry import (
     Differs,
@@ -38,6 +41,7 @@ from assay_model.registry import (
     UnknownVersion,
     described,
 )
+from assay_model.scores import Weights
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 promote = partial(promotions.promote, at=AT, by="ada")
@@ -98,6 +102,7 @@ def publish(artifact: Artifact, tmp_path: Path) -> Publish:
                 "remark": notes,
             },
             taxonomy=Taxonomy("t", "1", categories or DEFAULT.categories[:4]),
+            weights=silent(artifact.weights, len(categories)) if categories else artifact.weights,
             fields={},
         )
         path = tmp_path / "published.npz"
@@ -107,6 +112,25 @@ def publish(artifact: Artifact, tmp_path: Path) -> Publish:
         return manifest
 
     return published
+
+
+def silent(weights: Weights, categories: int) -> Weights:
+    """Weights of the same texts that say nothing, for so many categories."""
+
+    def layer(of: Linear) -> Linear:
+        return dataclasses.replace(
+            of,
+            weights=np.zeros((of.power.size, categories), np.int8),
+            scale=np.ones(categories, np.float32),
+            intercept=np.zeros(categories, np.float32),
+        )
+
+    return dataclasses.replace(
+        weights,
+        familiar=layer(weights.familiar),
+        general=layer(weights.general),
+        phrases=np.zeros((GROUPS, categories, categories), np.float32),
+    )
 
 
 def put(objects: Objects, uri: str, content: bytes) -> None:

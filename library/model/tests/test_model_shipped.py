@@ -48,6 +48,10 @@ DOCS: Final = Path(__file__).parents[3] / "docs"
         ("CINEMA TICKETS", "Entertainment"),
         ("DEPARTMENT STORE", "Shopping"),
         ("SMITH SOLICITORS LLP", "Client Expenses"),
+        ("DOCTOR", "Healthcare"),
+        ("RENT", "Rent"),
+        ("LLOYDS BANK MORTGAGE", "Cash & Fees"),
+        ("PENSION FUND PAYMENT", "Investment"),
     ],
 )
 def test_plain_descriptions_are_understood(shipped: Model, description: str, category: str) -> None:
@@ -86,7 +90,7 @@ def test_the_wording_of_banks_is_understood(shipped: Model, category: str) -> No
 
 
 def test_what_makes_no_sense_needs_review(shipped: Model) -> None:
-    """Letters and digits at random, scripts and languages that it has not learnt."""
+    """Letters and digits at random, scripts it has not learnt, words that say nothing."""
     random = np.random.default_rng(3)
     letters = [
         "".join(random.choice([*ascii_uppercase], size)) for size in random.integers(4, 14, 400)
@@ -103,6 +107,7 @@ def test_what_makes_no_sense_needs_review(shipped: Model) -> None:
         (letters, 0.99),
         (foreign, 1.0),
         (["4711", "123 456", "1A2B3C", "X"], 1.0),
+        (["THE", "FOR", "COM", "INC", "LTD", "A" * 1024], 1.0),
     ):
         answers = shipped.predict(pl.DataFrame({"description": texts}))
         assert answers["needs_review"].to_numpy().mean() >= least

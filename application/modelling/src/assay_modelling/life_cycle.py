@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _MEASURED: Final = {
     "accuracy": "accuracy",
-    "macro_f1_common": "macro-F1",
+    "macro_f1": "macro-F1",
     "calibration_error": "cal. error",
 }
 

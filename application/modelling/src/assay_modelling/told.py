@@ -51,7 +51,7 @@ def _show_figures(report: Report) -> None:
                 "-" if share is None else f"{100 * share:.1f}"
                 for share in (
                     figures.accuracy,
-                    figures.macro_f1_common,
+                    figures.macro_f1,
                     figures.calibration_error,
                     figures.accepted,
                     figures.accepted_accuracy,

@@ -10,6 +10,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass, is_dataclass
 from io import BytesIO
+from math import isfinite
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any, Final
@@ -20,11 +21,11 @@ from numpy.typing import NDArray
 from assay.domain.errors import Fatal
 from assay.domain.taxonomy import Taxonomy
 from assay_model.fields import Adds
-from assay_model.lexicon import Lexicon
+from assay_model.lexicon import GROUPS, KINDS, Lexicon
 from assay_model.linear import Linear
-from assay_model.scores import Weights
+from assay_model.scores import STRANGE, Weights
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Of the file and of what its numbers mean: text normalisation, n-grams and hashes included."""
 
 SHIPPED: Final = Path(__file__).with_name("assay-linear.npz")
@@ -97,7 +98,7 @@ def save(artifact: Artifact, path: Path) -> None:
 
 
 def load(path: Path) -> Artifact:
-    """Reads an artifact and checks that it is whole.
+    """Reads an artifact and checks that it is whole and sound.
 
     Raises:
         ArtifactError: there is no such file, it is damaged, not a model, or of another format.
@@ -110,7 +111,7 @@ def load(path: Path) -> Artifact:
 
 
 def loads(content: bytes, place: str) -> Artifact:
-    """The artifact that a file's content is, once it is found to be whole.
+    """The artifact that a file's content is, once it is found to be whole and sound.
 
     Args:
         content: of the whole file.
@@ -130,9 +131,67 @@ def loads(content: bytes, place: str) -> Artifact:
             )
         if not whole:
             raise ArtifactError(f"{place} is damaged: its digest differs")
-        return _artifact(described, _weights(entries))
+        artifact = _artifact(described, _weights(entries))
+        wrong = unsound(artifact)
     except _FOREIGN as error:
         raise ArtifactError(f"{place} is not a model or is damaged") from error
+    if wrong:
+        raise ArtifactError(f"{place} is a model that cannot answer: {wrong} is not as it must be")
+    return artifact
+
+
+def unsound(artifact: Artifact) -> str | None:
+    """The first part of an artifact with which not every answer would be a probability, if any."""
+    weights, categories = artifact.weights, len(artifact.taxonomy.categories)
+    codes, kinds = weights.lexicon.codes, weights.lexicon.kinds
+    rules = {
+        "descriptors": _sorted(weights.descriptors),
+        "merchants": _sorted(weights.merchants),
+        "words": _sorted(weights.words),
+        "familiar": _sound(weights.familiar, categories),
+        "general": _sound(weights.general, categories),
+        "lexicon.hashes": _sorted(weights.lexicon.hashes),
+        "lexicon.codes": _below(categories, codes, weights.lexicon.hashes),
+        "lexicon.kinds": _below(len(KINDS), kinds, weights.lexicon.hashes),
+        "phrases": _finite(weights.phrases, np.float32, (GROUPS, categories, categories)),
+        "temperatures": _finite(weights.temperatures, np.float64, (STRANGE + 1,))
+        and bool((weights.temperatures > 0).all()),
+        "fields": all(
+            isfinite(score)
+            for values in artifact.fields.values()
+            for adds in values.values()
+            for score in adds.values()
+        ),
+        "review_below": 0 <= artifact.review_below <= 1,
+    }
+    return next((part for part, kept in rules.items() if not kept), None)
+
+
+def _sorted(hashes: NDArray[Any]) -> bool:
+    ordered = hashes.dtype == np.uint64 and hashes.ndim == 1
+    return ordered and bool((hashes[:-1] < hashes[1:]).all())
+
+
+def _below(limit: int, numbers: NDArray[Any], beside: NDArray[Any]) -> bool:
+    fits = numbers.dtype == np.uint8 and numbers.shape == beside.shape
+    return fits and bool((numbers < limit).all())
+
+
+def _finite(numbers: NDArray[Any], kind: type[np.floating], shape: tuple[int, ...]) -> bool:
+    fits = numbers.dtype == kind and numbers.shape == shape
+    return fits and bool(np.isfinite(numbers).all())
+
+
+def _sound(layer: Linear, categories: int) -> bool:
+    columns = 1 << layer.bits
+    return (
+        layer.weights.dtype == np.int8
+        and layer.weights.shape == (columns, categories)
+        and _finite(layer.scale, np.float32, (categories,))
+        and _finite(layer.power, np.float32, (columns,))
+        and bool((layer.power > 0).all())
+        and _finite(layer.intercept, np.float32, (categories,))
+    )
 
 
 def arrays(weights: Weights) -> dict[str, NDArray[Any]]:
@@ -182,6 +241,7 @@ def _artifact(described: dict[str, Any], weights: Weights) -> Artifact:
 def _digest(entries: dict[str, NDArray[Any]]) -> NDArray[np.uint8]:
     digest = hashlib.sha256()
     for name in sorted(entries):
-        digest.update(name.encode())
-        digest.update(entries[name].tobytes())
+        numbers = entries[name]
+        digest.update(f"{name} {numbers.dtype.str} {numbers.shape}".encode())
+        digest.update(numbers.tobytes())
     return np.frombuffer(digest.digest(), np.uint8)

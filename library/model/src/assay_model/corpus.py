@@ -11,15 +11,17 @@ import polars as pl
 from assay.domain.errors import Unreadable
 from assay.domain.transaction import TRANSACTIONS
 from assay_model.files import read_csv
-from assay_model.gazetteer import gazetteer
+from assay_model.gazetteer import WORDS, gazetteer
 
 TRAFFIC: Final = "devon_pcard_2014_2022.csv.gz"
 CODES: Final = "mcc_category.csv"
 BRANDS: Final = "nsi_brands.csv"
 
-_CUE: Final = 2.0
 _BRAND: Final = 0.3
 _WORDING: Final = 1.0
+_NO_MERCHANT: Final = 3.0
+_WORD: Final = 1.0
+_NAME: Final = 0.5
 
 
 def traffic(folder: Path) -> pl.DataFrame:
@@ -63,17 +65,12 @@ def codes(folder: Path) -> dict[str, str]:
 def lessons(folder: Path) -> pl.DataFrame:
     """Texts that teach what the traffic cannot: `description`, `category`, `weight`.
 
-    Our own cues, the brands of the name-suggestion-index, and the wordings of the codes. The
-    weight is that of one example, where a descriptor seen once in the traffic weighs 1.
+    The brands of the name-suggestion-index and the wordings of the codes. The weight is that of
+    one example, where a word of the gazetteer weighs 1.
 
     Raises:
         Unreadable: a file or column is missing.
     """
-    cues = pl.DataFrame(
-        [(text, category) for category, texts in _lists("cues.toml").items() for text in texts],
-        schema=["description", "category"],
-        orient="row",
-    )
     wordings = _read(folder / CODES, "wording", "category")
     brands = _read(folder / BRANDS, "brand", "osm_tag")
     categories = {tag: category for category, tags in _lists("brands.toml").items() for tag in tags}
@@ -89,7 +86,6 @@ def lessons(folder: Path) -> pl.DataFrame:
         .select("description", "category", weight=pl.lit(weight))
         .unique(maintain_order=True)
         for frame, name, weight in (
-            (cues, "description", _CUE),
             (known, "brand", _BRAND),
             (wordings, "wording", _WORDING),
         )
@@ -97,9 +93,13 @@ def lessons(folder: Path) -> pl.DataFrame:
 
 
 def phrases(folder: Path) -> pl.DataFrame:
-    """The gazetteer with the categories of its codes: `text` (normalised), `category`, `kind`.
+    """The gazetteer with the categories of its codes.
 
     Of equal texts the first counts. What has no two letters together is left out.
+
+    Returns:
+        `text` (normalised), `category`, `kind` and `weight` (as that of `lessons`). The wording of
+        what no merchant is paid for, which no card teaches, weighs more, and a name less.
 
     Raises:
         Unreadable: the file of the codes is missing, or lacks a code of the gazetteer.
@@ -109,7 +109,16 @@ def phrases(folder: Path) -> pl.DataFrame:
         gazetteer()
         .filter(pl.col("text").str.contains(r"\p{L}{2}"))
         .unique("text", keep="first", maintain_order=True)
-        .select("text", pl.col("code").replace(known).alias("category"), "kind")
+        .select(
+            "text",
+            pl.col("code").replace(known).alias("category"),
+            "kind",
+            weight=pl.when(pl.col("kind") != WORDS)
+            .then(_NAME)
+            .when(pl.col("code").replace(known).is_in([*known.values()]))
+            .then(_WORD)
+            .otherwise(_NO_MERCHANT),
+        )
     )
     strange = found.filter(pl.col("category").str.contains("^[0-9]{4}$"))["category"].unique()
     if strange.len():
@@ -143,7 +152,7 @@ def provenance(folder: Path) -> list[dict[str, str]]:
             "attribution": "Merchant category codes to categories: Assay.",
         },
         {
-            "file": "gazetteer, cues.toml, brands.toml, fields.toml",
+            "file": "gazetteer, brands.toml, fields.toml",
             "licence": "Apache-2.0",
             "attribution": "Assay.",
         },

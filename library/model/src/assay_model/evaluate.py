@@ -36,9 +36,8 @@ class Figures:
             `assay_model.measures.clustered`, by merchant.
         accuracy_high: the same, at most.
         categories: how many occur among the labels.
-        macro_f1: mean of F1 over these.
         common: how many of these have 20 rows or more.
-        macro_f1_common: mean of F1 over these; None where there are none.
+        macro_f1: mean of F1 over these; None where there are none.
         calibration_error: see `assay_model.measures.calibration_error`.
         coverage_at_90: largest share of rows that a threshold on confidence accepts with at least
             90 % of them right.
@@ -58,9 +57,8 @@ class Figures:
     accuracy_low: float
     accuracy_high: float
     categories: int
-    macro_f1: float
     common: int
-    macro_f1_common: float | None
+    macro_f1: float | None
     calibration_error: float
     coverage_at_90: float
     coverage_at_95: float
@@ -139,9 +137,8 @@ def figures(judged: pl.DataFrame) -> Figures:
         accuracy_low=rounded(interval.low),
         accuracy_high=rounded(interval.high),
         categories=categories.filter(pl.col("rows") > 0).height,
-        macro_f1=rounded(macro_f1(categories) or 0.0),
         common=categories.filter(pl.col("rows") >= FEW).height,
-        macro_f1_common=None if common is None else rounded(common),
+        macro_f1=None if common is None else rounded(common),
         calibration_error=rounded(calibration_error(right, confidence)),
         coverage_at_90=coverage(0.90),
         coverage_at_95=coverage(0.95),

@@ -185,7 +185,7 @@ def _phrases(question: Question) -> pl.DataFrame:
         " ".join(words[first : first + size])
         for first, size in zip(hits.words, hits.sizes, strict=True)
     ]
-    adds = question.phrases[hits.kinds, hits.codes] * strength(hits.sizes)[:, None]
+    adds = question.phrases[hits.groups, hits.codes] * strength(hits.sizes)[:, None]
     said = margins(adds, question.chosen[hits.rows]) / question.temperatures[hits.rows]
     return _parts(hits.rows, spelt, "phrase", said)
 

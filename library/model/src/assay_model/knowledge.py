@@ -12,7 +12,7 @@ from scipy import sparse
 from assay.domain.taxonomy import Taxonomy
 from assay_model import corpus
 from assay_model.evaluate import codes
-from assay_model.features import ngrams
+from assay_model.features import ngrams, words
 from assay_model.gazetteer import BRANDS
 from assay_model.lexicon import Lexicon, lexicon
 from assay_model.regression import multinomial
@@ -30,7 +30,6 @@ class Effort(NamedTuple):
 
 
 _EFFORT: Final = Effort(penalty=0.1, iterations=120)
-_BRAND: Final = 0.5  # what the name of a merchant weighs, where a word of the language weighs 1
 _VARIANT: Final = 0.5  # what a phrase without spaces, or the beginning of one, weighs beside it
 _CUT: Final = 10  # letters of such a beginning
 _JOINED: Final = 6  # letters that a phrase of several words has at least to be one word as well
@@ -45,7 +44,8 @@ class Knowledge:
         weights: float32, one row per n-gram and one column per category.
         intercept: float32, one per category.
         lexicon: the phrases.
-        words: uint64, of all texts, see `assay_model.scores.vocabulary`.
+        words: uint64, sorted: of all texts, see `assay_model.scores.vocabulary`, and all phrases of
+            one word.
     """
 
     importance: NDArray[np.float32]
@@ -120,12 +120,10 @@ def taught(
         bits: n-grams are hashed into `2**bits` columns.
     """
     text, weight = pl.col("text"), pl.col("weight")
-    spoken = lessons.select(seen(lessons).alias("text"), "category", "weight")
-    named = phrases.select(
-        "text", "category", weight=pl.when(pl.col("kind") == BRANDS).then(_BRAND).otherwise(1.0)
-    )
+    told = lessons.select(seen(lessons).alias("text"), "category", "weight")
+    named = phrases.select("text", "category", "weight")
     joined = named.with_columns(text.str.replace_all(" ", ""), weight * _VARIANT)
-    whole = pl.concat([spoken, named])
+    whole = pl.concat([told, named])
     examples = (
         pl.concat(
             [
@@ -142,9 +140,9 @@ def taught(
     weights, intercept = fitted(examples, found, taxonomy, _EFFORT)
     intercept -= intercept.mean()
     weights -= weights.mean(axis=1, keepdims=True)
-    return Knowledge(
-        found, weights, intercept, _lexicon(phrases, taxonomy), vocabulary(whole["text"])
-    )
+    alone = phrases["text"].filter(~phrases["text"].str.contains(" "))
+    spoken = np.union1d(vocabulary(whole["text"]), words(alone).hashes)
+    return Knowledge(found, weights, intercept, _lexicon(phrases, taxonomy), spoken)
 
 
 def importance(texts: pl.Series, bits: int) -> NDArray[np.float32]:

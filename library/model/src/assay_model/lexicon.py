@@ -1,7 +1,8 @@
 """Phrases whose category is known without any traffic, looked up in a text by their hash.
 
 They are written down in `gazetteer/`. Where several cover one word the longest holds: `car hire`
-says more than `car`.
+says more than `car`. A text that is nothing but phrases of one category is surer than one in which
+they stand among other words.
 """
 
 from dataclasses import dataclass
@@ -13,8 +14,11 @@ from numpy.typing import NDArray
 
 from assay_model.features import Grams, followed, words
 from assay_model.gazetteer import BRANDS, WORDS
+from assay_model.text import NUMBER
 
 KINDS: Final = (WORDS, BRANDS)
+GROUPS: Final = 2 * len(KINDS)
+"""The kinds of phrases among others; the kinds of phrases whose text says nothing else."""
 LONGEST: Final = 3
 """A phrase has so many words at most."""
 
@@ -63,7 +67,9 @@ class Lexicon:
         begun = np.concatenate([each for each, _ in found])
         places = np.concatenate([each for _, each in found])
         sizes = np.repeat(np.arange(LONGEST, 0, -1), [each.size for each, _ in found])
-        return Hits(rows[begun], begun, sizes, self.codes[places], self.kinds[places])
+        codes = self.codes[places]
+        whole = _whole(rows[begun], sizes, codes, rows[grams.words != _NUMBER], grams.ends.size)
+        return Hits(rows[begun], begun, sizes, codes, self.kinds[places] + len(KINDS) * whole)
 
     def _places(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Where each hash stands, -1 for those that are unknown."""
@@ -83,14 +89,15 @@ class Hits:
         words: the word that it begins with, by its place among the words of all texts.
         sizes: how many words it has.
         codes: see `Lexicon`.
-        kinds: see `Lexicon`.
+        groups: the place of its kind in `KINDS`, and `len(KINDS)` more where its text says nothing
+            else: all of its words, beside numbers, are of phrases of one category.
     """
 
     rows: NDArray[np.int64]
     words: NDArray[np.int64]
     sizes: NDArray[np.int64]
     codes: NDArray[np.uint8]
-    kinds: NDArray[np.uint8]
+    groups: NDArray[np.int64]
 
 
 def lexicon(phrases: pl.DataFrame) -> Lexicon:
@@ -120,6 +127,32 @@ def _hashes(texts: pl.Series) -> NDArray[np.uint64]:
         longer = sizes > size
         hashes[longer] = followed(hashes[longer], found.hashes[first[longer] + size])
     return hashes
+
+
+_NUMBER: Final = words(pl.Series([NUMBER])).hashes[0]
+
+
+def _whole(
+    rows: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    codes: NDArray[np.uint8],
+    spoken: NDArray[np.int64],
+    texts: int,
+) -> NDArray[np.bool_]:
+    """Whether the text of each phrase says nothing else.
+
+    Args:
+        rows: the text of each phrase.
+        sizes: its number of words.
+        codes: its category.
+        spoken: the text of each word that is no number.
+        texts: how many there are.
+    """
+    covered = np.bincount(rows, sizes, texts) == np.bincount(spoken, minlength=texts)
+    least, most = np.full(texts, 255), np.zeros(texts, np.int64)
+    np.minimum.at(least, rows, codes)
+    np.maximum.at(most, rows, codes)
+    return (covered & (least == most))[rows]
 
 
 def _apart(

@@ -124,9 +124,9 @@ def percent(share: float | None) -> str:
 
 def macro(figures: Figures) -> str:
     """Macro-F1 over the categories with rows enough, and how many these are."""
-    if figures.macro_f1_common is None:
+    if figures.macro_f1 is None:
         return "-"
-    return f"{figures.macro_f1_common:.3f} of {figures.common}"
+    return f"{figures.macro_f1:.3f} of {figures.common}"
 
 
 def table(head: str, rows: Iterable[Sequence[str]]) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -18,6 +18,9 @@ from assay_model.fields import Fields
 from assay_model.linear import probabilities
 from assay_model.scores import KNOWN, STRANGE, Scorer
 from assay_model.text import seen
+
+_BLOCK: Final = 16_384
+"""Records at a time, so that the memory of one call is bounded."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,10 @@ class Model:
         if not known.all():
             others = np.flatnonzero(~known)
             distinct, first, rows = np.unique(keys[others], return_index=True, return_inverse=True)
-            found = self._answers(given[others[first]])
+            found = np.empty(distinct.size, ANSWER)
+            for start in range(0, distinct.size, _BLOCK):
+                block = slice(start, start + _BLOCK)
+                found[block] = self._answers(given[others[first[block]]])
             self._cache.keep(distinct, found)
             answers[others] = found[rows]
         confidence, familiarity = answers["confidence"], answers["familiarity"]

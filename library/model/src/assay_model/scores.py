@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from assay_model.features import counted, fingerprints, located, words
-from assay_model.lexicon import KINDS, Hits, Lexicon
+from assay_model.lexicon import GROUPS, Hits, Lexicon
 from assay_model.linear import Linear, dense, logits
 
 KNOWN, RELATED, NEW, STRANGE = range(4)
@@ -24,8 +24,8 @@ its words known from anywhere."""
 _BLOCK: Final = 2048
 """Texts at a time: what is worked on stays in the processor's cache, and memory is bounded."""
 _MERCHANT_LETTERS: Final = 8
-_WORD_BYTES: Final = 3
-"""Of a word that counts as one at least: shorter ones come up by chance."""
+_WORD_BYTES: Final = 4
+"""Of a word that counts as known at least: shorter ones, the articles among them, say little."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ class Weights:
     Attributes:
         descriptors: uint64, sorted: the fingerprints of the texts that were learnt.
         merchants: uint64, sorted: the fingerprints of their `merchant`.
-        words: uint64, sorted: the hashes of all words of these texts and of what is known without
-            traffic, see `vocabulary`.
+        words: uint64, sorted: the hashes of the words of these texts and of what is known without
+            traffic, see `vocabulary`, and of all phrases of one word.
         familiar: for texts that are `KNOWN`.
         general: for all others.
         lexicon: phrases, for these as well.
-        phrases: float32, by kind and category of a phrase what it adds to each category.
+        phrases: float32, by group and category of a phrase what it adds to each category.
         temperatures: float64, what the scores of a text are divided by: one for each of `KNOWN`,
             `RELATED`, `NEW` and `STRANGE`.
     """
@@ -133,7 +133,7 @@ def merchant(text: pl.Expr) -> pl.Expr:
 
 
 def vocabulary(texts: pl.Series) -> NDArray[np.uint64]:
-    """The words that these normalised texts have, sorted."""
+    """The words of four bytes and more that these normalised texts have, sorted."""
     spoken = words(texts)
     return np.unique(spoken.hashes[spoken.sizes >= _WORD_BYTES])
 
@@ -146,7 +146,7 @@ def strength(sizes: NDArray[np.int64]) -> NDArray[np.float32]:
 def counted_phrases(
     hits: Hits, categories: int, texts: int
 ) -> sparse.csr_array[np.float32, tuple[int, int]]:
-    """One row per text, one column per kind and category of phrase: how much it counts there.
+    """One row per text, one column per group and category of phrase: how much it counts there.
 
     Args:
         hits: found in the texts.
@@ -154,12 +154,10 @@ def counted_phrases(
         texts: how many there are.
     """
     order = np.argsort(hits.rows, kind="stable")
-    columns = hits.kinds[order].astype(np.int32) * categories + hits.codes[order]
+    columns = (hits.groups[order] * categories + hits.codes[order]).astype(np.int32)
     pointers = np.searchsorted(hits.rows[order], np.arange(texts + 1)).astype(np.int32)
     values = strength(hits.sizes[order])
-    return sparse.csr_array(
-        (values, columns, pointers), (texts, len(KINDS) * categories), np.float32
-    )
+    return sparse.csr_array((values, columns, pointers), (texts, GROUPS * categories), np.float32)
 
 
 def _among(values: NDArray[np.uint64], known: NDArray[np.uint64]) -> NDArray[np.bool_]:

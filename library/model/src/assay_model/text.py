@@ -31,6 +31,8 @@ def normalise(text: pl.Expr) -> pl.Expr:
         text.str.head(4 * MAX_CHARACTERS)
         .str.replace_all("\x00", " ", literal=True)
         .str.normalize("NFKD")
+        # One character may unfold to eighteen.
+        .str.head(4 * MAX_CHARACTERS)
         .str.to_lowercase()
         .str.replace_all(_ACCENTS, "")
         .str.replace_all(_APOSTROPHES, "")

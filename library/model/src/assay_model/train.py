@@ -23,7 +23,7 @@ from assay_model.features import fingerprints, located
 from assay_model.fields import Adds, usual
 from assay_model.gazetteer import BRANDS, WORDS
 from assay_model.knowledge import Effort, Knowledge, fitted, importance, known, vectors
-from assay_model.lexicon import KINDS
+from assay_model.lexicon import GROUPS, KINDS
 from assay_model.linear import probabilities, quantise
 from assay_model.measures import FEW, clustered
 from assay_model.predict import Model
@@ -234,7 +234,7 @@ def fit(frame: pl.DataFrame, mixed: Mixture, knowledge: Knowledge, taxonomy: Tax
     usual = importance(frame["text"], knowledge.bits)
     familiar = _Layer.of(frame, usual, taxonomy, _BY_HEART)
     told = _Layer.of(frame, knowledge.importance, taxonomy).among(_told(frame, taxonomy))
-    by_traffic, by_knowledge, *by_kind = mixed.matrices
+    by_traffic, by_knowledge, *by_group = mixed.matrices
     whose = frame.select(merchant(pl.col("text"))).to_series()
     return Weights(
         descriptors=np.unique(fingerprints(frame["text"])),
@@ -247,7 +247,7 @@ def fit(frame: pl.DataFrame, mixed: Mixture, knowledge: Knowledge, taxonomy: Tax
             told.intercept @ by_traffic + knowledge.intercept @ by_knowledge + mixed.intercept,
         ),
         lexicon=knowledge.lexicon,
-        phrases=np.stack(by_kind).astype(np.float32),
+        phrases=np.stack(by_group).astype(np.float32),
         temperatures=np.ones(STRANGE + 1),
     )
 
@@ -278,14 +278,15 @@ def mix(frame: pl.DataFrame, knowledge: Knowledge, taxonomy: Taxonomy) -> Mixtur
     hits = knowledge.lexicon.find(located(texts, knowledge.bits))
     phrases = counted_phrases(hits, count, frame.height).toarray()
     mixed = mixture(
-        [traffic, known, *np.split(phrases, len(KINDS), axis=1)],
+        [traffic, known, *np.split(phrases, GROUPS, axis=1)],
         codes(frame["category"], taxonomy),
         frame["weight"].to_numpy(),
         penalty=_DEVIATION,
     )
     matrices = mixed.matrices.copy()
-    of_words, of_brands = (2 + KINDS.index(kind) for kind in (WORDS, BRANDS))
-    matrices[of_words, ~told] = matrices[of_brands, ~told]
+    for group in range(2, 2 + GROUPS, len(KINDS)):
+        of_words, of_brands = (group + KINDS.index(kind) for kind in (WORDS, BRANDS))
+        matrices[of_words, ~told] = matrices[of_brands, ~told]
     rarest = mixed.intercept[told].min() if told.any() else 0
     return Mixture(matrices, np.where(told, mixed.intercept, rarest))
 
@@ -293,7 +294,10 @@ def mix(frame: pl.DataFrame, knowledge: Knowledge, taxonomy: Taxonomy) -> Mixtur
 def calibrate(
     weights: Weights, held_out: pl.DataFrame, taxonomy: Taxonomy
 ) -> tuple[NDArray[np.float64], float]:
-    """The temperatures of least log loss on held-out rows, and the threshold for `ACCURACY`.
+    """The temperatures that fit held-out rows best, and the threshold for `ACCURACY`.
+
+    Best is the least log loss of whether the answer is right: it is the answer's probability that
+    is told, not those of the others.
 
     Rows, not distinct texts: confidence has to hold for traffic as it comes. The threshold is the
     lowest hundredth at which even the lower end of the accuracy's interval, which counts merchants,
@@ -369,9 +373,12 @@ def _surely(
 
 
 def _temperature(found: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
+    wrong = found.argmax(axis=1) != truth
+
     def loss(logarithm: float) -> float:
-        chances = probabilities(found / np.exp(logarithm))
-        return -float(np.log(chances[np.arange(truth.size), truth] + 1e-300).mean())
+        confidence = probabilities(found / np.exp(logarithm)).max(axis=1)
+        told = np.abs(wrong - confidence)
+        return -float(np.log(told + 1e-300).mean())
 
     best = minimize_scalar(loss, bounds=(-3, 3), method="bounded").x
     # Rounded, because the last digits depend on the order of the rows.
