@@ -71,10 +71,13 @@ def _systems(
 
 @pytest.fixture
 def make_system(
-    local: Local, template: str, s3_settings: S3Settings, tmp_path: Path
+    local: Local,
+    template: str,
+    s3_settings: S3Settings,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Callable[[], System]]:
     """Makes systems that share the servers and nothing else."""
-    with _systems(local, template, s3_settings, tmp_path) as make:
+    with _systems(local, template, s3_settings, tmp_path_factory.mktemp("said")) as make:
         yield make
 
 
