@@ -108,9 +108,12 @@ def topic(kafka_servers: str) -> str:
     return topics.create(kafka_servers, f"test-{secrets.token_hex(8)}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def local_cluster() -> Iterator[Local]:
-    """Three brokers of Apache Kafka for this test session, started when they are asked for."""
+    """Three brokers of Apache Kafka for a test module, started when they are asked for.
+
+    Kept, they would slow down all tests that come after: a broker is never idle.
+    """
     with servers(durable=False, environment={}, brokers=3) as running:
         yield running
 
