@@ -1,8 +1,9 @@
 """Fixtures that run tests on real servers: `pytest_plugins = ["assay_local.pytest_plugin"]`.
 
 A server starts when a test first needs it, and ends with the session, however that ends; three
-brokers of Kafka end with the module. Where the environment names a server already (ASSAY_POSTGRES__URL, ASSAY_S3__ENDPOINT_URL, ASSAY_API__URL,
-ASSAY_KAFKA__BOOTSTRAP_SERVERS), that one is used. A server that cannot be had fails the test.
+brokers of Kafka end with the module. Where the environment names a server already
+(ASSAY_POSTGRES__URL, ASSAY_S3__ENDPOINT_URL, ASSAY_API__URL, ASSAY_KAFKA__BOOTSTRAP_SERVERS), that
+one is used. A server that cannot be had fails the test.
 """
 
 import http.client
