@@ -2,10 +2,16 @@
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# Modules are compiled once, whatever the environment says: each command that a test starts would
+# spend two thirds of its time on compiling them anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # How long an example takes says how busy the machine is.
 settings.register_profile("assay", deadline=None)
@@ -28,6 +34,11 @@ def _deselected(config: pytest.Config) -> dict[str, str]:
     if "chaos" not in (config.option.markexpr or ""):
         why["chaos"] = "they run for minutes: poe test-chaos"
     return why
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Half as many processes again as cores: at any time some wait, for servers and time-outs."""
+    return (os.cpu_count() or 1) * 3 // 2
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

@@ -1,11 +1,13 @@
 """Whole flows: the real commands on real servers."""
 
+import functools
 import os
 import secrets
 import signal
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from impostor import Impostor, impostor
@@ -20,6 +22,9 @@ from assay_adapters.s3.objects import S3Objects
 from assay_local import Local, databases
 from assay_local.pytest_plugin import S3Settings
 
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
 
 @pytest.fixture(scope="session")
 def template(local: Local) -> str:
@@ -27,6 +32,12 @@ def template(local: Local) -> str:
     name = f"flow_template_{os.urandom(4).hex()}"  # other sessions may share the server
     migrate(PostgresConfig(url=SecretStr(databases.create(local.postgres.url, name))))
     return name
+
+
+@functools.cache
+def _client(settings: S3Settings) -> "S3Client":
+    """One for all tests: to make one takes longer than to make a database."""
+    return s3_client(S3Config.model_validate(vars(settings)))
 
 
 @contextmanager
@@ -39,18 +50,10 @@ def _systems(
     def make() -> System:
         name = f"flow_{os.getpid()}_{len(made)}_{os.urandom(4).hex()}"
         url = databases.create(local.postgres.url, name, template=template)
-        keys = {
-            "ASSAY_S3__ENDPOINT_URL": s3_settings.endpoint_url,
-            "ASSAY_S3__ACCESS_KEY_ID": s3_settings.access_key_id,
-            "ASSAY_S3__SECRET_ACCESS_KEY": s3_settings.secret_access_key,
-            "ASSAY_S3__REGION": s3_settings.region,
-        }
-        config = S3Config.model_validate(
-            {key.removeprefix("ASSAY_S3__").lower(): value for key, value in keys.items()}
-        )
+        keys = {f"ASSAY_S3__{name.upper()}": value for name, value in vars(s3_settings).items()}
         api = {"ASSAY_API__URL": local.api.url, "ASSAY_POSTGRES__URL": url, "COLUMNS": "80"}
         bucket = name.replace("_", "-")
-        client = s3_client(config)
+        client = _client(s3_settings)
         client.create_bucket(
             Bucket=bucket,
             CreateBucketConfiguration={"LocationConstraint": "eu-central-1"},
@@ -71,10 +74,13 @@ def _systems(
 
 @pytest.fixture
 def make_system(
-    local: Local, template: str, s3_settings: S3Settings, tmp_path: Path
+    local: Local,
+    template: str,
+    s3_settings: S3Settings,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Callable[[], System]]:
     """Makes systems that share the servers and nothing else."""
-    with _systems(local, template, s3_settings, tmp_path) as make:
+    with _systems(local, template, s3_settings, tmp_path_factory.mktemp("said")) as make:
         yield make
 
 

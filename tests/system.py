@@ -112,9 +112,9 @@ class System:
         return self.fork(*arguments, **environment).end()
 
     def batch(self, *arguments: str, contract: str = "transactions", **environment: str) -> Done:
-        """Runs `assay batch run`."""
+        """Does `assay batch run` to its end."""
         path = str(self.contract(contract))
-        return self.run("batch", "run", *arguments, "--contract", path, **environment)
+        return self.quick("batch", "run", *arguments, "--contract", path, **environment)
 
     def batch_here(
         self, uri: str, contract: str, policy: Policy, **environment: str
@@ -158,4 +158,4 @@ class System:
 
     def balances(self) -> bool:
         """Whether `assay reconcile` finds the books in order."""
-        return self.run("reconcile", "--json").exit_code == 0
+        return self.quick("reconcile", "--json").exit_code == 0

@@ -40,7 +40,8 @@ def test_the_main_job(system: System) -> None:
     system.put("in/b.csv.gz", csv(700, seed=2, broken=0.05))
     system.put("in/c.csv.zst", zstandard.compress(csv(600, seed=3, broken=0.05)))
 
-    done = system.batch(system.uri("in/"))
+    contract = system.contract("transactions")
+    done = system.run("batch", "run", system.uri("in/"), "--contract", str(contract))
 
     assert done.exit_code == 0, done.errors
     read, classified, rejects, duplicate = doors(done.summary)
@@ -169,13 +170,13 @@ def test_a_contract_mended_in_mid_file_skips_nothing(system: System, tmp_path: P
     quote = "    customProperties: [{property: quote, value: null}]\n"
     by_lines.write_text(re.sub(r"(    format: csv\n)", r"\1" + quote, text))
     arguments = ("batch", "run", system.uri("in/"), "--reject-limit", "1", "--contract")
-    begun = system.run(*arguments, str(by_lines), "--limit", "4")
+    begun = system.quick(*arguments, str(by_lines), "--limit", "4")
     assert doors(begun.summary) == (4, 0, 4, 0)
-    mended = system.run(*arguments, str(system.contract("transactions")))
+    mended = system.quick(*arguments, str(system.contract("transactions")))
     assert (mended.exit_code, mended.summary["read"]) == (78, 0)
     assert "it was read up to record 4 with" in " ".join(mended.errors.split())
     system.put("in/b.csv", body.encode())
-    assert doors(system.run(*arguments, str(system.contract("transactions"))).summary) == (
+    assert doors(system.quick(*arguments, str(system.contract("transactions"))).summary) == (
         *(9, 9, 0, 0),
     )
     assert system.balances()
@@ -260,17 +261,17 @@ def test_a_draft_is_for_dry_runs_only(system: System, tmp_path: Path) -> None:
     text = system.contract("transactions").read_text().replace("status: active", "status: draft")
     draft.write_text(f"# Decide: this.\n# Decide: that.\n{text}")
     arguments = ("batch", "run", system.uri("in/"), "--contract", str(draft))
-    refused = system.run(*arguments)
+    refused = system.quick(*arguments)
     assert refused.exit_code == 78
     assert "is a draft: decide what is marked in its lines 1, 2, then set" in refused.errors
     assert not system.query("SELECT 1 FROM runs")
-    dry = system.run(*arguments, "--dry-run")
+    dry = system.quick(*arguments, "--dry-run")
     assert (dry.exit_code, dry.summary["classified"]) == (0, 50)
     assert "is a draft: decide" in dry.errors
     draft.write_text(f"# Decide: this.\n{text.replace('status: draft', 'status: active')}")
-    assert "`# Decide:` left in its lines 1" in system.run(*arguments).errors
+    assert "`# Decide:` left in its lines 1" in system.quick(*arguments).errors
     draft.write_text(text.replace("draft", "retired"))
-    assert "is retired" in system.run(*arguments).errors
+    assert "is retired" in system.quick(*arguments).errors
 
 
 def test_a_dry_run_writes_nothing(system: System) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from assay_adapters.postgres.connection import engine_for
 from assay_adapters.postgres.migrate import migrate
 from assay_adapters.postgres.store import PostgresStore
 from assay_cli.main import main
+from assay_local import Local, databases
 from assay_local.pytest_plugin import S3Settings
 
 Ended = subprocess.CompletedProcess[str]
@@ -62,14 +64,25 @@ def empty(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
     return postgres_url
 
 
+@pytest.fixture(scope="session")
+def template(local: Local) -> str:
+    """The name of a database with tables, to make others from."""
+    name = f"cli_template_{secrets.token_hex(8)}"  # other sessions may share the server
+    migrate(PostgresConfig(url=SecretStr(databases.create(local.postgres.url, name))))
+    return name
+
+
 @pytest.fixture
-def engine(empty: str) -> Iterator[Engine]:
+def engine(local: Local, template: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     """The settings name a database with tables."""
-    config = PostgresConfig(url=SecretStr(empty))
-    migrate(config)
-    made = engine_for(config)
+    name = f"cli_{secrets.token_hex(8)}"
+    local.postgres.start()  # A test before may have killed it.
+    url = databases.create(local.postgres.url, name, template=template)
+    monkeypatch.setenv("ASSAY_POSTGRES__URL", url)
+    made = engine_for(PostgresConfig(url=SecretStr(url)))
     yield made
     made.dispose()
+    databases.drop(local.postgres.url, name)
 
 
 @pytest.fixture

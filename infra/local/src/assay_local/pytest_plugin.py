@@ -1,8 +1,9 @@
 """Fixtures that run tests on real servers: `pytest_plugins = ["assay_local.pytest_plugin"]`.
 
-A server starts when a test first needs it, and ends with the session, however that ends. Where the
-environment names a server already (ASSAY_POSTGRES__URL, ASSAY_S3__ENDPOINT_URL, ASSAY_API__URL,
-ASSAY_KAFKA__BOOTSTRAP_SERVERS), that one is used. A server that cannot be had fails the test.
+A server starts when a test first needs it, and ends with the session, however that ends; three
+brokers of Kafka end with the module. Where the environment names a server already
+(ASSAY_POSTGRES__URL, ASSAY_S3__ENDPOINT_URL, ASSAY_API__URL, ASSAY_KAFKA__BOOTSTRAP_SERVERS), that
+one is used. A server that cannot be had fails the test.
 """
 
 import http.client
@@ -108,9 +109,12 @@ def topic(kafka_servers: str) -> str:
     return topics.create(kafka_servers, f"test-{secrets.token_hex(8)}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def local_cluster() -> Iterator[Local]:
-    """Three brokers of Apache Kafka for this test session, started when they are asked for."""
+    """Three brokers of Apache Kafka for a test module, started when they are asked for.
+
+    Kept, they would slow down all tests that come after: a broker is never idle.
+    """
     with servers(durable=False, environment={}, brokers=3) as running:
         yield running
 
