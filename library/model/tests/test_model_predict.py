@@ -98,6 +98,15 @@ def test_fields_count_where_they_are_given(artifact: Artifact) -> None:
     assert model.predict(bare)["feature_hash"].equals(model.predict(given)["feature_hash"])
 
 
+def test_a_code_says_what_unknown_words_do_not(artifact: Artifact) -> None:
+    """Then a text of which no word is known needs no review for that; a side is too little."""
+    asked = described("XQ", "XQ", "XQ").with_columns(
+        mcc=pl.Series([None, None, "4121"]), side=pl.Series([None, "credit", "debit"])
+    )
+    answers = Model.of(replace(artifact, review_below=0.0)).predict(asked)
+    assert answers["needs_review"].to_list() == [True, True, False]
+
+
 def test_a_value_is_remembered_with_its_column(artifact: Artifact) -> None:
     """What one column says is no answer to another's, whatever the columns' types and codes."""
     model = Model.of(artifact)

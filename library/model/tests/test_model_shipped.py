@@ -126,6 +126,7 @@ def test_a_code_is_nearly_the_answer(shipped: Model) -> None:
     assert answers["category"].to_list()[::3] == ["Restaurant", "Salary Income"]
     assert answers["category"][2] == "Entertainment"
     assert answers["confidence"][0] > 0.85
+    assert not answers["needs_review"][0]
     assert answers["confidence"][1] < 0.6
 
 

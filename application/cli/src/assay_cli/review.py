@@ -181,7 +181,8 @@ def history(
     elif found:
         headings = ["at (UTC)", "by", "group", "from", "to", "description"]
         reasons = any(each["reason"] for each in found)
-        whole = ("at (UTC)", "group", "from")
+        # An id of a transaction may be as long as a line.
+        whole = ("at (UTC)", "from", *(["group"] * all(each["feature_hash"] for each in found)))
         rows = table(*headings, *(["reason"] * reasons), whole=whole)
         for each in found:
             subject = each["transaction_id"] or each["feature_hash"][:SHORT]

@@ -58,7 +58,8 @@ def registry(*, make: bool = False) -> "Registry":
     if found is None:
         raise Fatal(
             "no registry of models is named: set ASSAY_MODELS__REGISTRY to a folder, "
-            "s3://bucket/prefix/ or file:///folder/"
+            "s3://bucket/prefix/ or file:///folder/. Without one there is but the model that comes "
+            "with Assay, which is used where no other is named"
         )
     if make and not found.root.startswith("s3://"):
         from assay_adapters.files.errors import translated

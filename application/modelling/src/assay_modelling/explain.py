@@ -58,7 +58,8 @@ def explain(
     from assay_model.corrections import Corrected
     from assay_modelling.chosen import chosen
 
-    judge = _as_corrected(chosen(model))
+    found = chosen(model)
+    judge = _as_corrected(found)
     given = {
         "description": text,
         "merchant": merchant,
@@ -75,6 +76,8 @@ def explain(
         return
     review = ", needs review" if answer["needs_review"] else ""
     say(f"{answer['category']}, confidence {answer['confidence']:.2f}{review}")
+    if answer["needs_review"] and answer["confidence"] >= found.artifact.review_below:
+        say("Not one of its words is known, which always needs review.")
     if isinstance(judge, Corrected) and parts[0]["kind"] == "correction":
         by_itself = judge.model.predict(frame).row(0, named=True)
         say(

@@ -24,7 +24,7 @@ def read_csv(file: Path, *columns: str) -> pl.DataFrame:
     try:
         found = pl.read_csv(file, infer_schema=False)
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise Unreadable(f"{file} cannot be read as CSV in UTF-8") from error
+        raise Unreadable(f"{file} cannot be read as CSV with commas in UTF-8") from error
     # The header is not quoted: where there is none, its place is a record's.
     if missing := [each for each in columns if each not in found.columns]:
         raise Unreadable(f"{file} has no column {missing[0]}; it must have {' and '.join(columns)}")

@@ -16,11 +16,14 @@ from assay_model.explain import explain
 from assay_model.features import fingerprints
 from assay_model.fields import Fields
 from assay_model.linear import probabilities
-from assay_model.scores import KNOWN, STRANGE, Scorer
+from assay_model.scores import KNOWN, NEW, STRANGE, Scorer
 from assay_model.text import seen
 
 _BLOCK: Final = 16_384
 """Records at a time, so that the memory of one call is bounded."""
+_TELLING: Final = 3.0
+"""What a field adds to a score at least to say what a text of unknown words does not: twenty times
+as likely."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,8 @@ class Model:
         Returns:
             `category` (Enum of the taxonomy), `confidence` (Float64 in [0, 1]: the probability
             that the category is right), `needs_review` (Boolean: the confidence is below the
-            artifact's threshold, or not one word of the text is known), `feature_hash` (String:
+            artifact's threshold, or neither a word of the text is known nor a field tells what it
+            is), `feature_hash` (String:
             16 hexadecimal digits that stand for the normalised text), `seen` (Boolean: training
             knew that text).
         """
@@ -164,9 +168,11 @@ class Model:
         distinct = texts.gather(first)
         familiarity = self._scorer.familiarity(distinct, fingerprint)
         found = self._scorer.scores(distinct, familiarity)[rows]
+        known = familiarity[rows]
         for added in self._fields.added(given).values():
             found += added
-        return found, fingerprint[rows], familiarity[rows]
+            known[(known == STRANGE) & (added.max(axis=1) >= _TELLING)] = NEW
+        return found, fingerprint[rows], known
 
 
 def _hexadecimal(keys: NDArray[np.uint64]) -> pl.Series:
