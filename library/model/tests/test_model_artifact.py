@@ -172,7 +172,9 @@ def with_part(
         (with_weights(words=np.ones((2, 2), np.uint64)), "words"),
         (with_weights(temperatures=np.array([1.0, 1.0, 0.0, 1.0])), "temperatures"),
         (with_weights(temperatures=np.array([1.0, 1.0, np.nan, 1.0])), "temperatures"),
+        (with_weights(temperatures=np.array([1.0, 1.0, 5e-324, 1.0])), "temperatures"),
         (with_weights(temperatures=np.ones(3)), "temperatures"),
+        (with_part("general", scale=lambda numbers: numbers * 0 + np.float32(3e38)), "general"),
         (with_part("familiar", power=np.zeros_like), "familiar"),
         (with_part("familiar", weights=np.transpose), "familiar"),
         (with_part("general", scale=lambda numbers: numbers * np.float32("inf")), "general"),
@@ -184,6 +186,7 @@ def with_part(
         (with_weights(phrases=np.zeros((1, 3, 3), np.float32)), "phrases"),
         (with_changes(review_below=float("nan")), "review_below"),
         (with_changes(fields={"mcc": {"0742": {"Food": float("inf")}}}), "fields"),
+        (with_changes(fields={"side": {"debit": {"Food": 1.7e308}}}), "fields"),
     ],
 )
 def test_a_model_that_could_not_answer_is_refused(

@@ -180,7 +180,7 @@ def test_an_answer_does_not_depend_on_the_call(shipped: Model) -> None:
 def test_a_large_call_is_worked_on_in_blocks(
     artifact: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every row has its own answer, and no more texts than a block are scored at once."""
+    """Every row has its own answer; no more texts or bytes than a block has are scored at once."""
     asked = described(*(f"{name} TAXI {name}" for name in ascii_uppercase), "OLD TAXI", "A TAXI A")
     whole = Model.of(artifact).predict(asked)
     monkeypatch.setattr(predict_module, "_BLOCK", 5)
@@ -197,6 +197,10 @@ def test_a_large_call_is_worked_on_in_blocks(
     assert_frame_equal(Model.of(artifact).predict(asked), whole)
     assert sum(sizes) == 27
     assert max(sizes) == 5
+    sizes.clear()
+    monkeypatch.setattr(predict_module, "_BLOCK_BYTES", 18)
+    assert_frame_equal(Model.of(artifact).predict(asked), whole)
+    assert (sum(sizes), max(sizes)) == (27, 3)
 
 
 def test_a_full_cache_changes_no_answer(artifact: Artifact) -> None:

@@ -12,7 +12,8 @@ from assay.domain.errors import DATA, Unreadable
 from assay.domain.taxonomy import DEFAULT, Taxonomy
 from assay_model import corpus
 from assay_model.artifact import Artifact, save
-from assay_model.knowledge import Knowledge
+from assay_model.features import located
+from assay_model.knowledge import Knowledge, taught
 from assay_model.linear import dense, probabilities, quantise
 from assay_model.predict import Model
 from assay_model.regression import mixture
@@ -161,3 +162,14 @@ def test_a_wording_without_a_category_is_bad_data(write_data: Write) -> None:
     folder = write_data(codes="mcc,wording,category\n4121,Taxis,Transportation\n")
     with pytest.raises(Unreadable, match="no category for Bakeries"):
         corpus.traffic(folder)
+
+
+def test_a_phrase_with_a_number_is_no_phrase() -> None:
+    """In normalised text any reference number is the same one, and would be taken for it."""
+    small = Taxonomy("small", "1", ("Food", "Home"))
+    rows = [("office #", "Home", "brands", 1.0), ("bakery", "Food", "words", 1.0)]
+    phrases = pl.DataFrame(rows, schema=["text", "category", "kind", "weight"], orient="row")
+    lessons = pl.DataFrame({"description": ["SOFA"], "category": ["Home"], "weight": [1.0]})
+    known = taught(lessons, phrases, small, bits=8)
+    grams = located(pl.Series(["office #", "old bakery"]), bits=8)
+    assert known.lexicon.find(grams).rows.tolist() == [1]

@@ -10,7 +10,6 @@ import zipfile
 import zlib
 from dataclasses import dataclass, is_dataclass
 from io import BytesIO
-from math import isfinite
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any, Final
@@ -30,6 +29,9 @@ FORMAT: Final = 3
 
 SHIPPED: Final = Path(__file__).with_name("assay-linear.npz")
 
+# Between these no score of any text becomes infinite; those of real models are far inside.
+_SMALLEST: Final = 1e-3
+_LARGEST: Final = 1e3
 
 # What reading something else than a model file may raise: a truncated ZIP, a bare array, bad JSON.
 _FOREIGN: Final = (
@@ -153,11 +155,10 @@ def unsound(artifact: Artifact) -> str | None:
         "lexicon.hashes": _sorted(weights.lexicon.hashes),
         "lexicon.codes": _below(categories, codes, weights.lexicon.hashes),
         "lexicon.kinds": _below(len(KINDS), kinds, weights.lexicon.hashes),
-        "phrases": _finite(weights.phrases, np.float32, (GROUPS, categories, categories)),
-        "temperatures": _finite(weights.temperatures, np.float64, (STRANGE + 1,))
-        and bool((weights.temperatures > 0).all()),
+        "phrases": _within(weights.phrases, np.float32, (GROUPS, categories, categories)),
+        "temperatures": _within(weights.temperatures, np.float64, (STRANGE + 1,), _SMALLEST),
         "fields": all(
-            isfinite(score)
+            -_LARGEST <= score <= _LARGEST
             for values in artifact.fields.values()
             for adds in values.values()
             for score in adds.values()
@@ -177,9 +178,14 @@ def _below(limit: int, numbers: NDArray[Any], beside: NDArray[Any]) -> bool:
     return fits and bool((numbers < limit).all())
 
 
-def _finite(numbers: NDArray[Any], kind: type[np.floating], shape: tuple[int, ...]) -> bool:
+def _within(
+    numbers: NDArray[Any],
+    kind: type[np.floating],
+    shape: tuple[int, ...],
+    least: float = -_LARGEST,
+) -> bool:
     fits = numbers.dtype == kind and numbers.shape == shape
-    return fits and bool(np.isfinite(numbers).all())
+    return fits and bool(((least <= numbers) & (numbers <= _LARGEST)).all())
 
 
 def _sound(layer: Linear, categories: int) -> bool:
@@ -187,10 +193,9 @@ def _sound(layer: Linear, categories: int) -> bool:
     return (
         layer.weights.dtype == np.int8
         and layer.weights.shape == (columns, categories)
-        and _finite(layer.scale, np.float32, (categories,))
-        and _finite(layer.power, np.float32, (columns,))
-        and bool((layer.power > 0).all())
-        and _finite(layer.intercept, np.float32, (categories,))
+        and _within(layer.scale, np.float32, (categories,))
+        and _within(layer.power, np.float32, (columns,), _SMALLEST)
+        and _within(layer.intercept, np.float32, (categories,))
     )
 
 

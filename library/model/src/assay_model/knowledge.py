@@ -17,7 +17,7 @@ from assay_model.gazetteer import BRANDS
 from assay_model.lexicon import Lexicon, lexicon
 from assay_model.regression import multinomial
 from assay_model.scores import vocabulary
-from assay_model.text import seen
+from assay_model.text import NUMBER, seen
 
 BITS: Final = 17
 
@@ -154,8 +154,12 @@ def importance(texts: pl.Series, bits: int) -> NDArray[np.float32]:
 
 
 def _lexicon(phrases: pl.DataFrame, taxonomy: Taxonomy) -> Lexicon:
-    """Words of the language before names, and phrases as they are before those without spaces."""
+    """Words of the language before names, and phrases as they are before those without spaces.
+
+    Those with a number are left out: it would stand for any other.
+    """
     coded = phrases.select("text", "kind", code=pl.Series(codes(phrases["category"], taxonomy)))
+    coded = coded.filter(~pl.col("text").str.contains(NUMBER, literal=True))
     coded = coded.sort(pl.col("kind") == BRANDS, maintain_order=True)
     joined = coded.filter(pl.col("text").str.contains(" ")).with_columns(
         pl.col("text").str.replace_all(" ", "")

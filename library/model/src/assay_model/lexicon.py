@@ -104,7 +104,8 @@ def lexicon(phrases: pl.DataFrame) -> Lexicon:
     """The lexicon of some phrases; of two that are equal the first counts.
 
     Args:
-        phrases: `text` (normalised, of one to three words), `code` (a category's place in the
+        phrases: `text` (normalised, of one to three words without a number: any number is the same
+            one in normalised text), `code` (a category's place in the
             taxonomy) and `kind` (one of `KINDS`).
     """
     distinct = phrases.unique("text", keep="first", maintain_order=True)

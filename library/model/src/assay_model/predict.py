@@ -20,7 +20,8 @@ from assay_model.scores import KNOWN, NEW, STRANGE, Scorer
 from assay_model.text import seen
 
 _BLOCK: Final = 16_384
-"""Records at a time, so that the memory of one call is bounded."""
+_BLOCK_BYTES: Final = 1 << 20
+"""Records at a time, and bytes of their texts, so that the memory of one call is bounded."""
 _TELLING: Final = 3.0
 """What a field adds to a score at least to say what a text of unknown words does not: twenty times
 as likely."""
@@ -109,9 +110,9 @@ class Model:
             others = np.flatnonzero(~known)
             distinct, first, rows = np.unique(keys[others], return_index=True, return_inverse=True)
             found = np.empty(distinct.size, ANSWER)
-            for start in range(0, distinct.size, _BLOCK):
-                block = slice(start, start + _BLOCK)
-                found[block] = self._answers(given[others[first[block]]])
+            asked = given[others[first]]
+            for block in _blocks(asked):
+                found[block] = self._answers(asked[block])
             self._cache.keep(distinct, found)
             answers[others] = found[rows]
         confidence, familiarity = answers["confidence"], answers["familiarity"]
@@ -173,6 +174,15 @@ class Model:
             found += added
             known[(known == STRANGE) & (added.max(axis=1) >= _TELLING)] = NEW
         return found, fingerprint[rows], known
+
+
+def _blocks(given: pl.DataFrame) -> list[slice]:
+    """What is worked on at once, in order."""
+    texts = (pl.col(each).str.len_bytes().fill_null(0) for each in ("description", "merchant"))
+    size = given.select(pl.sum_horizontal(texts).cast(pl.Int64)).to_series().to_numpy()
+    number = np.arange(size.size) // _BLOCK + np.cumsum(size) // _BLOCK_BYTES
+    ends = [*np.flatnonzero(np.diff(number)) + 1, size.size]
+    return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def _hexadecimal(keys: NDArray[np.uint64]) -> pl.Series:

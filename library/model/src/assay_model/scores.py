@@ -24,8 +24,13 @@ its words known from anywhere."""
 _BLOCK: Final = 2048
 """Texts at a time: what is worked on stays in the processor's cache, and memory is bounded."""
 _MERCHANT_LETTERS: Final = 8
-_WORD_BYTES: Final = 4
-"""Of a word that counts as known at least: shorter ones, the articles among them, say little."""
+_WORD_BYTES: Final = 3
+"""Of a word that counts as known at least: shorter ones come up by chance."""
+_SILENT: Final = """
+    the and for von und der die das den dem les des aux une los las del una con per het een van voor
+    com www org net gov http https html ltd inc llc llp plc gmbh sarl sas srl
+"""
+"""Words that say nothing of what a merchant is: they do not count either."""
 
 
 @dataclass(frozen=True)
@@ -133,9 +138,10 @@ def merchant(text: pl.Expr) -> pl.Expr:
 
 
 def vocabulary(texts: pl.Series) -> NDArray[np.uint64]:
-    """The words of four bytes and more that these normalised texts have, sorted."""
+    """The words that count of these normalised texts, sorted."""
     spoken = words(texts)
-    return np.unique(spoken.hashes[spoken.sizes >= _WORD_BYTES])
+    found = np.unique(spoken.hashes[spoken.sizes >= _WORD_BYTES])
+    return np.setdiff1d(found, words(pl.Series(_SILENT.split())).hashes)
 
 
 def strength(sizes: NDArray[np.int64]) -> NDArray[np.float32]:
