@@ -360,7 +360,7 @@ def _show(rows: list[dict[str, Any]]) -> None:
         versions.add_row(
             row["version"],
             "unusable" if row["problem"] else row["state"] or "",
-            *(f"{measured[each]:.3f}" if each in measured else "" for each in _MEASURED),
+            *("" if measured.get(each) is None else f"{measured[each]:.3f}" for each in _MEASURED),
             _minute(datetime.fromisoformat(row["at"])),
             Text(row["by"]),
         )

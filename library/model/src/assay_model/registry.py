@@ -22,13 +22,15 @@ from importlib.metadata import version as release
 from typing import Any, Final, Literal, TypeVar
 
 import polars as pl
-from pydantic import AwareDatetime, BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from assay.domain.errors import DATA, TEMPORARY, AssayError, Fatal, Replaced, Taken, Unreadable
 from assay.domain.taxonomy import Taxonomy
 from assay.ports.objects import Object, Objects
 from assay.wire import corrections
+from assay.wire.moment import Moment
 from assay_model.artifact import Artifact, ArtifactError, loads
+from assay_model.description import Measured
 
 # A pattern, and not the folders' names: in a local registry that is new they are not there yet.
 _ENTRIES: Final = "*/*.json"
@@ -81,9 +83,9 @@ class Manifest(BaseModel, frozen=True):
     size: int
     taxonomy: Taxonomy
     data: list[dict[str, Any]]
-    metrics: dict[str, Any]
+    metrics: Measured
     code: str
-    at: AwareDatetime
+    at: Moment
     by: str
 
 
@@ -104,7 +106,7 @@ class Promotion(BaseModel, frozen=True):
     action: Literal["promote", "rollback", "shadow"]
     version: str
     challenger: str | None
-    at: AwareDatetime
+    at: Moment
     by: str
     reason: str | None
 
