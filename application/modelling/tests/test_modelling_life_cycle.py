@@ -184,7 +184,10 @@ def test_what_is_served_of_another_format_is_said(
         assert "`assay model add` puts that of this release" in said
     assert model("compare", "served", SHIPPED).returncode == 78
     model("add")
-    assert model("promote", SHIPPED_VERSION).returncode == 0
+    promoted = model("promote", SHIPPED_VERSION)
+    assert promoted.returncode == 0
+    assert "rollback" not in promoted.stdout  # it could not go back
+    assert model("rollback").returncode == 78
     assert json.loads(model("info", "--json").stdout)["version"] == SHIPPED_VERSION
 
 

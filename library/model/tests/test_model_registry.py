@@ -389,6 +389,17 @@ def test_what_is_served_already_is_no_entry(registry: Registry, publish: Publish
     assert registry.log().next == 2
 
 
+def test_after_the_last_number_nothing_is_promoted(registry: Registry, publish: Publish) -> None:
+    """Such an entry is foreign, and one of nine digits would never be read."""
+    publish(registry, "1-aa")
+    publish(registry, "2-bb")
+    foreign = promote(registry, "1-aa")[1].model_copy(update={"number": 99_999_999})
+    registry.append(foreign)
+    with pytest.raises(Fatal, match=r"promotions/99999999\.json leaves no number"):
+        promote(registry, "2-bb")
+    assert registry.current() == foreign
+
+
 def test_of_two_promotions_at_once_one_holds(registry: Registry, publish: Publish) -> None:
     """The other is told so, with 75, and has changed nothing."""
     publish(registry, "1-aa")

@@ -96,7 +96,8 @@ def import_(
     stands so already is not noted again, so that repeating it does no harm.
 
     Exit codes: 0 done, 65 some lines are wrong, or a group has no word: each is
-    named, and nothing was noted; 75 PostgreSQL is away, 78 settings are wrong; 99 nothing is new.
+    named, and nothing was noted; 75 PostgreSQL is away, 78 settings are wrong;
+    99 nothing is new.
     """
     filled = review_file.read(file)
     with bootstrap.review() as review:

@@ -37,7 +37,8 @@ _ENTRIES: Final = "*/*.json"
 _MANIFESTS: Final = "*/*/manifest.json"
 _VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _MANIFEST: Final = re.compile(rf"versions/({_VERSION.pattern})/manifest\.json")
-_NUMBER: Final = re.compile(r"promotions/(\d{8})\.json")
+_NUMBER: Final = re.compile(r"promotions/([0-9]{8})\.json")
+_LAST: Final = 99_999_999
 _ATTEMPTS: Final = 3
 _WAY_ON: Final = (
     "`assay model promote VERSION` has another one served, and `assay model add` puts that of this"
@@ -232,7 +233,13 @@ class Registry:
 
         Raises:
             Overtaken: there is one of this number already.
+            Fatal: the log has its last number, which nobody comes to by promoting.
         """
+        if promotion.number > _LAST:
+            raise Fatal(
+                f"{self.root}promotions/{_LAST}.json leaves no number for another promotion: "
+                "delete it, it is foreign"
+            )
         uri = f"{self.root}promotions/{promotion.number:08}.json"
         try:
             self._moved(uri, _written(promotion))
