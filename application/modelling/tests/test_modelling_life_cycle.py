@@ -191,6 +191,19 @@ def test_what_is_served_of_another_format_is_said(
     assert json.loads(model("info", "--json").stdout)["version"] == SHIPPED_VERSION
 
 
+def test_strange_notes_are_shown_as_notes(model: Command, tmp_path: Path) -> None:
+    """However deep they are, and never in the place of what is known of the file."""
+    deep: dict[str, Any] = {}
+    for _ in range(60):
+        deep = {"deeper": deep}
+    file = tmp_path / "strange.npz"
+    save(dataclasses.replace(load(SHIPPED), notes={"remark": deep, "version": "0"}), file)
+    shown = model("info", file)
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.count("deeper") == 60
+    assert json.loads(model("info", file, "--json").stdout)["version"] == SHIPPED_VERSION
+
+
 @pytest.mark.usefixtures("registry")
 def test_another_artifact_of_a_version_is_refused(
     model: Command, trained: Callable[..., Path]
