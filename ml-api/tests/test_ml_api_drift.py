@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import polars as pl
 import pytest
+from structlog.testing import capture_logs
 
 from assay.domain.taxonomy import DEFAULT, Taxonomy
 from assay.memory.meter import MemoryMeter
@@ -109,6 +110,21 @@ def test_corrections_do_not_empty_the_window(meter: MemoryMeter) -> None:
     served = Versioned("1+0123abcd", USUAL)
     drift.add(served, answers(1))
     assert meter.value(metrics.MEAN_CONFIDENCE, version="1") > 0
+
+
+def test_drift_that_cannot_be_told_fails_no_answer(meter: MemoryMeter) -> None:
+    """It is logged once a version, there is no gauge, and the next version is told as ever."""
+    served: Model = Versioned("1", USUAL | {"categories": {"Food": "x"}})
+    drift = Drift(lambda: served, meter, size=4)
+    with capture_logs() as log:
+        for _ in range(3):
+            drift.add(served, answers(4))
+    (entry,) = log
+    assert (entry["event"], entry["version"]) == ("drift cannot be told", "1")
+    assert not told(meter)
+    served = Versioned("2", USUAL)
+    drift.add(served, answers(4))
+    assert told(meter) == {each.name for each in metrics.DRIFT}
 
 
 def test_calls_of_both_doors_are_counted(serve: Serve, meter: MemoryMeter) -> None:

@@ -196,6 +196,27 @@ def test_a_name_that_several_groups_begin_with_is_refused(assay: Assay, unsure: 
     assert assay("review", "correct", other, "Food").returncode == 0
 
 
+def test_a_group_without_a_word_is_not_corrected_as_one(assay: Assay, engine: Engine) -> None:
+    """It holds whatever has no content; single transactions can be, and words of any script are."""
+    texts = ("\N{MONEY BAG}", "12345 A1B2C3", "\u0431\u0430\u0440 777")
+    rows = [
+        transaction(f"t{n}", needs_review=True, feature_hash=f"cccc{n:012}", description=each)
+        for n, each in enumerate(texts)
+    ]
+    PostgresStore(engine, processing_type="batch").commit(outcome(rows))
+    for group in ("cccc000000000000", "cccc000000000001"):
+        ended = assay("review", "correct", group, "Food")
+        assert ended.returncode == 65
+        assert f"there is no word in what is in the group {group}" in _words(ended)
+        Path("all.csv").write_text(f"group,category\n{group},Food\ncccc000000000002,Food\n")
+        assert assay("review", "import", "all.csv").returncode == 65
+    assert _said(engine) == []
+    assert assay("review", "correct", "cccc000000000002", "Food").returncode == 0
+    words = ("correct", "cccc000000000000", "Food", "--transaction", "t0")
+    assert assay("review", *words).returncode == 0
+    assert assay("review", "withdraw", "cccc000000000000").returncode == 99
+
+
 def _fill(file: Path, delimiter: str, **said: str) -> None:
     """Fills in what people say, as a spreadsheet saves it."""
     with file.open(encoding="utf-8-sig", newline="") as opened:

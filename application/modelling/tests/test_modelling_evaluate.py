@@ -144,6 +144,8 @@ def test_bad_labels_are_named(model: Command, tmp_path: Path, content: str, reas
         (("labels.csv", "--contract", "nowhere.yaml"), 78, "nowhere.yaml cannot be read"),
         (("nowhere.csv", "--contract", CONTRACT), 65, "nowhere.csv cannot be read"),
         (("--data", "nowhere"), 65, "devon_pcard"),
+        (("--data", "nowhere", "--label-mcc"), 78, "belongs to FILE"),
+        (("--data", "nowhere", "--contract", CONTRACT), 78, "belongs to FILE"),
     ],
 )
 def test_what_is_missing_is_named(
@@ -195,6 +197,18 @@ def test_a_model_that_has_learnt_the_test_is_refused(
     ended = model("evaluate", "--data", data, "--model", tmp_path / "late.npz")
     assert (ended.returncode, ended.stdout) == (78, "")
     assert "learnt nothing from 2021-01-01 on" in " ".join(ended.stderr.split())
+
+
+def test_a_report_that_could_not_be_written_is_not_begun(
+    model: Command, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is read or trained."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.delattr(train, "learner")
+    for out in (tmp_path / "file", tmp_path / "file" / "report"):
+        ended = model("evaluate", "--data", data, "--out", out)
+        assert (ended.returncode, ended.stdout) == (78, "")
+        assert f"{out} cannot be written" in "".join(ended.stderr.splitlines())
 
 
 def test_what_needs_the_extra_says_so(

@@ -184,8 +184,24 @@ def test_what_is_served_of_another_format_is_said(
         assert "`assay model add` puts that of this release" in said
     assert model("compare", "served", SHIPPED).returncode == 78
     model("add")
-    assert model("promote", SHIPPED_VERSION).returncode == 0
+    promoted = model("promote", SHIPPED_VERSION)
+    assert promoted.returncode == 0
+    assert "rollback" not in promoted.stdout  # it could not go back
+    assert model("rollback").returncode == 78
     assert json.loads(model("info", "--json").stdout)["version"] == SHIPPED_VERSION
+
+
+def test_strange_notes_are_shown_as_notes(model: Command, tmp_path: Path) -> None:
+    """However deep they are, and never in the place of what is known of the file."""
+    deep: dict[str, Any] = {}
+    for _ in range(60):
+        deep = {"deeper": deep}
+    file = tmp_path / "strange.npz"
+    save(dataclasses.replace(load(SHIPPED), notes={"remark": deep, "version": "0"}), file)
+    shown = model("info", file)
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.count("deeper") == 60
+    assert json.loads(model("info", file, "--json").stdout)["version"] == SHIPPED_VERSION
 
 
 @pytest.mark.usefixtures("registry")

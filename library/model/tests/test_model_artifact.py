@@ -4,7 +4,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -12,8 +12,19 @@ from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
 from assay.domain.errors import CONFIGURATION
+from assay.domain.taxonomy import Taxonomy
 from assay_model.artifact import SHIPPED, Artifact, ArtifactError, arrays, load, save
 from assay_model.predict import Model
+
+HEADER = "{{'descr': '|u1', 'fortran_order': False, 'shape': ({},)}}\n"
+EXTENT = {"rows": 1, "from": "2021-01-01", "to": "2021-12-31"}
+REFERENCE = {
+    "rows": 3,
+    "categories": {"Food": 3},
+    "mean_confidence": 0.9,
+    "review_share": 0.1,
+    "unseen_share": None,
+}
 
 
 @pytest.fixture
@@ -90,6 +101,19 @@ def pickled(_: bytes) -> bytes:
     return buffer.getvalue()
 
 
+def with_header(header: str) -> Callable[[bytes], bytes]:
+    """A ZIP whose entry `digest` is an array of this header, and has no content."""
+
+    def changed(_: bytes) -> bytes:
+        length = len(header).to_bytes(2, "little")
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as file:
+            file.writestr("digest.npy", b"\x93NUMPY\x01\x00" + length + header.encode())
+        return buffer.getvalue()
+
+    return changed
+
+
 def with_description(**changes: Any) -> Callable[[bytes], bytes]:
     def changed(data: bytes) -> bytes:
         with np.load(io.BytesIO(data)) as file:
@@ -114,6 +138,8 @@ def with_description(**changes: Any) -> Callable[[bytes], bytes]:
         (pickled, "not a model or is damaged"),
         (empty, "not a model or is damaged"),
         (some_text, "not a model or is damaged"),
+        (with_header(HEADER.format(10**16)), "not a model or is damaged"),
+        (with_header(HEADER.format(10**20)), "not a model or is damaged"),
         (with_description(format=99), "format 99; this release reads 3"),
         (with_description(temperature=2.0), "its digest differs"),
     ],
@@ -137,12 +163,65 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
         load(tmp_path / name)
 
 
-def test_fields_must_fit_the_taxonomy(artifact: Artifact, tmp_path: Path) -> None:
-    """What adds to a category that there is not makes a file no model."""
+@pytest.mark.parametrize("adds", [{"Rockets": 1.0}, {"Food": 10**400}])
+def test_fields_must_fit_the_taxonomy(
+    artifact: Artifact, tmp_path: Path, adds: dict[str, float]
+) -> None:
+    """What adds to a category that there is not, or no number of a float, makes a file no model."""
     path = tmp_path / "odd.npz"
-    save(replace(artifact, fields={"side": {"debit": {"Rockets": 1.0}}}), path)
+    save(replace(artifact, fields={"side": {"debit": adds}}), path)
     with pytest.raises(ArtifactError, match="not a model or is damaged"):
         load(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"name": 3}, "name"),
+        ({"version": None}, "version"),
+        ({"review_below": True}, "review_below"),
+        ({"taxonomy": Taxonomy("t", "1", cast(Any, (1, 2, 3, 4)))}, "taxonomy.categories.0"),
+        ({"fields": {"description": {"a": {"Food": 1.0}}}}, "fields.description"),
+        ({"notes": []}, "notes"),
+        ({"notes": {"data": "x"}}, "notes.data"),
+        ({"notes": {"fitted": EXTENT | {"to": "today"}}}, "notes.fitted.to"),
+        ({"notes": {"tested": []}}, "notes.tested"),
+        (
+            {"notes": {"tested": EXTENT | {"measured": {"all rows": {"accuracy": "x"}}}}},
+            "notes.tested.measured.all rows.accuracy",
+        ),
+        ({"notes": {"reference": {"categories": {"Food": 3}}}}, "notes.reference.rows"),
+        (
+            {"notes": {"reference": REFERENCE | {"categories": {"Food": "x"}}}},
+            "notes.reference.categories.Food",
+        ),
+        (
+            {"notes": {"reference": REFERENCE | {"categories": {"Food": 10**400}}}},
+            "notes.reference.categories.Food",
+        ),
+        (
+            {"notes": {"reference": REFERENCE | {"mean_confidence": float("nan")}}},
+            "notes.reference.mean_confidence",
+        ),
+    ],
+)
+def test_a_description_that_is_not_well_formed_is_refused(
+    artifact: Artifact, tmp_path: Path, changes: dict[str, Any], part: str
+) -> None:
+    """Even of a whole file: later nobody looks again. The part is named."""
+    path = tmp_path / "odd.npz"
+    save(replace(artifact, **changes), path)
+    with pytest.raises(ArtifactError, match=f"damaged: {part}"):
+        load(path)
+
+
+def test_a_whole_description_is_read_as_it_is(artifact: Artifact, tmp_path: Path) -> None:
+    """With what nobody knows yet among the notes."""
+    path = tmp_path / "noted.npz"
+    measured = {"all rows": {"accuracy": 0.9, "rows": 3, "macro_f1": None}}
+    notes = {"reference": REFERENCE, "tested": EXTENT | {"measured": measured}, "remark": [1]}
+    save(replace(artifact, notes=notes), path)
+    assert load(path).notes == notes
 
 
 def with_changes(**changes: Any) -> Callable[[Artifact], Artifact]:

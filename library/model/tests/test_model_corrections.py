@@ -51,6 +51,21 @@ def test_a_corrected_descriptor_is_answered_as_people_say(artifact: Artifact) ->
     assert after["feature_hash"].equals(before["feature_hash"])
 
 
+def test_a_descriptor_without_a_word_is_not_corrected(
+    artifact: Artifact, labels: pl.DataFrame
+) -> None:
+    """Neither in answers nor in training, or all others without content would be with it."""
+    model = Model.of(artifact)
+    wordless = said(("\N{MONEY BAG}", None, "Home"), ("12345", "7", "Home"), ("A1B2C3", "", "Home"))
+    assert corrected(model, wordless) is model
+    both = corrected(model, pl.concat([wordless, said(("Ä 12345", None, "Home"))]))
+    asked = described("", "???", "99999 7", "54321", "a 777")
+    assert both.predict(asked)["confidence"].to_list()[4] == 1
+    assert_frame_equal(both.predict(asked)[:4], model.predict(asked)[:4])
+    learnt = examples(labels)
+    assert_frame_equal(taught(learnt, wordless), learnt)
+
+
 def test_the_merchant_belongs_to_the_descriptor(artifact: Artifact) -> None:
     """A correction of one merchant is none of another under the same description."""
     model = corrected(Model.of(artifact), said(("CARD 123456", "Village Bakery", "Home")))

@@ -122,6 +122,8 @@ def test_rows_need_no_labels(tmp_path: Path, cards: Contract) -> None:
         ("description,category\n", "no rows"),
         ("description,category\nCITY TAXI,Food\n,Food\n", "1 rows have no description"),
         ("description,category\nCITY TAXI,\n", "no row with a label"),
+        ("description,category,category\nCITY TAXI,Food,Home\n", "has the column category twice"),
+        ("category,description,description\nFood,A,CITY TAXI\n", "the column description twice"),
         ("description,category,amount\nCITY TAXI,Food,cheap\n", "amount is no number"),
         ("description,category\nA,Food\nB,Yachts\nC,Cars\n", "lacks: Cars, Yachts"),
     ],
@@ -132,6 +134,15 @@ def test_bad_labels_are_named(tmp_path: Path, content: str, reason: str) -> None
         read(tmp_path, content)
     assert refused.value.exit_code == DATA
     assert "CITY TAXI" not in str(refused.value)
+
+
+def test_the_description_is_no_label(tmp_path: Path, cards: Contract) -> None:
+    """A model must read it, so that it would see what it is judged by."""
+    with pytest.raises(Unreadable, match="the description is no label"):
+        read(tmp_path, "description\nFood\nHome\n", "description")
+    content = b"Payee;Sum;Day;Code\nFood;12.50;2/5/2024;4121\n"
+    with pytest.raises(Unreadable, match="the description is no label"):
+        supplied(cards, content, "payee")
 
 
 def test_a_file_of_labels_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -97,8 +98,13 @@ def publish(artifact: Artifact, tmp_path: Path) -> Publish:
             artifact,
             version=version,
             notes={
-                "data": [{"file": "cards.csv", "sha256": "00"}],
-                "tested": {"measured": {"all rows": {"accuracy": 0.9}}},
+                "data": [{"file": "cards.csv", "licence": "ours", "attribution": "Us."}],
+                "tested": {
+                    "rows": 9,
+                    "from": "2021-01-01",
+                    "to": "2021-12-31",
+                    "measured": {"all rows": {"accuracy": 0.9}},
+                },
                 "remark": notes,
             },
             taxonomy=Taxonomy("t", "1", categories or DEFAULT.categories[:4]),
@@ -147,7 +153,7 @@ def test_what_is_published_is_read(registry: Registry, publish: Publish) -> None
     assert registry.versions() == {"1-aa": manifest}
     assert registry.manifest("1-aa") == manifest
     assert registry.read(manifest).version == "1-aa"
-    assert manifest.data == [{"file": "cards.csv", "sha256": "00"}]
+    assert [each["file"] for each in manifest.data] == ["cards.csv"]
     assert manifest.metrics == {"all rows": {"accuracy": 0.9}}
     assert (manifest.at, manifest.by) == (AT, "ada")
     assert manifest.code
@@ -240,6 +246,14 @@ def of_another_version(content: bytes) -> bytes:
     return content.replace(b"1-aa", b"1-ab")
 
 
+def of_strange_figures(content: bytes) -> bytes:
+    return content.replace(b'"accuracy": 0.9', b'"accuracy": "x"')
+
+
+def of_no_day(content: bytes) -> bytes:
+    return re.sub(rb'"at": "[^"]*"', b'"at": "9999-12-31T23:59:59-14:00"', content)
+
+
 def of_another_model(content: bytes) -> bytes:
     return content.replace(b'"assay-linear"', b'"another"')
 
@@ -252,6 +266,8 @@ def of_another_model(content: bytes) -> bytes:
         ("model.npz", emptied, "model.npz is damaged"),
         ("manifest.json", shortened, "manifest.json is damaged"),
         ("manifest.json", of_another_version, "manifest.json is damaged"),
+        ("manifest.json", of_strange_figures, "damaged"),
+        ("manifest.json", of_no_day, "damaged"),
         ("manifest.json", of_another_model, "another model than its manifest says"),
     ],
 )
@@ -371,6 +387,17 @@ def test_what_is_served_already_is_no_entry(registry: Registry, publish: Publish
     _, after = promote(registry, "1-aa")
     assert promote(registry, "1-aa") == (after, after)
     assert registry.log().next == 2
+
+
+def test_after_the_last_number_nothing_is_promoted(registry: Registry, publish: Publish) -> None:
+    """Such an entry is foreign, and one of nine digits would never be read."""
+    publish(registry, "1-aa")
+    publish(registry, "2-bb")
+    foreign = promote(registry, "1-aa")[1].model_copy(update={"number": 99_999_999})
+    registry.append(foreign)
+    with pytest.raises(Fatal, match=r"promotions/99999999\.json leaves no number"):
+        promote(registry, "2-bb")
+    assert registry.current() == foreign
 
 
 def test_of_two_promotions_at_once_one_holds(registry: Registry, publish: Publish) -> None:

@@ -1,14 +1,18 @@
 """Tells how the latest answers compare with those at training."""
 
 import threading
+import traceback
 from collections.abc import Callable
 
 import polars as pl
+import structlog
 
 from assay.ports.meter import Meter
 from assay_ml_api import metrics
 from assay_ml_api.predict import Model
 from assay_model.drift import SIZE, Figures, Window, drift
+
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class Drift:
@@ -26,9 +30,13 @@ class Drift:
         self._lock = threading.Lock()
         self._version = ""
         self._window: Window | None = None
+        self._failed = False
 
     def add(self, model: Model, predictions: pl.DataFrame) -> None:
-        """Counts the answers to one call; those of a model that is served no more are left out."""
+        """Counts the answers to one call; those of a model that is served no more are left out.
+
+        Never fails: a version of which drift cannot be told has no gauges, which is logged once.
+        """
         version = _trained(model)
         if version != _trained(self._served()):
             return
@@ -37,9 +45,24 @@ class Drift:
                 self._forget()
                 self._version = version
                 self._window = Window(model.taxonomy.categories, self._size)
-            self._window.add(predictions)
-            if figures := self._window.figures():
-                self._tell(model, version, figures)
+                self._failed = False
+            if self._failed:
+                return
+            try:
+                self._window.add(predictions)
+                if figures := self._window.figures():
+                    self._tell(model, version, figures)
+            # A panic of polars is no Exception.
+            except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001 - answers matter more
+                self._failed = True
+                self._forget()
+                at = traceback.extract_tb(error.__traceback__)[-1]
+                _log.error(
+                    "drift cannot be told",
+                    version=version,
+                    error=type(error).__name__,
+                    at=f"{at.filename}:{at.lineno}",
+                )
 
     def _forget(self) -> None:
         for metric in metrics.DRIFT:

@@ -50,15 +50,17 @@ def correct(
 
     The views have it at once, in all versions of predictions; what is said of
     one transaction goes before what is said of its group. The model API has
-    it after `assay review publish`, but for single transactions.
+    it after `assay review publish`, but for single transactions. A group of
+    descriptors without a word, only of numbers and signs, is refused: its
+    transactions need not be alike.
 
     Examples:
       assay review correct 0c57998b Restaurant
       assay review correct 0c57998b Travel --transaction T1 --reason "a hotel"
 
-    Exit codes: 0 done, 65 there is no such group or transaction, 75 PostgreSQL
-    is away, 78 there is no such category, or settings are wrong; 99 it stands
-    so already.
+    Exit codes: 0 done, 65 there is no such group or transaction, or no word in
+    the group; 75 PostgreSQL is away, 78 there is no such category, or settings
+    are wrong; 99 it stands so already.
     """
     _say_of(group, known(category), transaction, reason, by, as_json=as_json)
 
@@ -93,8 +95,9 @@ def import_(
     semicolons or tabs. Rows without a category are passed over, and what
     stands so already is not noted again, so that repeating it does no harm.
 
-    Exit codes: 0 done, 65 some lines are wrong: each is named, and nothing was
-    noted; 75 PostgreSQL is away, 78 settings are wrong; 99 nothing is new.
+    Exit codes: 0 done, 65 some lines are wrong, or a group has no word: each is
+    named, and nothing was noted; 75 PostgreSQL is away, 78 settings are wrong;
+    99 nothing is new.
     """
     filled = review_file.read(file)
     with bootstrap.review() as review:

@@ -16,8 +16,8 @@ def rescore(
         typer.Option(
             "--version",
             metavar="VERSION",
-            help="Predict with this version, and wait for the model API to serve it. Without, with"
-            " the one that it serves just now.",
+            help="Predict with this version, and wait for the model API to serve it; its whole name"
+            " is needed. Without, with the one that the API serves just now.",
         ),
     ] = None,
     again: Annotated[

@@ -2,7 +2,9 @@
 
 # ruff: noqa: PLC0415 - help and completion do not wait for the libraries that a command uses
 
+from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -56,8 +58,8 @@ def evaluate(
 
     FILE has columns description and category, and may have merchant, amount,
     currency, side, operation_type and mcc. The model never sees the column that
-    the label is read from. The report names categories and counts, and holds
-    nothing of a record.
+    the label is read from, which cannot be the description. The report names
+    categories and counts, and holds nothing of a record.
 
     With --data and without FILE: by time (on traffic later than what the model
     has learnt), on merchants never seen, by how often a descriptor was seen, in
@@ -78,6 +80,11 @@ def evaluate(
     from assay_modelling.chosen import chosen
     from assay_modelling.told import show_report
 
+    for name, is_given in (("--contract", contract is not None), ("--label-mcc", by_mcc)):
+        if is_given and file is None:
+            raise typer.BadParameter("belongs to FILE", param_hint=name)
+    if out is not None:
+        _require_writable(out)
     found = chosen(model)
     judge = Model.of(found.artifact)
     if file is not None:
@@ -133,18 +140,36 @@ def _on_training_data(model: "Model", folder: Path) -> "Report":
     return report(model, traffic, sections, {})
 
 
-def _write(report: "Report", folder: Path, found: "Chosen | None") -> None:
-    """Writes the documents and pictures of a report; those of an earlier one are replaced."""
+def _require_writable(folder: Path) -> None:
+    """Returns if a report can be written there; an evaluation takes long.
+
+    Raises:
+        Fatal: it cannot, or nothing can draw its pictures.
+    """
     try:
-        from assay_model.plots import draw
+        import_module("assay_model.plots")
     except ImportError as error:
         raise Fatal(NEEDS_EXTRA) from error
+    from assay_model.documents import FIGURES
+
+    place = (folder / FIGURES).parent
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        for each in (folder, place):
+            with TemporaryFile(dir=each):
+                pass
+    except OSError as error:
+        raise Fatal(f"{folder} cannot be written: {error.strerror}") from error
+
+
+def _write(report: "Report", folder: Path, found: "Chosen | None") -> None:
+    """Writes the documents and pictures of a report; those of an earlier one are replaced."""
     from assay_model.card import Described
     from assay_model.documents import FIGURES, documents
+    from assay_model.plots import draw
 
     about = None if found is None else Described(found.artifact, found.size, found.sha256)
     try:
-        (folder / FIGURES).parent.mkdir(parents=True, exist_ok=True)
         for name, text in documents(report, about).items():
             (folder / name).write_text(text, "utf-8")
             progress(f"wrote {folder / name}")

@@ -36,18 +36,16 @@ def info(
     named = {"taxonomy": taxonomy.name, "taxonomy_version": taxonomy.version}
     if not as_json:  # a longer name would leave too little of a line to a digest
         named = {"taxonomy": f"{taxonomy.name}, version {taxonomy.version}"}
-    show_facts(
-        {
-            "model": artifact.name,
-            "version": artifact.version,
-            **named,
-            "categories": taxonomy.categories,
-            "review_below": artifact.review_below,
-            "temperatures": artifact.weights.temperatures.tolist(),
-            "place": found.place,
-            "bytes": found.size,
-            "sha256": found.sha256,
-        }
-        | artifact.notes,
-        as_json=as_json,
-    )
+    facts = {
+        "model": artifact.name,
+        "version": artifact.version,
+        **named,
+        "categories": taxonomy.categories,
+        "review_below": artifact.review_below,
+        "temperatures": artifact.weights.temperatures.tolist(),
+        "place": found.place,
+        "bytes": found.size,
+        "sha256": found.sha256,
+    }
+    # No note stands in the place of what is known of the file itself.
+    show_facts(facts | (artifact.notes | facts), as_json=as_json)

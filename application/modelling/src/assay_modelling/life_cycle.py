@@ -269,6 +269,8 @@ def _tell(
     registry: "Registry", before: "Promotion | None", after: "Promotion", *, as_json: bool
 ) -> None:
     """Says what was done, where, and how it is undone."""
+    from assay_model import promotions
+
     if as_json:
         promotion = after.model_dump(mode="json")
         print_json({"registry": registry.root, "changed": before != after, "promotion": promotion})
@@ -281,8 +283,8 @@ def _tell(
         say(f"{after.version} is served from now on{instead} (promotion {after.number}).")
         say(f"Model APIs that follow {registry.root} take it up at their next look.")
         say("One of `assay up` that follows another registry, or none, needs `assay up` again.")
-        if before is not None and after.action == "promote":
-            say(f"`assay model rollback` goes back to {before.version}.")
+        if after.action == "promote" and (earlier := promotions.way_back(registry)):
+            say(f"`assay model rollback` goes back to {earlier}.")
     if (ended := before and before.challenger) and ended != after.challenger:
         say(f"{ended} is no challenger any more.")
     if after.challenger:
@@ -360,7 +362,7 @@ def _show(rows: list[dict[str, Any]]) -> None:
         versions.add_row(
             row["version"],
             "unusable" if row["problem"] else row["state"] or "",
-            *(f"{measured[each]:.3f}" if each in measured else "" for each in _MEASURED),
+            *("" if measured.get(each) is None else f"{measured[each]:.3f}" for each in _MEASURED),
             _minute(datetime.fromisoformat(row["at"])),
             Text(row["by"]),
         )

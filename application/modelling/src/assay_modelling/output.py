@@ -53,7 +53,7 @@ def _lines(facts: Mapping[str, object], width: int) -> Iterator[str]:
         if nested := _nested(fact):
             for each in nested:
                 yield name
-                yield from (f"  {line}" for line in _lines(each, width - 2))
+                yield from (f"  {line}" for line in _lines(each, max(width - 2, 1)))
         else:
             # A digest stays in one piece, even where it is longer than a line.
             yield from wrap(

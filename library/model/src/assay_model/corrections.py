@@ -22,14 +22,16 @@ _ALONE: Final = 1.0  # what a correction weighs: nothing is weighed against it
 def corrected(model: Model, corrections: pl.DataFrame) -> "Model | Corrected":
     """The model as corrected by people; without corrections it is the model itself.
 
-    Of several corrections of what is one descriptor to this model, the latest counts.
+    Of several corrections of what is one descriptor to this model, the latest counts. Those of
+    descriptors without a word are passed over: see `worded`.
 
     Raises:
         Fatal: a category is not of the model's taxonomy; names all that are not.
     """
+    require_known(corrections, model.taxonomy)
+    corrections = worded(corrections)
     if corrections.is_empty():
         return model
-    require_known(corrections, model.taxonomy)
     # The model itself says what is one descriptor, whatever its normalisation.
     descriptors = model.predict(corrections.select("description", "merchant"))["feature_hash"]
     answers = (
@@ -40,6 +42,15 @@ def corrected(model: Model, corrections: pl.DataFrame) -> "Model | Corrected":
         .select("feature_hash", pl.col("category").cast(pl.Enum(model.taxonomy.categories)))
     )
     return Corrected(model, answers, f"{model.version}+{_digest(answers)}")
+
+
+def worded(corrections: pl.DataFrame) -> pl.DataFrame:
+    """Those whose descriptor has a letter.
+
+    Without one, all that is left of a text is how many numbers it has: what is said of `12345`
+    would be said of every other number, and what is said of an emoji of every text without content.
+    """
+    return corrections.filter(seen(corrections).str.contains(r"\p{L}"))
 
 
 def require_known(corrections: pl.DataFrame, taxonomy: Taxonomy) -> None:

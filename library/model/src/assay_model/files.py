@@ -15,7 +15,7 @@ def read_csv(file: Path, *columns: str) -> pl.DataFrame:
         columns: those that it must have; others come as well.
 
     Raises:
-        Unreadable: it is missing, a folder, no CSV, or lacks a column.
+        Unreadable: it is missing, a folder, no CSV, lacks a column, or has one of them twice.
     """
     if not file.exists():
         raise Unreadable(f"{file} is missing")
@@ -28,4 +28,7 @@ def read_csv(file: Path, *columns: str) -> pl.DataFrame:
     # The header is not quoted: where there is none, its place is a record's.
     if missing := [each for each in columns if each not in found.columns]:
         raise Unreadable(f"{file} has no column {missing[0]}; it must have {' and '.join(columns)}")
+    # As polars names the second of two.
+    if twice := [each for each in columns if f"{each}_duplicated_0" in found.columns]:
+        raise Unreadable(f"{file} has the column {twice[0]} twice")
     return found

@@ -20,6 +20,7 @@ from assay_model.files import read_csv
 LABEL: Final = "category"
 OPTIONAL: Final = ("merchant", "amount", "currency", "side", "operation_type", "mcc")
 """The columns of a plain file that count where they are there, beside `description`."""
+_GIVEN_AWAY: Final = "the description is no label: the model reads it"
 
 Categories: TypeAlias = Callable[[pl.Series], pl.Series]
 """The category of each label, null where there is none. May raise `Unreadable`."""
@@ -78,9 +79,11 @@ def plain(file: Path, label: str | None, categories: Categories) -> Labelled:
         categories: see `Categories`; not asked without labels.
 
     Raises:
-        Unreadable: a column is missing, a description is, an amount is no number, or there is
-            nothing to judge.
+        Unreadable: a column is missing, or there twice, a description is missing, an amount is no
+            number, the label is the description, or there is nothing to judge.
     """
+    if label == "description":
+        raise Unreadable(f"{file}: {_GIVEN_AWAY}")
     found = read_csv(file, "description", *([] if label is None else [label]))
     rows = found.select("description", _label=_cell(label))
     if empty := rows["description"].null_count():
@@ -116,7 +119,8 @@ def by_contract(
         categories: see `Categories`; not asked without labels.
 
     Raises:
-        Unreadable: there is no header, a column is not in it, or there is nothing to judge.
+        Unreadable: there is no header, a column is not in it, the description is read from that of
+            the label, or there is nothing to judge.
     """
     records, raw_header = _records(contract, name, blocks)
     header = header_cells(raw_header, contract.dialect)
@@ -131,6 +135,8 @@ def by_contract(
     labels = texts.select("row", _label=pl.when(text != "").then(text))
     layout = contract.layout(header)
     given_away = {column for column, cell in layout.cells.items() if cell == at}
+    if "description" in given_away:
+        raise Unreadable(f"{name}: {_GIVEN_AWAY}")
     rows = valid.join(labels, on="row", how="left", maintain_order="left").select(
         "description", "_label", *(column for column in OPTIONAL if column not in given_away)
     )

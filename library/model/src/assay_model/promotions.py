@@ -145,6 +145,15 @@ def standing(log: Log) -> Sequence[str]:
     return served
 
 
+def way_back(registry: Registry) -> str | None:
+    """The version that a roll-back would have served now; None where it would fail."""
+    served = standing(registry.log())
+    if len(served) > 1:
+        with suppress(Fatal):
+            return _usable(registry, served[-2]).version
+    return None
+
+
 def _usable(registry: Registry, version: str) -> Manifest:
     manifest = registry.manifest(version)
     registry.read(manifest)

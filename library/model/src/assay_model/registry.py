@@ -22,20 +22,23 @@ from importlib.metadata import version as release
 from typing import Any, Final, Literal, TypeVar
 
 import polars as pl
-from pydantic import AwareDatetime, BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from assay.domain.errors import DATA, TEMPORARY, AssayError, Fatal, Replaced, Taken, Unreadable
 from assay.domain.taxonomy import Taxonomy
 from assay.ports.objects import Object, Objects
 from assay.wire import corrections
+from assay.wire.moment import Moment
 from assay_model.artifact import Artifact, ArtifactError, loads
+from assay_model.description import Measured
 
 # A pattern, and not the folders' names: in a local registry that is new they are not there yet.
 _ENTRIES: Final = "*/*.json"
 _MANIFESTS: Final = "*/*/manifest.json"
 _VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _MANIFEST: Final = re.compile(rf"versions/({_VERSION.pattern})/manifest\.json")
-_NUMBER: Final = re.compile(r"promotions/(\d{8})\.json")
+_NUMBER: Final = re.compile(r"promotions/([0-9]{8})\.json")
+_LAST: Final = 99_999_999
 _ATTEMPTS: Final = 3
 _WAY_ON: Final = (
     "`assay model promote VERSION` has another one served, and `assay model add` puts that of this"
@@ -81,9 +84,9 @@ class Manifest(BaseModel, frozen=True):
     size: int
     taxonomy: Taxonomy
     data: list[dict[str, Any]]
-    metrics: dict[str, Any]
+    metrics: Measured
     code: str
-    at: AwareDatetime
+    at: Moment
     by: str
 
 
@@ -104,7 +107,7 @@ class Promotion(BaseModel, frozen=True):
     action: Literal["promote", "rollback", "shadow"]
     version: str
     challenger: str | None
-    at: AwareDatetime
+    at: Moment
     by: str
     reason: str | None
 
@@ -230,7 +233,13 @@ class Registry:
 
         Raises:
             Overtaken: there is one of this number already.
+            Fatal: the log has its last number, which nobody comes to by promoting.
         """
+        if promotion.number > _LAST:
+            raise Fatal(
+                f"{self.root}promotions/{_LAST}.json leaves no number for another promotion: "
+                "delete it, it is foreign"
+            )
         uri = f"{self.root}promotions/{promotion.number:08}.json"
         try:
             self._moved(uri, _written(promotion))

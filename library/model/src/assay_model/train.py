@@ -16,7 +16,7 @@ from assay.domain.taxonomy import DEFAULT, Taxonomy
 from assay.wire import corrections as published
 from assay_model import corpus
 from assay_model.artifact import FORMAT, Artifact, arrays
-from assay_model.corrections import require_known
+from assay_model.corrections import require_known, worded
 from assay_model.drift import reference
 from assay_model.evaluate import codes, evaluate
 from assay_model.features import fingerprints, located
@@ -173,14 +173,15 @@ def examples(traffic: pl.DataFrame) -> pl.DataFrame:
 def taught(learnt: pl.DataFrame, corrections: pl.DataFrame) -> pl.DataFrame:
     """Examples in which people's corrections stand in place of all that was said of the same text.
 
-    Of several corrections of a text the latest counts.
+    Of several corrections of a text the latest counts; texts without a word are passed over.
 
     Args:
         learnt: see `examples`.
         corrections: shaped as `assay.wire.corrections.CORRECTIONS`.
     """
+    told = worded(corrections)
     said = (
-        corrections.select(seen(corrections).alias("text"), "category", "at")
+        told.select(seen(told).alias("text"), "category", "at")
         .sort("at", maintain_order=True)
         .unique("text", keep="last")
         .select("text", "category", weight=pl.lit(_CORRECTION))

@@ -1,5 +1,6 @@
 """Corrections, added to what people have said before; nothing is changed or deleted."""
 
+import re
 from collections.abc import Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
@@ -13,6 +14,8 @@ from assay_adapters.postgres.connection import translated
 from assay_adapters.postgres.tables import corrections
 
 _LOCK: Final = 0x636F7272656374  # a number that no other program locks
+
+_WORDS: Final = re.compile(r"[^\W_]+")
 
 # A group that needs review is found by its index; others by a look at every prediction.
 _EXAMPLES: Final = {
@@ -98,6 +101,12 @@ class NoSuchGroup(Fatal):
     exit_code = DATA
 
 
+class Wordless(Fatal):
+    """A group of descriptors without a word cannot be corrected as one."""
+
+    exit_code = DATA
+
+
 class Said(NamedTuple):
     """What somebody says of a group.
 
@@ -128,6 +137,7 @@ def correct_groups(engine: Engine, said: Mapping[str, Said], *, by: str) -> int:
     Raises:
         Unavailable: PostgreSQL is away.
         NoSuchGroup: names those that are not there.
+        Wordless: names those whose descriptors have no word: they are alike only in that.
         Fatal: the tables cannot be used.
     """
     with engine.begin() as connection:
@@ -151,6 +161,12 @@ def correct_groups(engine: Engine, said: Mapping[str, Said], *, by: str) -> int:
                 "reason": reason,
                 "by": by,
             }
+        if wordless := sorted(group for group, row in new.items() if _is_wordless(row)):
+            raise Wordless(
+                f"there is no word in what is in the group {', '.join(wordless)}, so that its "
+                "transactions need not be alike: say of single ones what they are "
+                "(`assay review correct GROUP CATEGORY --transaction ID`)"
+            )
         if new:
             alike = _alike(connection, {each["example"] for each in new.values()})
             rows = [
@@ -258,6 +274,21 @@ def _examples(connection: Connection, groups: Collection[str]) -> dict[str, dict
         if missing := [each for each in groups if each not in found]:
             found |= _by_group(connection.execute(query, {"groups": missing}).mappings())
     return found
+
+
+def _is_wordless(said: Mapping[str, Any]) -> bool:
+    """Whether a group is corrected whose descriptors have nothing but numbers and signs.
+
+    A word in which letters stand between digits is a number to the model.
+    """
+    if said["category"] is None:
+        return False
+    for word in _WORDS.findall(f"{said['description']} {said['merchant'] or ''}"):
+        digits = [at for at, character in enumerate(word) if character.isdigit()]
+        between = word[digits[0] : digits[-1]] if digits else ""
+        if any(map(str.isalpha, word)) and not any(map(str.isalpha, between)):
+            return False
+    return True
 
 
 def _alike(connection: Connection, examples: Collection[str]) -> dict[str, list[str]]:

@@ -14,14 +14,14 @@ of what is one descriptor to the model, the latest counts. They are sorted, so t
 corrections are equal bytes.
 """
 
-from datetime import UTC
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import polars as pl
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from assay.domain.errors import Unreadable
 from assay.domain.wording import worded
+from assay.wire.moment import Moment
 
 NAME: Final = "corrections.json"
 """Of the object, in the registry of models."""
@@ -46,13 +46,14 @@ class _Correction(BaseModel):
     description: str
     merchant: str | None
     category: str
-    at: AwareDatetime
+    at: Moment
 
 
 class _Document(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    format: Literal[1]
+    # true and 1.0 equal 1, and are none.
+    format: Annotated[Literal[1], BeforeValidator(lambda said: said if type(said) is int else None)]
     corrections: list[_Correction]
 
 
@@ -80,5 +81,5 @@ def read(body: bytes) -> pl.DataFrame:
         fault = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(each + 1 if isinstance(each, int) else each) for each in fault["loc"])
         raise Unreadable(f"no corrections can be read: {place or 'it'} {worded(fault)}") from None
-    rows = [{**vars(each), "at": each.at.astimezone(UTC)} for each in document.corrections]
+    rows = [vars(each) for each in document.corrections]
     return pl.DataFrame(rows, schema=CORRECTIONS).sort(_ORDER, nulls_last=False)
