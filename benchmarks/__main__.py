@@ -1,19 +1,29 @@
-"""`python benchmarks batch …`: one command for each benchmark."""
+"""`python benchmarks batch …`: one command for each benchmark; without one, the whole of it."""
 
 import typer
 from batch import batch
 from latency import latency
+from limits import limits
+from report import document, report
 from stream import stream
 
-app = typer.Typer(no_args_is_help=True, add_completion=False)
+app = typer.Typer(add_completion=False)
+app.command()(report)
 app.command()(batch)
 app.command()(stream)
 app.command()(latency)
+app.command()(limits)
+app.command()(document)
 
 
-@app.callback()
-def benchmarks() -> None:
-    """Rates on real servers, and the same work done by peers."""
+@app.callback(invoke_without_command=True)
+def benchmarks(context: typer.Context) -> None:
+    """Rates on real servers, and the same work done by peers.
+
+    Without a command: the product and a plain loop on all jobs in turns, and the limits.
+    """
+    if context.invoked_subcommand is None:
+        report()
 
 
 if __name__ == "__main__":

@@ -1,18 +1,17 @@
 """How quick a batch run is, from S3 over the model API into PostgreSQL, and what it costs."""
 
-import sys
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import boto3
 import typer
 from compare import Prepared, Work, compare
-from harness import ASSAY, Bench, Way, alone
+from contenders import ASSAY, Ready
+from harness import Api, Bench, Rejects, alone
 from sample import Ids, write
 
 from assay_local import Local
 
-_PLAIN: Final = str(Path(__file__).with_name("plain.py"))
 _CONTRACT: Final = Path(__file__).parents[1] / "contracts" / "transactions.odcs.yaml"
 
 
@@ -24,9 +23,9 @@ def batch(
     ] = "",
     runs: Annotated[int, typer.Option(min=1, help="Runs of each way, in turns.")] = 3,
     against: Annotated[
-        Literal["plain"] | None,
-        typer.Option(help="Do the same work in a plain loop as well: csv, pydantic, SQLAlchemy."),
-    ] = None,
+        str, typer.Option(help="Who does the same work as well, with commas: plain, spark.")
+    ] = "",
+    api: Annotated[Api, typer.Option(help="Which API is asked: a stub, or the model's.")] = "model",
     ids: Annotated[Ids, typer.Option(help="How the ids follow each other.")] = "scattered",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     keep: Annotated[
@@ -39,10 +38,11 @@ def batch(
     disk as it does by default. A figure counts once the tables were found to hold what they must.
     """
     compare(
-        Work("S3 to PostgreSQL", ("postgres", "s3", "api"), _prepare),
+        BATCH,
         sizes=[int(each) for each in sizes.split(",")] if sizes else [rows],
         ids=ids,
-        ways=["assay", "plain"] if against else ["assay"],
+        against=against,
+        api=api,
         runs=runs,
         as_json=as_json,
         keep=keep,
@@ -60,14 +60,18 @@ def _prepare(bench: Bench, rows: int, ids: Ids) -> Prepared:
     if not bench.keep:
         path.unlink()
 
-    def command(way: Way, name: str) -> list[str]:
+    def command(way: Ready, name: str) -> list[str]:
         del name
-        if way == "plain":
-            return [sys.executable, _PLAIN, bucket, path.name]
+        if way.contender.name != "assay":
+            return way.command("batch", bucket, path.name)
         file = f"s3://{bucket}/{path.name}"
         return [ASSAY, "batch", "run", file, "--contract", str(_CONTRACT)]
 
-    return Prepared(sample, command)
+    def rejects(name: str) -> Rejects:
+        del name
+        return Rejects(table="errors")
+
+    return Prepared(sample, command, rejects)
 
 
 def _s3(local: Local) -> Any:
@@ -79,6 +83,9 @@ def _s3(local: Local) -> Any:
         aws_secret_access_key=settings["ASSAY_S3__SECRET_ACCESS_KEY"],
         region_name=settings["ASSAY_S3__REGION"],
     )
+
+
+BATCH: Final = Work("batch", "S3 to PostgreSQL", ("postgres", "s3", "api"), _prepare)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Runs the ways of doing the same work in turns, and prints what each has cost."""
+"""Has contenders do the same work in turns, and prints what each has cost."""
 
 import json
 import os
@@ -7,23 +7,28 @@ from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 import psycopg
+from contenders import ASSAY, Job, Ready, chosen, ready, surroundings
 from figures import Figure, about, print_runs, print_sizes
-from harness import ASSAY, Bench, Way, WrongResult, check, console, ended_in_words, started
+from harness import Api, Bench, Rejects, WrongResult, check, console, ended_in_words, started
 from measure import run
+from plain import metadata
 from rich.console import Console
 from sample import Ids, Sample
+from sqlalchemy import create_engine
+from sqlalchemy.engine import make_url
 
 from assay_local import databases
 
 
 class Prepared(NamedTuple):
-    """A sample where it is to be read, and the command for each way of doing so.
+    """A sample where it is to be read, and how each contender is told to.
 
-    A command is made for a run's name, which is given once.
+    A command is made for a run's name, which is given once; so is the place of its rejects.
     """
 
     sample: Sample
-    command: Callable[[Way, str], list[str]]
+    command: Callable[[Ready, str], list[str]]
+    rejects: Callable[[str], Rejects]
 
 
 @dataclass(frozen=True)
@@ -31,11 +36,13 @@ class Work:
     """What is measured.
 
     Attributes:
+        job: what there is to do.
         route: from where to where.
         servers: that it needs.
         prepare: makes a sample of so many records.
     """
 
+    job: Job
     route: str
     servers: Sequence[str]
     prepare: Callable[[Bench, int, Ids], Prepared]
@@ -46,68 +53,101 @@ def compare(
     *,
     sizes: Sequence[int],
     ids: Ids,
-    ways: Sequence[Way],
+    against: str,
+    api: Api,
     runs: int,
     as_json: bool,
     keep: bool,
 ) -> None:
-    """Measures each size, the ways taking turns, and prints the figures."""
-    with ended_in_words(), started(*work.servers, keep=keep) as bench:
-        found: list[Figure] = []
-        for size in sizes:
-            with console.status(f"Preparing {size:,} records …"):
-                prepared = work.prepare(bench, size, ids)
-            found += _measured(bench, prepared, ways, runs)
-        settings = about(bench.local, ids)
+    """Measures each size, the contenders taking turns, and prints the figures."""
+    with ended_in_words():
+        ways = [ready(each) for each in chosen(against) if each.does(work.job)]
+        with started(*work.servers, keep=keep) as bench:
+            found: list[Figure] = []
+            for size in sizes:
+                with console.status(f"Preparing {size:,} records …"):
+                    prepared = work.prepare(bench, size, ids)
+                found += measured(bench, work, prepared, ways, runs=runs, api=api)
+            settings = about(bench.local, ids)
     if as_json:
         print(json.dumps({"about": settings, "runs": [asdict(each) for each in found]}))
         return
     for size in sizes:
-        print_runs([each for each in found if each.rows == size], work.route)
+        print_runs([each for each in found if each.rows == size], f"{work.route}, {api} API")
     if len(sizes) > 1:
         print_sizes([each for each in found if each.way == "assay"])
     Console(width=80, highlight=False).print_json(data=settings)
 
 
-def _measured(
-    bench: Bench, prepared: Prepared, ways: Sequence[Way], runs: int
+def measured(
+    bench: Bench, work: Work, prepared: Prepared, ways: Sequence[Ready], *, runs: int, api: Api
 ) -> Generator[Figure]:
+    """A figure of each run, the contenders taking turns.
+
+    Raises:
+        WrongResult: a contender did not do the work, or stored other predictions than another.
+        CommandFailed: one did not end as it should.
+    """
     size = prepared.sample.rows
     agreed: int | None = None
     for number in range(runs):
         for way in ways:
-            with console.status(f"{way}, {size:,} records, run {number + 1} of {runs} …"):
-                figure, predicted = _once(bench, way, prepared, f"{way}_{size}_{number}")
+            who = way.contender.name
+            with console.status(f"{who}, {size:,} records, run {number + 1} of {runs} …"):
+                name = f"{who}_{work.job}_{api}_{size}_{number}"
+                figure, predicted = _once(bench, work, way, prepared, name=name, api=api)
             if agreed not in {None, predicted}:
-                raise WrongResult(f"{way} stored other predictions than the run before")
+                raise WrongResult(f"{who} stored other predictions than the run before")
             agreed = predicted
-            console.print(f"{way}: {figure.rate:,.0f} records/s, {figure.peak >> 20} MiB")
+            console.print(f"{who}: {figure.rate:,.0f} records/s, {figure.peak >> 20} MiB")
             yield figure
 
 
-def _once(bench: Bench, way: Way, prepared: Prepared, name: str) -> tuple[Figure, int]:
-    local = bench.local
+def _once(
+    bench: Bench, work: Work, way: Ready, prepared: Prepared, *, name: str, api: Api
+) -> tuple[Figure, int]:
+    local, who = bench.local, way.contender.name
     url = databases.create(local.postgres.url, name)
-    environment = {**os.environ, **local.settings, "ASSAY_POSTGRES__URL": url}
-    # Modules are compiled once and for all, as they are where a package is installed.
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    if way == "assay":
-        run([ASSAY, "migrate"], environment, {})
-    local.api.restart()
+    environment = environ(bench, url, bench.fresh_api(api))
+    make_tables(who, url, environment)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CHECKPOINT")
+    command, rejects = prepared.command(way, name), prepared.rejects(name)
     load = os.getloadavg()[0]
-    spent = run(prepared.command(way, name), environment, bench.processes)
-    predicted = check(url, way, prepared.sample)
+    spent = run(command, environment, bench.processes(work.servers, api))
+    if who == "assay":
+        rejects = Rejects(table="dead_letters")
+    predicted = check(url, who, prepared.sample, rejects)
     if not bench.keep:
         databases.drop(local.postgres.url, name)
     return Figure(
-        way=way,
+        job=work.job,
+        api=api,
+        way=who,
         rows=prepared.sample.rows,
         seconds=spent.seconds,
         inner_seconds=json.loads(spent.output)["seconds"],
-        cpu={way: spent.cpu, **spent.servers},
+        cpu={who: spent.cpu, **spent.servers},
         others=spent.others,
         load=load,
         peak=spent.peak,
     ), predicted
+
+
+def environ(bench: Bench, url: str, api: dict[str, str]) -> dict[str, str]:
+    """What a contender's process finds in its environment."""
+    settings = {**bench.local.settings, **api, "ASSAY_POSTGRES__URL": url}
+    found = {**os.environ, **surroundings(), **settings}
+    # Modules are compiled once and for all, as they are where a package is installed.
+    found.pop("PYTHONDONTWRITEBYTECODE", None)
+    return found
+
+
+def make_tables(who: str, url: str, environment: dict[str, str]) -> None:
+    """The tables that a contender writes, empty."""
+    if who == "assay":
+        run([ASSAY, "migrate"], environment, {})
+        return
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
+    metadata.create_all(engine)
+    engine.dispose()

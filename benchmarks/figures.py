@@ -22,7 +22,8 @@ from assay_ml_api.config import ServerConfig
 from assay_streaming.config import StreamConfig
 
 MEMORY_SPREAD: Final = 0.1
-_MILLION: Final = 1_000_000
+MILLION: Final = 1_000_000
+_TWO: Final = 2  # contenders, whose ratio fits beside them
 _PACKAGES: Final = (
     *("assay", "polars", "psycopg", "sqlalchemy", "pydantic", "httpx", "confluent-kafka"),
     "ministack",
@@ -36,7 +37,9 @@ class Figure:
     """One run.
 
     Attributes:
-        way: how the work was done.
+        job: what was done: `stream` or `batch`.
+        api: which API was asked: `stub` or `model`.
+        way: who did it.
         rows: records.
         seconds: from the start of the process to its end.
         inner_seconds: the same without the start, as the command itself says.
@@ -46,6 +49,8 @@ class Figure:
         peak: the most memory of the process, in bytes.
     """
 
+    job: str
+    api: str
     way: str
     rows: int
     seconds: float
@@ -61,8 +66,21 @@ class Figure:
         return self.rows / self.seconds
 
 
+@dataclass(frozen=True)
+class Limit:
+    """What one part alone can do.
+
+    Attributes:
+        part: which.
+        rates: records a second, of each run.
+    """
+
+    part: str
+    rates: list[float]
+
+
 def _cpu(name: str) -> Callable[[Figure], float]:
-    return lambda each: each.cpu.get(name or each.way, nan) / each.rows * _MILLION
+    return lambda each: each.cpu.get(name or each.way, nan) / each.rows * MILLION
 
 
 _LINES: Final[dict[str, tuple[str, Callable[[Figure], float]]]] = {
@@ -70,7 +88,7 @@ _LINES: Final[dict[str, tuple[str, Callable[[Figure], float]]]] = {
     "rows/s, start excluded": (",.0f", lambda each: each.rows / each.inner_seconds),
     "CPU s per 1 M rows, all": (
         ".2f",
-        lambda each: sum(each.cpu.values()) / each.rows * _MILLION,
+        lambda each: sum(each.cpu.values()) / each.rows * MILLION,
     ),
     "  the process itself": (".2f", _cpu("")),
     "  model API": (".2f", _cpu("api")),
@@ -92,21 +110,22 @@ def print_runs(figures: Sequence[Figure], route: str) -> None:
     table.add_column("median ± half the range", no_wrap=True)
     for way in ways:
         table.add_column(f"{way}, {counts[way]} runs", justify="right", no_wrap=True)
-    if len(ways) > 1:
+    if len(ways) == _TWO:
         table.add_column("ratio", justify="right")
     for label, (form, value) in _LINES.items():
         found = [[value(each) for each in figures if each.way == way] for way in ways]
         if any(map(isnan, chain(*found))):
             continue  # a server that this work does without
-        cells = [_spread(values, form) for values in found]
-        if len(ways) > 1:
+        cells = [spread(values, form) for values in found]
+        if len(ways) == _TWO:
             first, second = map(median, found)
             cells.append(f"{first / second:.2f}" if second else "")
         table.add_row(label, *cells)
-    Console(width=80, highlight=False).print(table)
+    Console(width=80 + 20 * max(0, len(ways) - _TWO), highlight=False).print(table)
 
 
-def _spread(values: Sequence[float], form: str) -> str:
+def spread(values: Sequence[float], form: str) -> str:
+    """The median, and half of the range of several."""
     text = format(median(values), form)
     if len(values) == 1:
         return text

@@ -1,11 +1,13 @@
 """What all benchmarks share: servers of their own, and the check of what came of the work."""
 
+import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Generator
+import time
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -14,20 +16,25 @@ from typing import Any, Final, Literal
 import psutil
 import psycopg
 import typer
+from confluent_kafka import Consumer, TopicPartition
 from measure import CommandFailed
+from psycopg import sql
 from rich.console import Console
 from sample import CHECKSUM, Sample
 
-from assay_local import Local, LocalError, servers
+from assay_local import Local, LocalError, processes, servers
+from assay_local.ports import choose
+from assay_local.service import HOST, Launch, answers_ok
 
-Way = Literal["assay", "plain"]
+Api = Literal["stub", "model"]
+"""Which API is asked: one with a fixed answer (see `stub`), or the product's with its model."""
 
-ASSAY: Final = str(Path(sys.executable).with_name("assay"))
+_STUB: Final = str(Path(__file__).with_name("stub.py"))
+_PATIENCE: Final = 60.0
 
 # Counts per door, and a sum over all predictions, which every way has to agree on.
 _RESULT: Final = """
     SELECT (SELECT count(*) FROM transactions), (SELECT count(*) FROM predictions),
-           (SELECT count(*) FROM {rejects}),
            (SELECT sum(crc32(convert_to(concat_ws('|', transaction_id, category, confidence),
                'UTF8')))::bigint FROM predictions)
 """
@@ -46,19 +53,66 @@ class WrongResult(Exception):
     """The tables do not hold what was sent, so that the figure does not count."""
 
 
+class Stub:
+    """The stub API, a process of its own, which ends with this one in whatever way that ends."""
+
+    def __init__(self, folder: Path) -> None:
+        self._log = folder / "stub.log"
+        (self._port,) = choose(1, set())
+        self.settings = {"ASSAY_API__URL": f"http://{HOST}:{self._port}"}
+        self._guarded: processes.Guarded | None = None
+
+    @property
+    def process(self) -> psutil.Process | None:
+        """The process, where it runs."""
+        return processes.find(self._guarded.identity) if self._guarded else None
+
+    def restart(self) -> None:
+        """Starts it anew; returns when it answers.
+
+        Raises:
+            WrongResult: it does not.
+        """
+        self.close()
+        launch = Launch([sys.executable, _STUB, str(self._port)], os.environ)
+        self._guarded = processes.start(launch, signal.SIGTERM, self._log)
+        deadline = time.monotonic() + _PATIENCE
+        while time.monotonic() < deadline:
+            with suppress(OSError):
+                if answers_ok(self._port, "/health/ready"):
+                    return
+            time.sleep(0.05)
+        raise WrongResult("the stub API did not come up within a minute")
+
+    def close(self) -> None:
+        """Ends it."""
+        if self._guarded is not None:
+            self._guarded.end()
+            self._guarded = None
+
+
 @dataclass(frozen=True)
 class Bench:
     """The servers, and a folder for files."""
 
     local: Local
-    names: tuple[str, ...]
     folder: Path
     keep: bool
+    stub: Stub
 
-    @property
-    def processes(self) -> dict[str, psutil.Process]:
-        """The servers' processes."""
-        found = {each: getattr(self.local, each).process for each in self.names}
+    def fresh_api(self, api: Api) -> dict[str, str]:
+        """Starts this API anew, so that it remembers nothing; returns how it is reached."""
+        if api == "stub":
+            self.stub.restart()
+            return self.stub.settings
+        self.local.api.restart()
+        return self.local.api.settings
+
+    def processes(self, names: Sequence[str], api: Api) -> dict[str, psutil.Process]:
+        """The processes of these servers; `api` is the one of this API."""
+        found = {each: getattr(self.local, each).process for each in names}
+        if api == "stub":
+            found["api"] = self.stub.process
         return {name: process for name, process in found.items() if process is not None}
 
 
@@ -91,23 +145,61 @@ def started(*names: str, keep: bool) -> Generator[Bench]:
         local = stack.enter_context(servers(data=data, environment={}))
         with console.status(f"Starting {', '.join(names)} …"):
             local.start(*names)
-        yield Bench(local, names, folder, keep)
+        stub = Stub(folder)
+        stack.callback(stub.close)
+        yield Bench(local, folder, keep, stub)
 
 
-def check(url: str, way: Way, sample: Sample) -> int:
+@dataclass(frozen=True)
+class Rejects:
+    """Where a contender leaves what breaks a rule: in a table, or on a topic.
+
+    Attributes:
+        table: its name.
+        topic: its name; the table does not count then.
+        servers: the topic's.
+    """
+
+    table: str = "errors"
+    topic: str | None = None
+    servers: str = ""
+
+    def count(self, connection: psycopg.Connection) -> int:
+        """How many there are."""
+        if self.topic is not None:
+            return messages(self.servers, self.topic)
+        count = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(self.table))
+        row = connection.execute(count).fetchone()
+        return int(row[0]) if row else 0
+
+
+def messages(servers: str, topic: str) -> int:
+    """How many messages a topic has, of which none was deleted."""
+    consumer = Consumer(
+        {"bootstrap.servers": servers, "group.id": "benchmark-count", "log_level": 3}
+    )
+    try:
+        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        found = [consumer.get_watermark_offsets(TopicPartition(topic, each)) for each in partitions]
+        return sum(high - low for low, high in found)
+    finally:
+        consumer.close()
+
+
+def check(url: str, way: str, sample: Sample, rejects: Rejects) -> int:
     """Holds the tables against the sample; returns the sum over all predictions.
 
     Raises:
         WrongResult: something else came of it.
     """
-    rejects = "dead_letters" if way == "assay" else "errors"
     good = sample.rows - sample.broken
     with psycopg.connect(url) as connection:
 
-        def first(sql: str) -> tuple[Any, ...]:
-            return connection.execute(sql.encode()).fetchone() or ()
+        def first(query: str) -> tuple[Any, ...]:
+            return connection.execute(query.encode()).fetchone() or ()
 
-        *counts, predicted = first(_RESULT.format(rejects=rejects))
+        *counts, predicted = first(_RESULT)
+        counts.append(rejects.count(connection))
         if counts != [good, good, sample.broken]:
             raise WrongResult(f"{way} stored {counts}, not {[good, good, sample.broken]}")
         if first(CHECKSUM) != (sample.checksum,):

@@ -15,8 +15,9 @@ import numpy as np
 import psycopg
 import typer
 from confluent_kafka import KafkaError, Message, Producer
+from contenders import ASSAY
 from figures import about
-from harness import ASSAY, Bench, WrongResult, console, ended_in_words, started
+from harness import Bench, WrongResult, console, ended_in_words, started
 from measure import CommandFailed, run
 from rich import box
 from rich.console import Console

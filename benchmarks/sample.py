@@ -88,7 +88,7 @@ def write(path: Path, rows: int, ids: Ids) -> Sample:
         def put(frame: pl.DataFrame) -> int:
             return file.write((frame["line"].str.join("\n").item() + "\n").encode())
 
-        sample = _make(rows, ids, put)
+        sample = make(rows, ids, put)
     return replace(sample, size=path.stat().st_size)
 
 
@@ -122,14 +122,20 @@ def send(servers: str, topic: str, rows: int, ids: Ids) -> Sample:
             size += len(each)
         return size
 
-    sample = _make(rows, ids, put)
+    sample = make(rows, ids, put)
     if left := producer.flush(60):
         raise RuntimeError(f"{left} messages were not delivered")
     return sample
 
 
-def _make(rows: int, ids: Ids, put: Callable[[pl.DataFrame], int]) -> Sample:
-    """Makes records slice by slice; `put` takes each, and says how many bytes it was."""
+def make(rows: int, ids: Ids, put: Callable[[pl.DataFrame], int]) -> Sample:
+    """Makes records slice by slice, the same for the same arguments.
+
+    Args:
+        rows: how many.
+        ids: how their ids follow each other.
+        put: takes a slice, with the columns of `_frame`, and says how many bytes it was.
+    """
     chance = np.random.default_rng(_SEED)
     # Each description equally often: repeats are as far apart as they can be by chance.
     descriptions = chance.permutation(np.arange(rows) % max(1, int(rows * DISTINCT)))

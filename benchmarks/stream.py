@@ -1,18 +1,16 @@
 """How quick a stream is, from a topic over the model API into PostgreSQL, and what it costs."""
 
 import secrets
-import sys
-from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import typer
 from compare import Prepared, Work, compare
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
-from harness import ASSAY, Bench, Way, alone
+from contenders import ASSAY, Ready
+from harness import Api, Bench, Rejects, alone
 from sample import Ids, send
 
-_PLAIN: Final = str(Path(__file__).with_name("plain_stream.py"))
 SERVERS: Final = ("postgres", "kafka", "api")
 PARTITIONS: Final = 3
 
@@ -25,12 +23,10 @@ def stream(
     ] = "",
     runs: Annotated[int, typer.Option(min=1, help="Runs of each way, in turns.")] = 3,
     against: Annotated[
-        Literal["plain"] | None,
-        typer.Option(
-            help="Do the same work in a plain loop as well: confluent-kafka, pydantic, httpx,"
-            " SQLAlchemy."
-        ),
-    ] = None,
+        str,
+        typer.Option(help="Who does the same work as well, with commas: plain, quix, fast, spark."),
+    ] = "",
+    api: Annotated[Api, typer.Option(help="Which API is asked: a stub, or the model's.")] = "model",
     ids: Annotated[Ids, typer.Option(help="How the ids follow each other.")] = "scattered",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     keep: Annotated[
@@ -45,20 +41,23 @@ def stream(
     A figure counts once the tables were found to hold what they must.
     """
     compare(
-        Work("Kafka to PostgreSQL", SERVERS, _prepare),
+        STREAM,
         sizes=[int(each) for each in sizes.split(",")] if sizes else [records],
         ids=ids,
-        ways=["assay", "plain"] if against else ["assay"],
+        against=against,
+        api=api,
         runs=runs,
         as_json=as_json,
         keep=keep,
     )
 
 
-def make_topic(bench: Bench, partitions: int = PARTITIONS) -> str:
-    """A topic of its own; returns its name."""
-    name = f"benchmark-{secrets.token_hex(4)}"
-    admin: Any = AdminClient({"bootstrap.servers": bench.local.kafka.url})  # partial stubs
+def make_topic(bench: Bench, partitions: int = PARTITIONS, end: str = "") -> str:
+    """A topic of its own; returns its name, which has this end."""
+    name = f"benchmark-{secrets.token_hex(4)}{end}"
+    admin: Any = AdminClient(
+        {"bootstrap.servers": bench.local.kafka.url, "log_level": 3}
+    )  # partial stubs
     admin.create_topics([NewTopic(name, partitions, 1)])[name].result()
     return name
 
@@ -67,13 +66,22 @@ def _prepare(bench: Bench, records: int, ids: Ids) -> Prepared:
     topic = make_topic(bench)
     sample = alone(send, bench.local.kafka.url, topic, records, ids)
 
-    def command(way: Way, name: str) -> list[str]:
-        if way == "plain":
-            return [sys.executable, _PLAIN, topic, name, str(records)]
+    letters: dict[str, str] = {}
+
+    def command(way: Ready, name: str) -> list[str]:
+        if way.contender.name != "assay":
+            letters[name] = make_topic(bench, end="-letters")
+            return way.command("stream", topic, name, str(records), letters[name])
         options = ["--topic", topic, "--group", name, "--until-idle", "0"]
         return [ASSAY, "stream", "consume", *options]
 
-    return Prepared(sample, command)
+    def rejects(name: str) -> Rejects:
+        return Rejects(topic=letters.get(name), servers=bench.local.kafka.url)
+
+    return Prepared(sample, command, rejects)
+
+
+STREAM: Final = Work("stream", "Kafka to PostgreSQL", SERVERS, _prepare)
 
 
 if __name__ == "__main__":

@@ -170,7 +170,7 @@ def test_fields_must_fit_the_taxonomy(
     """What adds to a category that there is not, or no number of a float, makes a file no model."""
     path = tmp_path / "odd.npz"
     save(replace(artifact, fields={"side": {"debit": adds}}), path)
-    with pytest.raises(ArtifactError, match="not a model or is damaged"):
+    with pytest.raises(ArtifactError, match=r"not a model or is damaged|cannot answer: fields"):
         load(path)
 
 

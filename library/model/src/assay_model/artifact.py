@@ -32,7 +32,7 @@ SHIPPED: Final = Path(__file__).with_name("assay-linear.npz")
 
 # Between these no score of any text becomes infinite; those of real models are far inside.
 _SMALLEST: Final = 1e-3
-_LARGEST: Final = 1e3
+_LARGEST: Final = 1e6
 
 # What reading something else than a model file may raise: a truncated ZIP, a bare array, bad JSON.
 _FOREIGN: Final = (

@@ -1,0 +1,124 @@
+"""The whole benchmark: all contenders, jobs and APIs, the limits, and the document of it."""
+
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from batch import BATCH
+from compare import Work, measured
+from contenders import Ready, chosen, java, packages, ready
+from document import Found, Setup, from_json, markdown, to_json
+from figures import Figure, Limit, about, print_runs
+from harness import Api, Bench, console, ended_in_words, started
+from limits import measured_limits, print_limits
+from plots import draw
+from sample import Ids
+from stream import STREAM
+
+from assay_local import LocalError
+
+DOCUMENT: Final = "benchmarks.md"
+PICTURES: Final = "benchmarks"
+FIGURES: Final = "figures.json"
+
+_WORKS: Final[dict[str, Work]] = {each.job: each for each in (STREAM, BATCH)}
+_APIS: Final[dict[str, Api]] = {"stub": "stub", "model": "model"}
+_IDS: Final[Ids] = "scattered"
+
+
+def report(
+    *,
+    contenders: Annotated[
+        str, typer.Option(help="Who is measured beside the product, with commas.")
+    ] = "plain",
+    jobs: Annotated[str, typer.Option(help="What is done, with commas.")] = "stream,batch",
+    apis: Annotated[str, typer.Option(help="Which APIs are asked, with commas.")] = "stub,model",
+    records: Annotated[int, typer.Option(min=1_000, help="Of each job.")] = 1_000_000,
+    limit_records: Annotated[
+        int, typer.Option(help="Of each part that is measured alone; 0 for none.")
+    ] = 500_000,
+    runs: Annotated[int, typer.Option(min=1, help="Of each contender, in turns.")] = 3,
+    out: Annotated[
+        Path | None, typer.Option(help="A folder to write the document into, with its pictures.")
+    ] = None,
+) -> None:
+    """Measure contenders on all jobs in turns, and the limits; with --out, write the document.
+
+    With all contenders and the defaults it takes more than an hour. The document is written after
+    each job, so that what was found by then is not lost.
+    """
+    with ended_in_words():
+        works = [_WORKS[each] for each in _named(jobs, _WORKS)]
+        asked: list[Api] = [_APIS[each] for each in _named(apis, _APIS)]
+        ways = [ready(each) for each in chosen(contenders)]
+        servers = list(dict.fromkeys(name for each in works for name in each.servers))
+        with started(*servers, keep=False) as bench:
+            settings = _about(bench, ways)
+            runs_found: list[Figure] = []
+            limits_found: list[Limit] = []
+
+            def write() -> None:
+                if out is not None:
+                    setups = {each.contender.name: _setup(each) for each in ways}
+                    write_all(Found(settings, setups, runs_found, limits_found), out)
+
+            for work in works:
+                prepared = work.prepare(bench, records, _IDS)
+                for api in asked:
+                    doing = [each for each in ways if each.contender.does(work.job)]
+                    fresh = list(measured(bench, work, prepared, doing, runs=runs, api=api))
+                    print_runs(fresh, f"{work.route}, {api} API")
+                    runs_found += fresh
+                    write()
+            if limit_records and STREAM in works:
+                limits_found += measured_limits(bench, limit_records, runs, _IDS)
+                print_limits(limits_found)
+                write()
+
+
+def document(
+    *,
+    out: Annotated[Path, typer.Option(help="The folder that has the document.")],
+) -> None:
+    """Write document and pictures again from the figures of the last run."""
+    write_all(from_json((out / PICTURES / FIGURES).read_text("utf-8")), out)
+
+
+def write_all(found: Found, out: Path) -> None:
+    """Writes the document into a folder, figures and pictures into one inside it.
+
+    Pictures of an earlier run are removed.
+    """
+    folder = out / PICTURES
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in set(folder.glob("*.png")).difference(draw(found, folder)):
+        each.unlink()
+    (folder / FIGURES).write_text(to_json(found), "utf-8")
+    (out / DOCUMENT).write_text(markdown(found, PICTURES), "utf-8")
+    console.print(f"written: {out / DOCUMENT}")
+
+
+def _named(text: str, known: Collection[str]) -> list[str]:
+    names = [each.strip() for each in text.split(",") if each.strip()]
+    if unknown := [each for each in names if each not in known]:
+        raise LocalError(f"there is no {unknown[0]}; there are {', '.join(known)}")
+    return names
+
+
+def _setup(way: Ready) -> Setup:
+    who = way.contender
+    return Setup(
+        title=who.title,
+        about={each.job: who.about(each.job) for each in _WORKS.values() if who.does(each.job)},
+        packages=packages(who),
+    )
+
+
+def _about(bench: Bench, ways: Sequence[Ready]) -> dict[str, Any]:
+    found = about(bench.local, _IDS)
+    found["date"] = datetime.now(UTC).date().isoformat()
+    if any(each.contender.name == "spark" for each in ways):
+        found["versions"]["java (PySpark)"] = java()
+    return found

@@ -1,0 +1,178 @@
+"""What the benchmarks write is what they found."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+import pytest
+import stub
+from contenders import CONTENDERS, chosen, packages
+from document import TIMES, Found, Setup, from_json, markdown, to_json
+from figures import Figure, Limit
+from measure import CommandFailed, run
+from report import write_all
+
+from assay.domain.errors import Refused
+from assay.domain.taxonomy import DEFAULT
+from assay.domain.transaction import TRANSACTIONS
+from assay.wire import arrow, json
+from assay_adapters.http.answers import read_json, verdicts
+from assay_local import LocalError
+
+ABOUT = {
+    "date": "2026-01-02",
+    "machine": {"cores": 2},
+    "versions": {"python": "3.11"},
+    "settings": {"ids": "scattered"},
+}
+
+
+def figure(way: str, seconds: float, job: str = "stream", api: str = "stub") -> Figure:
+    return Figure(
+        job=job,
+        api=api,
+        way=way,
+        rows=1_000_000,
+        seconds=seconds,
+        inner_seconds=seconds - 1,
+        cpu={way: 5.0, "api": 1.0, "postgres": 2.5},
+        others=0.5,
+        load=0.25,
+        peak=(300 if way == "assay" else 100) << 20,
+    )
+
+
+@pytest.fixture
+def found() -> Found:
+    """The product is ten times as quick as the loop, with three times its memory."""
+    return Found(
+        ABOUT,
+        {
+            "assay": Setup("Assay", {"stream": "With all that it promises."}, []),
+            "plain": Setup("plain loop", {"stream": "A row at a time."}, ["httpx==0.28.1"]),
+        },
+        [
+            *(figure("assay", seconds) for seconds in (9.0, 10.0, 12.0)),
+            *(figure("plain", seconds) for seconds in (90.0, 100.0, 120.0)),
+            figure("assay", 8.0, "batch", "model"),
+        ],
+        [Limit("COPY", [190_000.0, 200_000.0, 220_000.0])],
+    )
+
+
+def test_the_document_tells_medians_spread_and_ratios(found: Found) -> None:
+    """A line for each contender, with the product's among them; limits beside what it reaches."""
+    text = markdown(found, "pictures")
+    assert (
+        "| Assay | 100,000 ± 13,889 | 111,111 ± 17,045 | 5.0 ± 0.0 | 3.5 ± 0.0 | 300 ± 0 |  |"
+        in text
+    )
+    assert "| plain loop | 10,000 ± 1,389 | 10,101 ± 1,416 |" in text
+    assert f"| 10.00 {TIMES} |" in text
+    assert "| COPY | 200,000 ± 15,000 | 50% | 62% |" in text
+    assert "`httpx==0.28.1`" in text
+    assert "A row at a time." in text
+
+
+def test_the_document_tells_losses_as_plainly_as_wins(found: Found) -> None:
+    """What the product is better and worse in is told alike; equal figures are neither."""
+    text = markdown(found, "pictures")
+    assert f"**ahead** in: records/s against plain loop (10.00 {TIMES})." in text
+    assert f"**behind** in: memory against plain loop (3.00 {TIMES})." in text
+    assert f"**level** in: own CPU against plain loop (1.00 {TIMES}), servers' CPU" in text
+    slower = [
+        replace(each, seconds=each.seconds * 20) if each.way == "assay" else each
+        for each in found.runs
+    ]
+    assert "**ahead** in: nothing." in markdown(replace(found, runs=slower), "pictures")
+
+
+def test_the_document_is_written_with_its_figures_and_pictures(
+    found: Found, tmp_path: Path
+) -> None:
+    """All that it links to is there, no picture of an earlier run, and figures can be read back."""
+    folder = tmp_path / "benchmarks"
+    folder.mkdir()
+    (folder / "stream-model.png").touch()
+    write_all(found, tmp_path)
+    text = (tmp_path / "benchmarks.md").read_text("utf-8")
+    linked = set(re.findall(r"\((benchmarks/[^)]+)\)", text))
+    there = {str(each.relative_to(tmp_path)) for each in folder.iterdir()}
+    assert linked == there
+    assert {each.name for each in folder.glob("*.png")} == {"stream-stub.png", "batch-model.png"}
+    read = from_json((folder / "figures.json").read_text("utf-8"))
+    assert read == found
+    assert to_json(read) == to_json(found)
+
+
+def test_each_contender_says_how_it_is_set_up() -> None:
+    """The docstring of its script, and its packages where they are its own."""
+    for each in CONTENDERS.values():
+        for job in ("stream", "batch"):
+            if each.does(job):
+                assert len(each.about(job).splitlines()) > 3
+                assert "Run as a process" not in each.about(job)
+        assert bool(packages(each)) == each.locked
+        if each.locked:
+            script, *_ = next(iter(each.scripts.values()))
+            locked = Path(f"{script}.lock").read_text("utf-8")
+            pins = "\n".join(packages(each))
+            pinned = re.findall(r"^([\w-]+)(?:\[\w+\])?==(.*)$", pins, re.MULTILINE)
+            assert pinned
+            for name, version in pinned:
+                assert f'name = "{name}"\nversion = "{version}"' in locked
+
+
+def test_contenders_are_named_and_the_product_is_always_one() -> None:
+    assert [each.name for each in chosen("quix, plain")] == ["assay", "plain", "quix"]
+    with pytest.raises(LocalError, match="there is no flink"):
+        chosen("flink")
+
+
+def asked() -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "row": [0, 1],
+            "transaction_id": ["T1", 'T"2'],
+            "description": ["CAFÉ", "TAXI"],
+            "amount": ["1.00", "2.50"],
+            "currency": ["EUR", "EUR"],
+            "operation_type": ["payment", "payment"],
+            "side": ["debit", "debit"],
+        }
+    ).select(
+        (pl.col(name) if name in {"row", "transaction_id", "description"} else pl.lit(None))
+        .cast(dtype)
+        .alias(name)
+        for name, dtype in TRANSACTIONS.items()
+    )
+
+
+def test_the_stub_speaks_the_protocol_of_the_model_api() -> None:
+    """Its answers pass what holds any API's against the question, in both formats."""
+    questions = asked()
+    for answers in (
+        arrow.read_verdicts(stub.answer(arrow.write_transactions(questions), arrow.CONTENT_TYPE)),
+        read_json(stub.answer(json.write_transactions(questions), "application/json")),
+    ):
+        found = verdicts(answers, questions, DEFAULT)
+        assert found["status"].to_list() == ["ok", "ok"]
+        assert found["confidence"].to_list() == [0.9, 0.9]
+        with pytest.raises(Refused):
+            verdicts(answers, questions.reverse().head(1), DEFAULT)
+    with pytest.raises(ValueError, match="no id"):
+        stub.answer(b'[{"description": "CAFE"}]', "application/json")
+
+
+def test_what_a_command_spends_is_its_own() -> None:
+    """Memory does not start with that of the process that measures; a failure is told."""
+    held = bytearray(300 << 20)
+    held[:: 1 << 12] = b"x" * len(range(0, len(held), 1 << 12))
+    spent = run(["python3", "-c", "print('done')"], {}, {})
+    assert spent.output == "done"
+    assert spent.peak < 100 << 20
+    assert 0 < spent.cpu < 60
+    with pytest.raises(CommandFailed, match="exited 3"):
+        run(["python3", "-c", "raise SystemExit(3)"], {}, {})
+    del held
