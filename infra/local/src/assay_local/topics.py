@@ -18,12 +18,16 @@ def create(servers: str, name: str, *, partitions: int = 3) -> str:
     admin: Any = AdminClient({"bootstrap.servers": servers, "log_level": 0})  # partial stubs
     created = admin.create_topics([NewTopic(name, partitions)], operation_timeout=SECONDS)
     created[name].result(SECONDS)
-    deadline = time.monotonic() + SECONDS
-    while not _answers(admin, name, partitions):  # not told to all yet
-        if time.monotonic() > deadline:
-            raise LocalError(f"Kafka has made the topic {name}, but does not show it.")
-        time.sleep(0.01)
+    _await_leaders(admin, name, partitions)  # not told to all yet
     return name
+
+
+def _await_leaders(admin: Any, name: str, partitions: int) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not _answers(admin, name, partitions):
+        if time.monotonic() > deadline:
+            raise LocalError(f"Kafka has the topic {name}, but does not show it.")
+        time.sleep(0.01)
 
 
 def _answers(admin: Any, name: str, partitions: int) -> bool:
@@ -42,11 +46,14 @@ def read(servers: str, name: str) -> list[tuple[bytes | None, bytes | None]]:
 
     Raises:
         TimeoutError: they do not come.
+        LocalError: nobody leads it.
     """
+    admin: Any = AdminClient({"bootstrap.servers": servers, "log_level": 0})  # partial stubs
     config = {"bootstrap.servers": servers, "group.id": name, "fetch.wait.max.ms": 10}
     consumer: Any = Consumer(config)  # its stubs are partial
     try:
         partitions = consumer.list_topics(name, SECONDS).topics[name].partitions
+        _await_leaders(admin, name, len(partitions))  # a broker that was paused leads anew
         starts = [TopicPartition(name, each, 0) for each in partitions]
         whole = sum(consumer.get_watermark_offsets(each, SECONDS)[1] for each in starts)
         consumer.assign(starts)
