@@ -83,8 +83,10 @@ async def consume(topic: str, group: str, records: int, letters: str) -> None:
             await broker.publish_batch(*broken, topic=letters)
         if good:
             asked = asyncio.create_task(ask(raw))
-            await copy(work.COPY_TRANSACTIONS, work.transaction_rows(good))
-            await copy(work.COPY_PREDICTIONS, work.prediction_rows(work.answers(await asked, good)))
+            await copy(work.COPY_TRANSACTIONS, map(work.transaction_row, good))
+            await copy(
+                work.COPY_PREDICTIONS, map(work.prediction_row, work.answers(await asked, good))
+            )
             await connection.commit()
         seen += len(values)
         if seen >= records:

@@ -68,10 +68,10 @@ class Tables(BaseSink):
         found = work.answers(response.raise_for_status().content, good)
         with self._connection.cursor() as cursor:
             with cursor.copy(work.COPY_TRANSACTIONS) as copy:
-                for row in work.transaction_rows(good):
+                for row in map(work.transaction_row, good):
                     copy.write_row(row)
             with cursor.copy(work.COPY_PREDICTIONS) as copy:
-                for row in work.prediction_rows(found):
+                for row in map(work.prediction_row, found):
                     copy.write_row(row)
         self._connection.commit()
 

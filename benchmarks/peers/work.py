@@ -8,10 +8,11 @@ It is handed to the API as it came: it is JSON already. The answers are held aga
 # A peer's packages are in an environment of its own (see README.md), where nothing is checked.
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, Final, Literal
+from operator import attrgetter
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -86,31 +87,22 @@ def answers(body: bytes, asked: Sequence[Transaction]) -> list[Answer]:
     return found
 
 
-def transaction_rows(transactions: Sequence[Transaction]) -> Iterator[tuple[Any, ...]]:
-    """In the order of `COPY_TRANSACTIONS`."""
-    for each in transactions:
-        yield (
-            each.transaction_id,
-            each.description,
-            each.amount,
-            each.currency,
-            each.timestamp,
-            each.merchant,
-            each.operation_type,
-            each.side,
-        )
+transaction_row: Final = attrgetter(
+    "transaction_id",
+    "description",
+    "amount",
+    "currency",
+    "timestamp",
+    "merchant",
+    "operation_type",
+    "side",
+)
+"""In the order of `COPY_TRANSACTIONS`."""
 
-
-def prediction_rows(found: Sequence[Answer]) -> Iterator[tuple[Any, ...]]:
-    """In the order of `COPY_PREDICTIONS`."""
-    for each in found:
-        yield (
-            each.transaction_id,
-            each.model_version,
-            each.category,
-            each.confidence_score,
-            each.needs_review,
-        )
+prediction_row: Final = attrgetter(
+    "transaction_id", "model_version", "category", "confidence_score", "needs_review"
+)
+"""In the order of `COPY_PREDICTIONS`."""
 
 
 def setting(name: str) -> str:

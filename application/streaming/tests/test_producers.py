@@ -285,7 +285,7 @@ def test_what_was_produced_is_delivered_or_undelivered() -> None:
 def test_time_is_over_also_where_there_is_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was not taken by then is not produced."""
     monkeypatch.setattr(outlet, "_ROOM", 0.01)
-    gives_up = time.monotonic() + 10
+    gives_up = time.monotonic() + 5
     sent = Sent(Blocked(room=3), lambda: time.monotonic() > gives_up, lambda _: None)
     transactions = Generator(1, datetime.now(UTC), faults=0)
     produce(transactions, schedule(None, "max", 1), sent, Event(), seconds=1)

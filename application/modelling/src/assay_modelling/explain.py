@@ -42,9 +42,9 @@ def explain(
     """Say what a model answers for a description, and which of its words carried that.
 
     Of description and merchant the first 1,024 characters each are read, and 256
-    each count once they are normalised. A version of the registry answers with the corrections that
-    are published there (ASSAY_MODELS__REGISTRY), as the model API does; a file
-    answers by itself.
+    each count once they are normalised. A version of the registry answers with
+    the corrections that are published there (ASSAY_MODELS__REGISTRY), as the
+    model API does; a file answers by itself.
 
     Examples:
       assay model explain "SQ *CORNER BAKERY" --mcc 5462

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from assay.domain.errors import Fatal
 from assay.domain.taxonomy import Taxonomy
-from assay_model.description import Malformed, well_formed
+from assay_model.description import Malformed, require_well_formed
 from assay_model.fields import Adds
 from assay_model.lexicon import GROUPS, KINDS, Lexicon
 from assay_model.linear import Linear
@@ -129,15 +129,15 @@ def loads(content: bytes, place: str) -> Artifact:
         with np.load(BytesIO(content), allow_pickle=False) as file:
             entries: dict[str, NDArray[Any]] = {name: file[name] for name in file.files}
         whole = np.array_equal(entries.pop("digest"), _digest(entries))
-        description = entries.pop("description").tobytes()
-        described = json.loads(description)
+        described = json.loads(entries.pop("description").tobytes())
         if described["format"] != FORMAT:
             raise ArtifactError(
                 f"{place} is a model of format {described['format']}; this release reads {FORMAT}"
             )
         if not whole:
             raise ArtifactError(f"{place} is damaged: its digest differs")
-        artifact = _artifact(well_formed(description), _weights(entries))
+        require_well_formed(described)
+        artifact = _artifact(described, _weights(entries))
         wrong = unsound(artifact)
     except Malformed as error:
         raise ArtifactError(f"{place} is not a model or is damaged: {error}") from error

@@ -1,8 +1,7 @@
 """The JSON of a model file: what it must be, so that whatever is loaded is well-formed."""
 
-import json
 from datetime import date
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -87,15 +86,14 @@ class Malformed(ValueError):
     """It is not as `Description` says; the message names the first part that is not."""
 
 
-def well_formed(content: bytes) -> dict[str, Any]:
-    """What the JSON says, as it is written there.
+def require_well_formed(described: object) -> None:
+    """Returns if this is what the JSON of a model file may say.
 
     Raises:
         Malformed: it is not as `Description` says.
     """
     try:
-        Description.model_validate_json(content)
+        Description.model_validate(described)
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
         raise Malformed(f"{'.'.join(map(str, fault['loc']))} {worded(fault)}") from None
-    return json.loads(content)

@@ -90,9 +90,8 @@ class Model:
             `category` (Enum of the taxonomy), `confidence` (Float64 in [0, 1]: the probability
             that the category is right), `needs_review` (Boolean: the confidence is below the
             artifact's threshold, or neither a word of the text is known nor a field tells what it
-            is), `feature_hash` (String:
-            16 hexadecimal digits that stand for the normalised text), `seen` (Boolean: training
-            knew that text).
+            is), `feature_hash` (String: 16 hexadecimal digits that stand for the normalised text),
+            `seen` (Boolean: training knew that text).
         """
         # All columns in one order and of one type, so that equal keys mean equal records.
         given = transactions.select(
