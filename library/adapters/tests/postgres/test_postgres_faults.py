@@ -9,13 +9,13 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import polars as pl
 import psutil
 import psycopg
 import pytest
+from arro3.core import RecordBatch
 from pydantic import SecretStr, ValidationError
 from sqlalchemy import Connection, Engine, text
 
@@ -24,6 +24,7 @@ from assay.domain.position import Position
 from assay.domain.tally import Tally
 from assay.testing.frames import outcome, transaction
 from assay_adapters.postgres import connection as connections
+from assay_adapters.postgres import copy as copying
 from assay_adapters.postgres.config import PostgresConfig
 from assay_adapters.postgres.connection import engine_for, translated, unlimited
 from assay_adapters.postgres.rights import require_rights
@@ -92,13 +93,13 @@ def test_a_server_that_freezes_while_rows_are_copied_is_away(
 ) -> None:
     """It is told why, and not that what is under way there can be ended no more."""
     monkeypatch.setattr(connections, "_SILENCE", 0.3)
-    write: Any = pl.DataFrame.write_csv  # its overloads do not fit
+    batches = copying.batches
 
-    def freeze(rows: pl.DataFrame, **how: Any) -> str:
+    def freeze(rows: pl.DataFrame) -> list[RecordBatch]:
         local.postgres.pause()
-        return write(rows, **how)
+        return batches(rows)
 
-    monkeypatch.setattr(pl.DataFrame, "write_csv", freeze)
+    monkeypatch.setattr(copying, "batches", freeze)
     with _using(migrated, connect_timeout=1) as store:
         try:
             with pytest.raises(Unavailable, match="lets nobody in"):

@@ -54,36 +54,53 @@ class Owned:
 
 @dataclass
 class Held:
-    """The messages that the next chunk is cut from.
+    """The records that the next chunk is cut from.
+
+    Frames, one for each call that brought some: fifty thousand messages of Python would be looked
+    through by its garbage collector again and again.
 
     Attributes:
-        bytes: of their values and keys, about.
+        frames: shaped as `RECORDS`.
+        records: how many there are.
+        bytes: of their values and keys, as they came.
         since: when the first of them came.
     """
 
-    messages: list[Message] = field(default_factory=list[Message])
+    frames: list[pl.DataFrame] = field(default_factory=list[pl.DataFrame])
+    records: int = 0
     bytes: int = 0
     since: float = 0.0
 
     def add(self, messages: Sequence[Message]) -> None:
         """Holds these, too."""
-        if messages and not self.messages:
+        if not messages:
+            return
+        if not self.frames:
             self.since = time.monotonic()
-        self.messages += messages
-        self.bytes += sum(map(_size, messages))
+        self._add(_records(messages))
 
     def without(self, numbers: Collection[int]) -> "Held":
         """What is left once those of these partitions are dropped."""
-        kept = [each for each in self.messages if each.partition() not in numbers]
-        return Held(kept, sum(map(_size, kept)), self.since)
+        left = Held(since=self.since)
+        gone = pl.col("partition").is_in([str(each) for each in numbers])
+        for each in self.frames:
+            if (kept := each.filter(~gone)).height:
+                left._add(kept)
+        return left
+
+    def _add(self, frame: pl.DataFrame) -> None:
+        self.frames.append(frame)
+        self.records += frame.height
+        keys = pl.col("key").bin.size().cast(pl.Int64)
+        self.bytes += sum(frame.select(pl.col("length").sum(), keys.sum()).row(0))
 
 
-def cut(messages: Sequence[Message], partitions: Mapping[int, Owned]) -> Chunk:
-    """A chunk of these messages, and of the holes behind them.
+def cut(frames: Sequence[pl.DataFrame], partitions: Mapping[int, Owned]) -> Chunk:
+    """A chunk of these records, and of the holes behind them.
 
     The next range of each partition begins where the chunk's ends.
     """
-    records = _records(messages)
+    records = pl.concat(frames, rechunk=True) if frames else pl.DataFrame(schema=RECORDS)
     found = records.group_by("partition").agg(pl.len(), pl.col("position").max())
     of = {partition: (read, last + 1) for partition, read, last in found.iter_rows()}
     ranges: list[Range] = []
@@ -95,12 +112,6 @@ def cut(messages: Sequence[Message], partitions: Mapping[int, Owned]) -> Chunk:
             ranges.append(Range(partition, owned.next, end, read, None, owned.numbering))
             owned.next = owned.seen = end
     return Chunk(tuple(ranges), records)
-
-
-def _size(message: Message) -> int:
-    """Bytes of value and key, about."""
-    key = message.key()
-    return len(message) + (0 if key is None else len(key))
 
 
 def _records(messages: Sequence[Message]) -> pl.DataFrame:

@@ -435,7 +435,7 @@ class KafkaSource:
     def _is_full(self) -> bool:
         held = self._held
         return (
-            len(held.messages) >= self._reading.chunk_records
+            held.records >= self._reading.chunk_records
             or held.bytes >= self._reading.chunk_bytes
         )
 
@@ -445,9 +445,9 @@ class KafkaSource:
         while not (self._is_full() or self._revoked):
             held, reading = self._held, self._reading
             # No more than twice of what is held: what comes may be larger than what came before.
-            records = min(_CALL, max(_FIRST, len(held.messages)))
-            records = min(records, reading.chunk_records - len(held.messages))
-            usual = max(1, self._usual_bytes, held.bytes // max(1, len(held.messages)))
+            records = min(_CALL, max(_FIRST, held.records))
+            records = min(records, reading.chunk_records - held.records)
+            usual = max(1, self._usual_bytes, held.bytes // max(1, held.records))
             size = (reading.chunk_bytes - held.bytes) // usual
             most = max(1, min(records, size))
             if self._poll(most, self._patience()) < most or time.monotonic() >= until:
@@ -461,7 +461,7 @@ class KafkaSource:
         if is_busy:
             return 0
         tick = self._reading.tick
-        return min(tick, self._reading.linger) if self._held.messages else tick
+        return min(tick, self._reading.linger) if self._held.records else tick
 
     def _poll(self, most: int, timeout: float) -> int:
         """Takes up to so many messages, and lets the group's callbacks happen.
@@ -552,15 +552,15 @@ class KafkaSource:
     def _chunk(self) -> Chunk | None:
         """What is held, if it is time, or the holes at a partition's end if there is nothing."""
         held, now = self._held, time.monotonic()
-        if held.messages:
+        if held.records:
             if not self._is_full() and now < held.since + self._reading.linger:
                 return None
         elif not any(each.has_holes for each in self._owned.values()):
             return None
         self._held = Held()
-        if held.messages:
-            self._usual_bytes = held.bytes // len(held.messages)
-        return cut(held.messages, self._owned)
+        if held.records:
+            self._usual_bytes = held.bytes // held.records
+        return cut(held.frames, self._owned)
 
     def _forget(self, numbers: Collection[int]) -> None:
         """Drops what is held of these."""

@@ -1,15 +1,35 @@
-"""Frames into tables by `COPY`."""
+"""Frames into tables by binary `COPY`: https://www.postgresql.org/docs/18/sql-copy.html."""
 
-from typing import Final, cast
+from typing import Any, Final, cast
 
+import arro3.core as arrow
 import polars as pl
 import polars.selectors as cs
 import psycopg
+from pgpq import ArrowToPostgresBinaryEncoder
 from psycopg import sql
-from sqlalchemy import Connection, Table
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Connection,
+    DateTime,
+    LargeBinary,
+    Numeric,
+    SmallInteger,
+    Table,
+    Text,
+)
 
 _SLICE: Final = 5_000
 _SLICE_BYTES: Final = 8 << 20
+_TYPES: Final = {
+    BigInteger: pl.Int64(),
+    Boolean: pl.Boolean(),
+    DateTime: pl.Datetime("us", "UTC"),
+    LargeBinary: pl.Binary(),
+    SmallInteger: pl.Int16(),
+    Text: pl.String(),
+}
 
 
 def copy_into(connection: Connection, table: Table, frame: pl.DataFrame) -> None:
@@ -19,26 +39,52 @@ def copy_into(connection: Connection, table: Table, frame: pl.DataFrame) -> None
 
     Raises:
         psycopg.Error: as PostgreSQL says; nothing was appended then.
+        polars.exceptions.PolarsError: a value does not fit its column's type.
     """
     if frame.is_empty():
         return
-    hexadecimal = (pl.lit("\\x") + cs.binary().bin.encode("hex")).name.keep()
-    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(
+    columns = [table.columns[name] for name in frame.columns]
+    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
         sql.Identifier(table.name), sql.SQL(", ").join(map(sql.Identifier, frame.columns))
     )
     driver = cast("psycopg.Connection", connection.connection.driver_connection)
+    typed = frame.select(pl.col(each.name).cast(_dtype(each.type)) for each in columns)
+    encoder: Any = None  # its batches have no type
     try:
         with driver.cursor() as cursor, cursor.copy(statement) as copy:
-            # PostgreSQL reads one slice while the next one is written. In CSV only an empty field
-            # without quotes is null, and that is how polars writes it.
-            for rows in frame.iter_slices(_fitting(frame)):
-                copy.write(rows.with_columns(hexadecimal).write_csv(include_header=False))
+            # PostgreSQL reads one slice while the next one is written.
+            for rows in typed.iter_slices(_fitting(typed)):
+                for batch in batches(rows):
+                    if encoder is None:
+                        encoder = ArrowToPostgresBinaryEncoder(batch.schema)
+                        copy.write(encoder.write_header())
+                    copy.write(encoder.write_batch(batch))
+            if encoder is not None:
+                copy.write(encoder.finish())
     except psycopg.OperationalError as error:
         if not driver.closed:
             raise
         # Nothing can be ended there any more; to try would be told instead of why.
         connection.invalidate()
         raise _first(error) from None
+
+
+def _dtype(column: Any) -> pl.DataType:
+    """What a frame must hold for the binary form to be that of the column's type."""
+    if isinstance(column, Numeric):
+        return pl.Decimal(column.precision, column.scale or 0)
+    return next(dtype for kind, dtype in _TYPES.items() if isinstance(column, kind))
+
+
+def batches(rows: pl.DataFrame) -> list[arrow.RecordBatch]:
+    """The rows as the encoder takes them."""
+    table = arrow.Table.from_arrow(rows)
+    # Of the two forms that Arrow has for bytes the encoder knows the older one.
+    for place, (name, dtype) in enumerate(rows.schema.items()):
+        if dtype == pl.Binary:
+            older = table.column(name).cast(arrow.DataType.large_binary())
+            table = table.set_column(place, name, older)
+    return table.to_batches()
 
 
 def _first(error: psycopg.Error) -> psycopg.Error:

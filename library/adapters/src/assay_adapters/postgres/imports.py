@@ -98,7 +98,7 @@ def import_letters(
             dead_letters,
             fresh.with_columns(
                 import_run=pl.lit(run_id),
-                published_at=pl.lit(str(now)),
+                published_at=pl.lit(now),
                 place=pl.lit(place),
             ),
         )
