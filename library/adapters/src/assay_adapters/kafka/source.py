@@ -435,8 +435,7 @@ class KafkaSource:
     def _is_full(self) -> bool:
         held = self._held
         return (
-            held.records >= self._reading.chunk_records
-            or held.bytes >= self._reading.chunk_bytes
+            held.records >= self._reading.chunk_records or held.bytes >= self._reading.chunk_bytes
         )
 
     def _fetch(self) -> None:
