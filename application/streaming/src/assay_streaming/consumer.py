@@ -1,5 +1,6 @@
 """What `consume` and `accept-gap` do between their options and their exit codes."""
 
+import gc
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -51,6 +52,9 @@ def consume(*, overrides: Mapping[str, Any], reject_limit: float, until_idle: fl
             until_its_end(result),
             shown(Console(stderr=True)) as progress,
         ):
+            # What was loaded by now stays: the collector need not look through it, which it would
+            # for every few thousand messages.
+            gc.freeze()
             run_consumer(request, services, result, progress)
 
     return to_the_end(act, result)

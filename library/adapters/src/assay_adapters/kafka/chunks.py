@@ -4,6 +4,7 @@ import hashlib
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import polars as pl
 from confluent_kafka import Message
@@ -56,51 +57,88 @@ class Owned:
 class Held:
     """The records that the next chunk is cut from.
 
-    Frames, one for each call that brought some: fifty thousand messages of Python would be looked
-    through by its garbage collector again and again.
+    Columns of plain values: fifty thousand messages of confluent-kafka would be looked through by
+    Python's garbage collector again and again, and a frame for each call costs more than the call.
 
     Attributes:
-        frames: shaped as `RECORDS`.
-        records: how many there are.
-        bytes: of their values and keys, as they came.
+        partitions, offsets, keys, values: of the records, as they came.
+        size: bytes of their values and keys.
         since: when the first of them came.
     """
 
-    frames: list[pl.DataFrame] = field(default_factory=list[pl.DataFrame])
-    records: int = 0
-    bytes: int = 0
+    partitions: list[int | None] = field(default_factory=list[int | None])
+    offsets: list[int | None] = field(default_factory=list[int | None])
+    keys: list[bytes | None] = field(default_factory=list[bytes | None])
+    values: list[bytes | None] = field(default_factory=list[bytes | None])
+    size: int = 0
     since: float = 0.0
+
+    @property
+    def records(self) -> int:
+        """How many there are."""
+        return len(self.values)
 
     def add(self, messages: Sequence[Message]) -> None:
         """Holds these, too."""
         if not messages:
             return
-        if not self.frames:
+        if not self.values:
             self.since = time.monotonic()
-        self._add(_records(messages))
+        values = [each.value() for each in messages]
+        keys = [each.key() for each in messages]
+        self.partitions += [each.partition() for each in messages]
+        self.offsets += [each.offset() for each in messages]
+        self.values += values
+        self.keys += keys
+        self.size += sum(len(each) for each in chain(values, keys) if each)
 
     def without(self, numbers: Collection[int]) -> "Held":
         """What is left once those of these partitions are dropped."""
-        left = Held(since=self.since)
-        gone = pl.col("partition").is_in([str(each) for each in numbers])
-        for each in self.frames:
-            if (kept := each.filter(~gone)).height:
-                left._add(kept)
-        return left
+        rows = zip(self.partitions, self.offsets, self.keys, self.values, strict=True)
+        kept = [row for row in rows if row[0] not in numbers]
+        if not kept:
+            return Held()
+        partitions, offsets, keys, values = map(list, zip(*kept, strict=True))
+        size = sum(len(each) for each in chain(values, keys) if each)
+        return Held(partitions, offsets, keys, values, size, self.since)
 
-    def _add(self, frame: pl.DataFrame) -> None:
-        self.frames.append(frame)
-        self.records += frame.height
-        keys = pl.col("key").bin.size().cast(pl.Int64)
-        self.bytes += sum(frame.select(pl.col("length").sum(), keys.sum()).row(0))
+    def frame(self) -> pl.DataFrame:
+        """The records shaped as `RECORDS`; of one longer than 1 MiB the head."""
+        raw = pl.Series("raw", self.values, dtype=pl.Binary)
+        frame = pl.DataFrame(
+            {
+                "partition": pl.Series(self.partitions, dtype=pl.Int32),
+                "position": pl.Series(self.offsets, dtype=pl.Int64),
+                "key": pl.Series(self.keys, dtype=pl.Binary),
+                "raw": raw,
+            }
+        ).with_columns(
+            pl.col("partition").cast(pl.String),
+            length=pl.col("raw").bin.size().fill_null(0).cast(pl.Int64),
+            sha256=pl.lit(None, pl.Binary),
+            occurrence=pl.lit(None, pl.UInt32),
+            fault=pl.lit(None, pl.String),
+        )
+        if (frame["length"] > RAW_LIMIT).any():
+            is_long = pl.col("length") > RAW_LIMIT
+            head = pl.col("raw").bin.head(RAW_LIMIT)
+            digests = [
+                hashlib.sha256(each).digest() if each and len(each) > RAW_LIMIT else None
+                for each in self.values
+            ]
+            frame = frame.with_columns(
+                pl.when(is_long).then(head).otherwise("raw").alias("raw"),
+                pl.Series("sha256", digests, dtype=pl.Binary),
+                pl.when(is_long).then(pl.lit("record_too_long")).alias("fault"),
+            )
+        return frame.select(pl.col(name).cast(dtype) for name, dtype in RECORDS.items())
 
 
-def cut(frames: Sequence[pl.DataFrame], partitions: Mapping[int, Owned]) -> Chunk:
+def cut(records: pl.DataFrame, partitions: Mapping[int, Owned]) -> Chunk:
     """A chunk of these records, and of the holes behind them.
 
     The next range of each partition begins where the chunk's ends.
     """
-    records = pl.concat(frames, rechunk=True) if frames else pl.DataFrame(schema=RECORDS)
     found = records.group_by("partition").agg(pl.len(), pl.col("position").max())
     of = {partition: (read, last + 1) for partition, read, last in found.iter_rows()}
     ranges: list[Range] = []
@@ -112,34 +150,3 @@ def cut(frames: Sequence[pl.DataFrame], partitions: Mapping[int, Owned]) -> Chun
             ranges.append(Range(partition, owned.next, end, read, None, owned.numbering))
             owned.next = owned.seen = end
     return Chunk(tuple(ranges), records)
-
-
-def _records(messages: Sequence[Message]) -> pl.DataFrame:
-    """The messages shaped as `RECORDS`; of one longer than 1 MiB the head."""
-    raw = pl.Series("raw", [each.value() for each in messages], dtype=pl.Binary)
-    frame = pl.DataFrame(
-        {
-            "partition": pl.Series([each.partition() for each in messages], dtype=pl.Int32),
-            "position": pl.Series([each.offset() for each in messages], dtype=pl.Int64),
-            "key": pl.Series([each.key() for each in messages], dtype=pl.Binary),
-            "raw": raw,
-        }
-    ).with_columns(
-        pl.col("partition").cast(pl.String),
-        length=pl.col("raw").bin.size().fill_null(0).cast(pl.Int64),
-        sha256=pl.lit(None, pl.Binary),
-        occurrence=pl.lit(None, pl.UInt32),
-        fault=pl.lit(None, pl.String),
-    )
-    if (frame["length"] > RAW_LIMIT).any():
-        is_long = pl.col("length") > RAW_LIMIT
-        digests = [
-            hashlib.sha256(each).digest() if each is not None and len(each) > RAW_LIMIT else None
-            for each in raw
-        ]
-        frame = frame.with_columns(
-            pl.when(is_long).then(pl.col("raw").bin.head(RAW_LIMIT)).otherwise("raw").alias("raw"),
-            pl.Series("sha256", digests, dtype=pl.Binary),
-            pl.when(is_long).then(pl.lit("record_too_long")).alias("fault"),
-        )
-    return frame.select(pl.col(name).cast(dtype) for name, dtype in RECORDS.items())

@@ -434,9 +434,7 @@ class KafkaSource:
 
     def _is_full(self) -> bool:
         held = self._held
-        return (
-            held.records >= self._reading.chunk_records or held.bytes >= self._reading.chunk_bytes
-        )
+        return held.records >= self._reading.chunk_records or held.size >= self._reading.chunk_bytes
 
     def _fetch(self) -> None:
         """Takes what has come, as much as a chunk has room for, a tick long at most."""
@@ -446,8 +444,8 @@ class KafkaSource:
             # No more than twice of what is held: what comes may be larger than what came before.
             records = min(_CALL, max(_FIRST, held.records))
             records = min(records, reading.chunk_records - held.records)
-            usual = max(1, self._usual_bytes, held.bytes // max(1, held.records))
-            size = (reading.chunk_bytes - held.bytes) // usual
+            usual = max(1, self._usual_bytes, held.size // max(1, held.records))
+            size = (reading.chunk_bytes - held.size) // usual
             most = max(1, min(records, size))
             if self._poll(most, self._patience()) < most or time.monotonic() >= until:
                 return
@@ -558,8 +556,8 @@ class KafkaSource:
             return None
         self._held = Held()
         if held.records:
-            self._usual_bytes = held.bytes // held.records
-        return cut(held.frames, self._owned)
+            self._usual_bytes = held.size // held.records
+        return cut(held.frame(), self._owned)
 
     def _forget(self, numbers: Collection[int]) -> None:
         """Drops what is held of these."""

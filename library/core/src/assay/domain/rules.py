@@ -43,6 +43,8 @@ _TIMESTAMP: Final = (
     r"^([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]((?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9])"
     r"(?:\.([0-9]{1,9}))?(?:[Zz]|([+-])((?:[01][0-9]|2[0-3])):([0-5][0-9]))?$"
 )
+_LOCAL: Final = "%Y-%m-%dT%H:%M:%S"
+_MOMENT: Final = pl.Datetime("us", "UTC")
 _FIRST: Final = datetime(1, 1, 1, tzinfo=UTC)
 _LAST: Final = datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
 
@@ -132,6 +134,23 @@ def _text_faults(column: str, limit: int) -> tuple[Fault, ...]:
 
 
 def _timestamp_column(text: pl.Expr) -> pl.Expr:
+    moment = text.map_batches(_moments, return_dtype=_MOMENT, is_elementwise=True)
+    valid = text.str.contains(_TIMESTAMP) & moment.is_between(pl.lit(_FIRST), pl.lit(_LAST))
+    return pl.when(valid).then(moment)
+
+
+def _moments(texts: pl.Series) -> pl.Series:
+    """The moments of texts that the pattern holds of; of others anything."""
+    # Nearly all are written like this, and it is read in a third of the time.
+    moments = texts.str.to_datetime(f"{_LOCAL}Z", time_unit="us", strict=False)
+    moments = moments.dt.replace_time_zone("UTC")
+    others = (moments.is_null() & texts.is_not_null()).arg_true()
+    if others.is_empty():
+        return moments
+    return moments.scatter(others, pl.select(_moment(pl.lit(texts.gather(others)))).to_series())
+
+
+def _moment(text: pl.Expr) -> pl.Expr:
     # Once the pattern holds, day and clock stand at fixed places.
     local = pl.concat_str(text.str.slice(0, 10), text.str.slice(11, 8), separator="T")
     rest = text.str.slice(19)
@@ -142,10 +161,8 @@ def _timestamp_column(text: pl.Expr) -> pl.Expr:
         minutes=pl.when(offset.str.starts_with("-")).then(-minutes).otherwise(minutes).fill_null(0),
         microseconds=-fraction.cast(pl.Int64).fill_null(0),
     )
-    moment = local.str.to_datetime("%Y-%m-%dT%H:%M:%S", time_unit="us", strict=False) - away
-    moment = moment.dt.replace_time_zone("UTC")
-    valid = text.str.contains(_TIMESTAMP) & moment.is_between(pl.lit(_FIRST), pl.lit(_LAST))
-    return pl.when(valid).then(moment)
+    moment = local.str.to_datetime(_LOCAL, time_unit="us", strict=False) - away
+    return moment.dt.replace_time_zone("UTC")
 
 
 def _timestamp_value(text: str) -> datetime | None:
@@ -234,7 +251,7 @@ RULES: Final = (
     ),
     Rule(
         "timestamp",
-        pl.Datetime("us", "UTC"),
+        _MOMENT,
         required=True,
         faults=(
             Fault(
