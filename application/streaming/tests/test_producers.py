@@ -542,7 +542,7 @@ def test_a_file_of_something_else_fails_alone(
 
 def test_places_of_two_kinds_are_two_runs() -> None:
     """A Fatal, as for batch runs."""
-    from assay_streaming import bootstrap  # noqa: PLC0415 - with all its libraries
+    from assay_streaming.bootstrap import files  # noqa: PLC0415 - with all its libraries
 
     with pytest.raises(Fatal, match="once for each"):
-        bootstrap.objects_for(["s3://a/b", "file:///c"], Any)  # pyright: ignore[reportArgumentType] - never read
+        files.objects_for(["s3://a/b", "file:///c"], Any)  # pyright: ignore[reportArgumentType] - never read

@@ -18,6 +18,7 @@ from assay.contract.force import objection_to
 from assay.domain.errors import DONE, NOTHING_TO_DO, Fatal
 from assay.domain.wording import counted
 from assay_streaming import bootstrap
+from assay_streaming.bootstrap import files
 from assay_streaming.ending import overridden, say
 from assay_streaming.generator import Generator as Transactions
 from assay_streaming.outlet import Outlet, Sent
@@ -71,14 +72,14 @@ def publish(
         Unavailable: Kafka or S3 is away.
     """
     compiled = _in_force(contract)
-    located = [bootstrap.located(each) for each in uris]
-    settings = overridden(bootstrap.read(bootstrap.PublishSettings), {"topic": topic})
-    objects = bootstrap.objects_for(located, settings)
+    located = [files.located(each) for each in uris]
+    settings = overridden(bootstrap.read(files.PublishSettings), {"topic": topic})
+    objects = files.objects_for(located, settings)
     items = find(objects, located)
     run_id, published = str(uuid4()), Published()
     outlet = bootstrap.outlet_for(settings)
     if rejects is not None:
-        _require_free(rejects, [contract, *bootstrap.local_files(items)], replace=replace)
+        _require_free(rejects, [contract, *files.local_files(items)], replace=replace)
 
     def go(sent: Sent, asked: Any) -> None:
         with _kept(rejects, replace=replace) as keep:

@@ -14,6 +14,7 @@ Condition: TypeAlias = Callable[[], tuple[bool, Mapping[str, Any]]]
 """Whether a service is well, and what explains it, as JSON has it."""
 
 _JSON = "application/json"
+_LOOK = 0.05  # seconds until it is noticed that the block has ended
 
 
 @contextmanager
@@ -80,7 +81,9 @@ def served(
     except (OSError, OverflowError) as error:
         raise Fatal(f"cannot listen on {host}:{port}: {error}") from None
     server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, name="status", daemon=True)
+    thread = threading.Thread(
+        target=server.serve_forever, args=(_LOOK,), name="status", daemon=True
+    )
     thread.start()
     try:
         yield f"http://{host}:{server.server_port}"

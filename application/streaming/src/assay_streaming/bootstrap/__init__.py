@@ -1,13 +1,16 @@
-"""Composes the streaming services: the one place that names their adapters."""
+"""Composes the streaming services: the one place that names their adapters.
+
+What only the publisher of files needs is in `assay_streaming.bootstrap.files`: a consumer starts
+without what speaks to S3.
+"""
 
 import platform
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 from threading import Thread
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 from uuid import uuid4
@@ -20,16 +23,12 @@ from assay.domain import metrics
 from assay.domain.errors import AssayError, Fatal
 from assay.domain.reject import REDRIVE
 from assay.pipeline.redrive import Services as RedriveServices
-from assay.ports.objects import Object, Objects
 from assay.ports.store import Store
 from assay_adapters.clock.system import SystemClock
 from assay_adapters.compression.decompress import decompress
 from assay_adapters.console.run import complain, last_line, run
 from assay_adapters.console.signals import interrupt, on_signal
 from assay_adapters.environment.settings import Settings, load
-from assay_adapters.files.location import located as located_here
-from assay_adapters.files.location import path_of
-from assay_adapters.files.objects import LocalObjects
 from assay_adapters.files.text import read_text
 from assay_adapters.http.classifier import HttpClassifier
 from assay_adapters.http.config import ApiConfig
@@ -53,9 +52,6 @@ from assay_adapters.postgres.runs import end_run, serving, start_run
 from assay_adapters.postgres.selection import PostgresSelection
 from assay_adapters.postgres.store import PostgresStore
 from assay_adapters.prometheus.meter import CONTENT_TYPE, PrometheusMeter
-from assay_adapters.s3.config import S3Config, s3_client
-from assay_adapters.s3.objects import S3Objects
-from assay_adapters.s3.objects import located as located_in_s3
 from assay_adapters.status.client import StatusClient
 from assay_adapters.status.server import served
 from assay_streaming import dead_letters
@@ -90,12 +86,6 @@ class ConsumerSettings(BookSettings):
     """What the consumer reads from the environment."""
 
     api: ApiConfig
-
-
-class PublishSettings(KafkaSettings):
-    """What the publisher of files reads from the environment."""
-
-    s3: S3Config = Field(default_factory=S3Config)
 
 
 class Books(NamedTuple):
@@ -413,32 +403,6 @@ def outlet_for(settings: KafkaSettings) -> Outlet:
     """
     Topics(settings.kafka).named(settings.stream.topic)
     return KafkaProducer(settings.kafka, settings.stream.topic)
-
-
-def located(uri: str) -> str:
-    """A file, folder or pattern, named as objects that lie there are; a folder ends in `/`.
-
-    Raises:
-        Fatal: it is the address of something else.
-    """
-    return located_in_s3(uri) if uri.startswith("s3://") else located_here(uri)
-
-
-def local_files(items: Sequence[Object]) -> list[Path]:
-    """Where those of them are that lie on this machine."""
-    return [path_of(each.uri) for each in items if each.uri.startswith("file://")]
-
-
-def objects_for(uris: Sequence[str], settings: PublishSettings) -> Objects:
-    """Where files are that are located so.
-
-    Raises:
-        Fatal: some are in S3 and some on this machine.
-    """
-    kinds = {uri.startswith("s3://") for uri in uris}
-    if len(kinds) > 1:
-        raise Fatal("files are all in S3 or all on this machine: publish once for each")
-    return S3Objects(s3_client(settings.s3)) if kinds == {True} else LocalObjects()
 
 
 @contextmanager
