@@ -2,6 +2,7 @@
 
 import typer
 from batch import batch
+from guard import guard
 from latency import latency
 from limits import limits
 from report import document, report
@@ -13,6 +14,7 @@ app.command()(batch)
 app.command()(stream)
 app.command()(latency)
 app.command()(limits)
+app.command()(guard)
 app.command()(document)
 
 

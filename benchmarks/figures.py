@@ -164,7 +164,7 @@ def about(local: Local, ids: str) -> dict[str, Any]:
     return {
         "machine": {
             "system": f"{platform.system()} {platform.machine()}",
-            "cpu": _processor(),
+            "cpu": processor(),
             "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
             "memory_gib": psutil.virtual_memory().total >> 30,
         },
@@ -192,7 +192,8 @@ def _settings(prefix: str, defaults: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Its name, as far as the system tells it."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123 - no file of ours
             names = (line.partition(":")[2].strip() for line in file if "model name" in line)

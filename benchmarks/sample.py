@@ -25,7 +25,7 @@ Ids = Literal["scattered", "ascending"]
 
 _SEED: Final = 20240401
 _SLICE: Final = 500_000
-_HEADER: Final = "id;description;amount;timestamp;merchant;operation_type;side\n"
+HEADER: Final = "id;description;amount;timestamp;merchant;operation_type;side\n"
 
 # Words, not numbers, make descriptions distinct: a model passes over reference numbers.
 _TRADES: Final = (
@@ -83,7 +83,7 @@ CHECKSUM: Final = """
 def write(path: Path, rows: int, ids: Ids) -> Sample:
     """Writes a file, the same for the same arguments."""
     with path.open("wb") as file:
-        file.write(_HEADER.encode())
+        file.write(HEADER.encode())
 
         def put(frame: pl.DataFrame) -> int:
             return file.write((frame["line"].str.join("\n").item() + "\n").encode())

@@ -1,12 +1,17 @@
 """What the benchmarks write is what they found."""
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import guard
+import hot
 import polars as pl
 import pytest
 import stub
+import typer
 from contenders import CONTENDERS, chosen, packages
 from document import TIMES, Found, Setup, from_json, markdown, to_json
 from figures import Figure, Limit
@@ -14,6 +19,7 @@ from measure import CommandFailed, run
 from report import write_all
 
 from assay.domain.errors import Refused
+from assay.domain.outcome import Outcome
 from assay.domain.taxonomy import DEFAULT
 from assay.domain.transaction import TRANSACTIONS
 from assay.wire import arrow, json
@@ -176,3 +182,85 @@ def test_what_a_command_spends_is_its_own() -> None:
     with pytest.raises(CommandFailed, match="exited 3"):
         run(["python3", "-c", "raise SystemExit(3)"], {}, {})
     del held
+
+
+LIMITED = {"stream": {"hold": 1_000, "decode": 8_000, "commit": 1_000}, "model": {"new": 5_000}}
+
+
+def slower(path: str, **more: float) -> dict[str, dict[str, int]]:
+    """The costs of `LIMITED`, of these steps so many times as much."""
+    steps = {name: round(cost * more.get(name, 1)) for name, cost in LIMITED[path].items()}
+    return LIMITED | {path: steps}
+
+
+def test_the_guard_objects_to_a_path_that_a_change_has_slowed() -> None:
+    """It names the path, by how much, and the step that has moved most; a tenth is let pass."""
+    assert guard.objections(LIMITED, LIMITED) == []
+    assert guard.objections(slower("stream", hold=1.1, decode=1.1, commit=1.1), LIMITED) == []
+    (said,) = guard.objections(slower("stream", hold=1.19, decode=1.19, commit=1.6), LIMITED)
+    assert "path `stream` takes 23% more instructions" in said
+    assert "its step `decode` has moved most: 8,000 → 9,520 a record, +19%" in said
+
+
+def test_the_guard_objects_to_a_step_that_a_change_has_slowed() -> None:
+    """Also where it is too small a part of its path to make that much slower."""
+    assert guard.objections(slower("stream", commit=1.19), LIMITED) == []
+    (said,) = guard.objections(slower("stream", commit=1.25), LIMITED)
+    assert "step `commit` of the path `stream`" in said
+    assert "1,000 → 1,250 a record, +25%" in said
+
+
+def test_limits_of_other_steps_are_no_limits() -> None:
+    (said,) = guard.objections(LIMITED, LIMITED | {"model": {"known": 5_000}})
+    assert "steps are others" in said
+
+
+def test_the_guard_says_what_to_do_and_fails(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Until somebody has written new limits, which hold from then on."""
+    monkeypatch.setattr(guard, "LIMITS", tmp_path / "guard.toml")
+    counted = LIMITED
+    monkeypatch.setattr(guard, "measured", lambda _: counted)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType] - takes a folder
+    monkeypatch.setattr(guard, "about", lambda: {"date": "2026-01-02", "polars": "2.1.0"})
+    guard.guard(write=True)
+    guard.guard()
+    monkeypatch.setattr(guard, "about", lambda: {"date": "2026-03-04", "polars": "2.2.0"})
+    counted = slower("model", new=1.5)
+    with pytest.raises(typer.Exit):
+        guard.guard()
+    said = capsys.readouterr().err
+    assert "path `model` takes 50% more instructions" in said
+    assert "2026-01-02; since then: polars 2.1.0 → 2.2.0" in said
+    assert "poe bench guard --write" in said
+    guard.guard(write=True)
+    guard.guard()
+    counted = LIMITED
+    guard.guard()
+    assert "quicker: the path `model` takes 33% less" in capsys.readouterr().err
+
+
+def test_the_limits_are_of_the_steps_that_are_counted() -> None:
+    """The steps hang together: what is read comes out at the other end, but for broken records."""
+    limits = guard.read(guard.LIMITS.read_text("utf-8"))
+    assert guard.read(guard.written(limits)) == limits
+    of = hot.given(1_000)
+    taken: dict[str, list[str]] = {}
+    outcomes: list[Outcome] = []
+
+    def steps(path: str) -> hot.Step:
+        def step(name: str, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+            answer = function(*arguments, **named)
+            taken.setdefault(path, []).append(name)
+            if isinstance(answer, Outcome):
+                outcomes.append(answer)
+            return answer
+
+        return step
+
+    for name, path in hot.PATHS.items():
+        path(of, steps(name))
+    assert {path: set(names) for path, names in taken.items()} == {
+        path: set(names) for path, names in limits.costs.items()
+    }
+    assert [(each.classified.height, each.rejects.height) for each in outcomes] == [(999, 1)] * 2
