@@ -163,7 +163,7 @@ def _held(came: Sequence[Message]) -> Chunk:
     held = Held()
     for start in range(0, len(came), _CALL):
         held.add(came[start : start + _CALL])
-    return cut(held.frames, {each: Owned(next=0) for each in range(_PARTITIONS)})
+    return cut(held.frame(), {each: Owned(next=0) for each in range(_PARTITIONS)})
 
 
 def _read(of: Given) -> Chunk:

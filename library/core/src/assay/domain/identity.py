@@ -76,6 +76,7 @@ def derived_ids(contract_id: str, records: pl.DataFrame) -> pl.Series:
 def _digests(name: str, serialised: pl.Series) -> pl.Series:
     # polars has no hash that is the same in every version.
     digests = [
-        None if each is None else blake2b(each, digest_size=16).digest() for each in serialised
+        None if each is None else blake2b(each, digest_size=16).digest()
+        for each in serialised.to_list()
     ]
     return pl.Series(name, digests, dtype=pl.Binary)

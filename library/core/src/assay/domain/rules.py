@@ -142,7 +142,7 @@ def _timestamp_column(text: pl.Expr) -> pl.Expr:
 def _moments(texts: pl.Series) -> pl.Series:
     """The moments of texts that the pattern holds of; of others anything."""
     # Nearly all are written like this, and it is read in a third of the time.
-    moments = texts.str.to_datetime(f"{_LOCAL}Z", time_unit="us", strict=False)
+    moments = texts.str.to_datetime(f"{_LOCAL}Z", time_unit="us", strict=False, cache=False)
     moments = moments.dt.replace_time_zone("UTC")
     others = (moments.is_null() & texts.is_not_null()).arg_true()
     if others.is_empty():
