@@ -20,7 +20,7 @@ from sqlalchemy import (
     Text,
 )
 
-_SLICE: Final = 5_000
+_SLICE: Final = 25_000
 _SLICE_BYTES: Final = 8 << 20
 _TYPES: Final = {
     BigInteger: pl.Int64(),
