@@ -116,6 +116,18 @@ class Bench:
         return {name: process for name, process in found.items() if process is not None}
 
 
+def numbers(text: str) -> list[int]:
+    """The whole numbers of a list with commas.
+
+    Raises:
+        BadParameter: one is none, or negative.
+    """
+    found = [each.strip().replace("_", "") for each in text.split(",") if each.strip()]
+    if wrong := [each for each in found if not each.isdecimal()]:
+        raise typer.BadParameter(f"{wrong[0]} is no number")
+    return list(map(int, found))
+
+
 @contextmanager
 def ended_in_words() -> Generator[None]:
     """Says why a benchmark ends early; SIGTERM ends all that was started, too."""
