@@ -4,16 +4,19 @@ import typer
 from batch import batch
 from latency import latency
 from limits import limits
-from report import document, report
+from report import document, plan, report
+from scaling import scaling
 from stream import stream
 
 app = typer.Typer(add_completion=False)
 app.command()(report)
 app.command()(batch)
 app.command()(stream)
+app.command()(scaling)
 app.command()(latency)
 app.command()(limits)
 app.command()(document)
+app.command()(plan)
 
 
 @app.callback(invoke_without_command=True)

@@ -20,9 +20,11 @@ _SCALING: Final = """\
 Processes of one group, started at the same moment, read a full topic; an API of one process and one
 PostgreSQL serve all of them. Rates count from the start of the first process to the last row. *CPU*
 is in seconds per million records; that of the consumers is of all of them together, without what
-their start and end take on an empty topic ({start:.1f} s each). *Memory* is the most that one
-process held; of a server, all its processes, shared memory once. A run counts once the tables were
-found to hold what they must. Medians of {runs} runs ± half of their range, {api} API.
+their start and end take on an empty topic ({start:.1f} s each). *Busiest* is the share of the
+records that one consumer has read: the first to be there has all partitions until the others are.
+*Memory* is the most that one process held; of a server, all its processes, shared memory once. A
+run counts once the tables were found to hold what they must. Medians of {runs} runs ± half of their
+range, {api} API.
 
 """
 _TABLES: Final = """\
@@ -70,6 +72,7 @@ def scaling(part: Part[Scaled], pictures: str) -> str:
         [
             "partitions, consumers",
             "records/s",
+            "busiest",
             "CPU, consumers",
             *(f"CPU, {title}" for title in servers.values()),
             "memory of a consumer, MiB",
@@ -79,6 +82,7 @@ def scaling(part: Part[Scaled], pictures: str) -> str:
             [
                 f"{partitions}, {consumers}",
                 _of(runs, lambda each: each.rate, ",.0f"),
+                _of(runs, lambda each: max(each.read) / each.rows, ".0%"),
                 *(
                     _of(runs, lambda each, name=name: each.per_million(name), ".1f")
                     for name in ("assay", *servers)

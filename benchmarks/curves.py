@@ -51,6 +51,7 @@ def scaling(runs: Sequence[Scaled]) -> Any:
         _tidy(axis)
         axis.margins(x=0.25)
         axis.locator_params(axis="x", nbins=4)
+        axis.xaxis.set_major_formatter("{x:,.0f}")
     left.invert_yaxis()
     handles, labels = middle.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=7, frameon=False)

@@ -54,6 +54,7 @@ class Scaled:
         seconds: from the start of the first process to the last row.
         cpu: CPU seconds by process; `assay` is all consumers together.
         start: of these, what starting and ending the consumers takes on an empty topic.
+        read: records of each consumer.
         peaks: the most memory of each consumer, in bytes.
         held: the most memory of each server, in bytes; what processes share counts once.
         others: CPU seconds that everything else on the machine took meanwhile.
@@ -67,6 +68,7 @@ class Scaled:
     seconds: float
     cpu: dict[str, float]
     start: float
+    read: list[int]
     peaks: list[int]
     held: dict[str, int]
     others: float

@@ -12,6 +12,11 @@ from figures import Figure, Limit, about, print_runs
 from found import Contest, Setup
 from harness import Api, Bench, ended_in_words, started
 from limits import measured_limits, print_limits
+from planning import KEPT, PEAK, costs, lines
+from planning import plan as planned
+from rich import box
+from rich.console import Console
+from rich.table import Table
 from sample import Ids
 from stream import STREAM
 from written import OUT, merge, read, write
@@ -21,6 +26,7 @@ from assay_local import LocalError
 _WORKS: Final[dict[str, Work]] = {each.job: each for each in (STREAM, BATCH)}
 _APIS: Final[dict[str, Api]] = {"stub": "stub", "model": "model"}
 _IDS: Final[Ids] = "scattered"
+_DOCS: Final = Path(__file__).parents[1] / "docs"
 
 
 def report(
@@ -76,6 +82,27 @@ def document(
 ) -> None:
     """Write document and pictures again from the figures of the last runs."""
     write(read(out), out)
+
+
+def plan(
+    *,
+    per_day: Annotated[int, typer.Option(min=1, help="Records a day.")],
+    peak: Annotated[
+        float, typer.Option(min=1, help="How many times the average comes in busy minutes.")
+    ] = PEAK,
+    days: Annotated[int, typer.Option(min=1, help="How long rows are kept.")] = KEPT,
+    figures: Annotated[Path, typer.Option(help="The folder that has the document.")] = _DOCS,
+) -> None:
+    """Say what so many records a day need, by the figures of scaling and tables.
+
+    docs/planning.md says how it is computed, and what it assumes.
+    """
+    with ended_in_words():
+        cost = costs(read(figures))
+    table = Table("", f"{per_day:,} records a day", box=box.SIMPLE_HEAD)
+    for name, value in lines([planned(cost, per_day, peak=peak, days=days)]):
+        table.add_row(name, value)
+    Console(width=80, highlight=False).print(table)
 
 
 def _named(text: str, known: Collection[str]) -> list[str]:

@@ -8,14 +8,31 @@ import typer
 from document import markdown
 from found import Found, from_json, to_json
 from harness import console
+from planning import page
 from plots import draw
-
-OUT: Final[Any] = typer.Option(help="A folder to write the document into; other parts stay in it.")
-"""The option of each command whose figures are a part of the document."""
 
 _DOCUMENT: Final = "benchmarks.md"
 _PICTURES: Final = "benchmarks"
 _FIGURES: Final = "figures.json"
+_PLANNING: Final = "planning.md"
+_START: Final = "<!-- planned -->"
+_END: Final = "<!-- /planned -->"
+
+
+def _readable(out: Path | None) -> Path | None:
+    """Before anything is measured: that what is found can be put to what is there."""
+    try:
+        if out is not None:
+            read(out)
+    except (KeyError, TypeError, ValueError) as error:
+        raise typer.BadParameter(f"its {_FIGURES} cannot be read: {error!r}") from None
+    return out
+
+
+OUT: Final[Any] = typer.Option(
+    help="A folder to write the document into; other parts stay in it.", callback=_readable
+)
+"""The option of each command whose figures are a part of the document."""
 
 
 def read(out: Path) -> Found:
@@ -48,3 +65,14 @@ def write(found: Found, out: Path) -> None:
         each.unlink()
     (out / _DOCUMENT).write_text(markdown(found, _PICTURES), "utf-8")
     console.print(f"written: {out / _DOCUMENT}")
+    planning = out / _PLANNING
+    if planning.exists():  # the words of it are people's
+        planning.write_text(planned(planning.read_text("utf-8"), found), "utf-8")
+        console.print(f"written: {planning}")
+
+
+def planned(text: str, found: Found) -> str:
+    """The page on planning with the tables that the figures give."""
+    before, start, rest = text.partition(_START)
+    _, end, after = rest.partition(_END)
+    return f"{before}{start}\n{page(found)}{end}{after}"
