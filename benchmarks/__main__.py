@@ -7,12 +7,14 @@ from limits import limits
 from report import document, plan, report
 from scaling import scaling
 from stream import stream
+from tables import tables
 
 app = typer.Typer(add_completion=False)
 app.command()(report)
 app.command()(batch)
 app.command()(stream)
 app.command()(scaling)
+app.command()(tables)
 app.command()(latency)
 app.command()(limits)
 app.command()(document)

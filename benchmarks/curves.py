@@ -93,6 +93,7 @@ def tables(runs: Sequence[Filled]) -> Any:
             )
         axis.set_title(title, fontsize=_SMALL)
         axis.set_xlabel("rows before, millions", fontsize=_SMALL)
+        axis.margins(y=0.1)
         axis.set_ylim(bottom=0)
         axis.yaxis.set_major_formatter("{x:,.0f}")
         _tidy(axis)

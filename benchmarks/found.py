@@ -96,7 +96,6 @@ class Filled:
         seconds: from the start of the process to its end.
         cpu: CPU seconds by process.
         wal: bytes that PostgreSQL logged meanwhile.
-        grown: bytes that the indexes grew by.
         heap: bytes of both tables after the run, without indexes.
         indexes: bytes of their indexes after the run.
         stored: rows of each table after the run.
@@ -110,7 +109,6 @@ class Filled:
     seconds: float
     cpu: dict[str, float]
     wal: int
-    grown: int
     heap: int
     indexes: int
     stored: int

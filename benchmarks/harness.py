@@ -198,8 +198,19 @@ def messages(servers: str, topic: str) -> int:
         consumer.close()
 
 
-def check(url: str, way: str, sample: Sample, rejects: Rejects) -> int:
+# Under the same names, so that all that is asked of the tables is asked of these rows.
+_SINCE: Final = "CREATE TEMP VIEW {0} AS SELECT * FROM public.{0} WHERE entry > {1}"
+
+
+def check(url: str, way: str, sample: Sample, rejects: Rejects, since: int | None = None) -> int:
     """Holds the tables against the sample; returns the sum over all predictions.
+
+    Args:
+        url: of the database.
+        way: who has written them.
+        sample: that was sent.
+        rejects: where they are.
+        since: the ledger entry after which rows count; None where all do.
 
     Raises:
         WrongResult: something else came of it.
@@ -210,6 +221,9 @@ def check(url: str, way: str, sample: Sample, rejects: Rejects) -> int:
         def first(query: str) -> tuple[Any, ...]:
             return connection.execute(query.encode()).fetchone() or ()
 
+        if since is not None:
+            for table in ("transactions", "predictions"):
+                connection.execute(_SINCE.format(table, since).encode())
         *counts, predicted = first(_RESULT)
         counts.append(rejects.count(connection))
         if counts != [good, good, sample.broken]:

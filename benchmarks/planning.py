@@ -133,7 +133,8 @@ def plan(cost: Costs, per_day: int, *, peak: float = PEAK, days: int = KEPT) -> 
     """What so many records a day need."""
     rate = per_day / _DAY
     cores = {name: rate * peak * each / MILLION / BUSY for name, each in cost.cpu.items()}
-    consumers, api = (max(1, ceil(cores[name])) for name in ("assay", "api"))
+    # Rounded before: a last digit too much is no process.
+    consumers, api = (max(1, ceil(round(cores[name], 6))) for name in ("assay", "api"))
     kept = per_day * days
     return Plan(
         per_day=per_day,

@@ -13,7 +13,7 @@ from found import Contest, Setup
 from harness import Api, Bench, ended_in_words, started
 from limits import measured_limits, print_limits
 from planning import KEPT, PEAK, costs, lines
-from planning import plan as planned
+from planning import plan as plan_for
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -100,7 +100,7 @@ def plan(
     with ended_in_words():
         cost = costs(read(figures))
     table = Table("", f"{per_day:,} records a day", box=box.SIMPLE_HEAD)
-    for name, value in lines([planned(cost, per_day, peak=peak, days=days)]):
+    for name, value in lines([plan_for(cost, per_day, peak=peak, days=days)]):
         table.add_row(name, value)
     Console(width=80, highlight=False).print(table)
 

@@ -39,6 +39,9 @@ from written import OUT, merge
 
 from assay_local import databases
 
+STARTS: Final = 3
+"""Consumers of an empty topic, whose median is what a start takes."""
+
 _IDS: Final[Ids] = "scattered"
 _LOOK: Final = 0.05  # seconds between two looks at the positions: how exact a figure is
 
@@ -157,7 +160,7 @@ def _consume(topic: str) -> list[str]:
 def _start(bench: Bench, api: Api) -> float:
     topic = make_topic(bench, 1, end="-empty")
     with _database(bench, topic, api) as environment:
-        return median(run(_consume(topic), environment, {}).cpu for _ in range(3))
+        return median(run(_consume(topic), environment, {}).cpu for _ in range(STARTS))
 
 
 def _once(bench: Bench, group: _Group, api: Api) -> Scaled:

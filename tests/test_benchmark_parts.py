@@ -1,24 +1,38 @@
 """What the benchmarks of single parts measure, and that figures count for what was done."""
 
 import json
+import secrets
 import subprocess
 import sys
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import latency
+import layouts
 import numpy as np
+import psycopg
 import pytest
+import scaling
 import steady
+import tables
+import typer
 from confluent_kafka import Consumer, TopicPartition
-from found import Found, Level, Part, from_json
-from harness import Bench, Stub
+from document import markdown
+from figures import TIMES
+from found import Filled, Found, Level, Part, Scaled, from_json
+from harness import Bench, Rejects, Stub, WrongResult, check
 from latency import Looked, committed_rate, levels, spans_of
+from planning import costs, plan, size
+from sample import MASK, MULTIPLIER, Sample
+from scaling import combinations
 from stream import make_topic
-from written import merge, read
+from written import merge, planned, read
 
-from assay_local import Local
+from assay_local import Local, LocalError, databases
+
+DOCS: Final = Path(__file__).parents[1] / "docs"
 
 ABOUT = {
     "date": "2026-01-02",
@@ -140,3 +154,262 @@ def test_the_document_tells_what_was_kept_up(tmp_path: Path) -> None:
     assert "within 0.40 s.\n" in text
     assert "within 0.40 s; **it was not kept up**" in text
     assert "The highest rate, 20,000 records/s" in text
+
+
+# ---------------------------------------------------------------- scaling
+
+
+def scaled(partitions: int, consumers: int, rate: float, cpu: float) -> Scaled:
+    """A million records; each consumer takes 2 CPU seconds to start."""
+    return Scaled(
+        api="model",
+        partitions=partitions,
+        consumers=consumers,
+        rows=1_000_000,
+        seconds=1_000_000 / rate,
+        cpu={"assay": cpu + 2 * consumers, "postgres": 5.0, "kafka": 1.0, "api": 4.0},
+        start=2.0 * consumers,
+        read=[1_000_000 // consumers] * consumers,
+        peaks=[512 << 20] * consumers,
+        held={"postgres": 300 << 20, "kafka": 400 << 20, "api": 200 << 20},
+        others=0.0,
+        load=0.1,
+    )
+
+
+SCALING = Part(ABOUT, [scaled(3, 1, 60_000, 6.0), scaled(12, 1, 50_000, 7.0)])
+SCALING.runs.extend([scaled(12, 4, 40_000, 10.5), scaled(12, 4, 42_000, 10.5)])
+
+
+def test_consumers_without_a_partition_are_left_out() -> None:
+    assert combinations([12, 1, 3], [4, 1, 2]) == [
+        (1, 1),
+        (3, 1),
+        (3, 2),
+        (12, 1),
+        (12, 2),
+        (12, 4),
+    ]
+    with pytest.raises(typer.BadParameter):
+        combinations([1], [2])
+
+
+def test_a_group_is_measured_and_its_work_is_checked(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every consumer counts; what the tables do not hold makes the figure worth nothing."""
+    monkeypatch.setattr(scaling, "STARTS", 1)
+    checked: list[int] = []
+
+    def checks(url: str, way: str, sample: Sample, rejects: Rejects) -> int:
+        checked.append(check(url, way, sample, rejects))
+        with pytest.raises(WrongResult):
+            check(url, way, replace(sample, checksum=0), rejects)
+        return 0
+
+    monkeypatch.setattr(scaling, "check", checks)
+    (found,) = scaling.measured_scaling(bench, [(2, 2)], records=2_000, runs=1, api="stub")
+    assert (found.partitions, found.consumers, found.rows) == (2, 2, 2_000)
+    assert len(found.peaks) == len(found.read) == 2
+    assert sum(found.read) == 2_000
+    assert min(found.peaks) > 50 << 20
+    assert found.held.keys() == {"postgres", "kafka", "api"}
+    assert min(found.held.values()) > 1 << 20
+    assert 0.1 < found.start < found.cpu["assay"]
+    assert 0.1 < found.seconds < 100
+    assert checked
+
+
+def test_the_document_tells_what_carries_over_of_scaling(tmp_path: Path) -> None:
+    """CPU seconds without the start, and the ratios of most consumers to fewest."""
+    merge(tmp_path, scaling=SCALING)
+    text = (tmp_path / "benchmarks.md").read_text("utf-8")
+    assert "| 12, 4 | 41,000 ± 1,000 | 25% ± 0% | 10.5 ± 0.0 | 5.0 ± 0.0 | 4.0 ± 0.0 |" in text
+    assert "(2.0 s each)" in text
+    assert (
+        f"On 12 partitions, 4 consumers in place of 1: 0.82 {TIMES} the rate on the same cores;"
+        f" per million records 1.50 {TIMES} the consumers' CPU and 1.21 {TIMES} that of all" in text
+    )
+    assert "On 3 partitions" not in text
+    assert (tmp_path / "benchmarks/scaling.png").exists()
+
+
+# ---------------------------------------------------------------- table size
+
+
+def filled(layout: str, present: int, cpu: float) -> Filled:
+    """A million records, in rows of 300 and 100 bytes."""
+    stored = present + 1_000_000
+    return Filled(
+        layout=layout,
+        present=present,
+        rows=1_000_000,
+        seconds=20.0 + cpu,
+        cpu={"assay": 6.0, "postgres": cpu, "kafka": 1.0, "api": 1.0},
+        wal=500_000_000 + 10 * present,
+        heap=300 * stored,
+        indexes=100 * stored,
+        stored=stored,
+        others=0.0,
+        load=0.1,
+    )
+
+
+TABLES = Part(
+    ABOUT,
+    [
+        filled(layout, present, cpu)
+        for layout, least, most in (("plain", 5.0, 10.0), ("hash", 6.0, 9.0), ("month", 6.0, 7.5))
+        for present, cpu in ((0, least), (50_000_000, most))
+    ],
+)
+
+
+def test_the_document_tells_what_rows_before_cost(tmp_path: Path) -> None:
+    merge(tmp_path, tables=TABLES)
+    text = (tmp_path / "benchmarks.md").read_text("utf-8")
+    assert "| one table, 50,000,000 | 33,333 | 10.0 | 954 | 300 | 100 |" in text
+    assert f"One table: 50,000,000 rows before, against none: 2.00 {TIMES} PostgreSQL's CPU" in text
+    assert (
+        f"By month, against one table, with 50,000,000 rows before: 0.75 {TIMES} PostgreSQL's CPU,"
+        f" 1.00 {TIMES} the log and 1.09 {TIMES} the rate." in text
+    )
+    assert (tmp_path / "benchmarks/tables.png").exists()
+
+
+def test_rows_are_multiplied_under_ids_that_never_come(local: Local, template: str) -> None:
+    """A hash keeps the key; months weaken it, and all rows find their month."""
+    for layout, weaker in (("hash", False), ("month", True)):
+        name = f"layout_{secrets.token_hex(4)}"
+        url = databases.create(local.postgres.url, name, template=template)
+        with psycopg.connect(url, autocommit=True) as connection:
+            keys = layouts.cut(connection, layout)
+            execute = connection.execute
+            for number in range(20):
+                values = {
+                    "id": f"T{number * MULTIPLIER & MASK:013}",
+                    "day": f"2024-04-{number + 1}",
+                }
+                execute(
+                    "INSERT INTO transactions VALUES (%(id)s, 'CAFE', 1, 'EUR', %(day)s, NULL,"
+                    " 'payment', 'debit', NULL, decode(repeat('00', 16), 'hex'), 1, 1)",
+                    values,
+                )
+                execute(
+                    "INSERT INTO predictions VALUES (%(id)s, 'm', '1', 'Travel', 1, false, NULL, 1,"
+                    " 'stream')",
+                    values,
+                )
+            layouts.seed(connection)
+            for table in layouts.TABLES:
+                layouts.drop_keys(connection, table, keys[table])
+                for copy in (1, 2):
+                    layouts.multiply(connection, table, copy, 20)
+                layouts.make_keys(connection, table, keys[table])
+            for table in ("transactions", "predictions"):
+                rows = execute(f"SELECT transaction_id FROM {table}".encode()).fetchall()
+                ids = {row[0] for row in rows}
+                assert ids == {f"T{number * MULTIPLIER & MASK:013}" for number in range(60)}
+                assert len(rows) == 60
+            heap, indexes = layouts.sizes(connection)
+            assert heap > 60 * 300
+            assert indexes > 16 * 8192
+            again = (
+                "INSERT INTO transactions SELECT transaction_id, description, amount, currency,"
+                " timestamp - interval '1 day', merchant, operation_type, side, mcc, content_hash,"
+                " entry, position FROM seed_transactions"
+            )
+            if weaker:
+                execute(again)
+            else:
+                with pytest.raises(psycopg.errors.UniqueViolation):
+                    execute(again)
+            layouts.remove(connection, 0, 60)
+            assert execute("SELECT count(*) FROM transactions").fetchone() == (0,)
+        databases.drop(local.postgres.url, name)
+
+
+def test_a_stream_into_filled_tables_is_measured_and_checked(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the rows that came are held against the sample; the others stay."""
+    checked: list[int | None] = []
+
+    def checks(url: str, way: str, sample: Sample, rejects: Rejects, since: int | None) -> int:
+        checked.append(since)
+        return check(url, way, sample, rejects, since)
+
+    monkeypatch.setattr(tables, "check", checks)
+    empty, full = tables.measured_tables(
+        bench, [0, 3_500], ["hash"], records=2_000, runs=1, api="stub"
+    )
+    assert (empty.layout, empty.present, empty.stored) == ("hash", 0, 1_998)
+    assert (full.layout, full.present, full.stored) == ("hash", 3_500, 3 * 1_998)
+    assert full.heap > empty.heap > 1_998 * 200
+    assert min(empty.wal, full.wal) > 1_998 * 200
+    assert checked[0] == 0
+    assert (checked[1] or 0) > 0
+
+
+# ---------------------------------------------------------------- planning
+
+FOUND = Found(scaling=SCALING, tables=TABLES)
+
+
+def test_a_plan_is_of_what_was_dearest() -> None:
+    """Four consumers took most; PostgreSQL took most in the largest table as it is migrated."""
+    cost = costs(FOUND)
+    assert cost.cpu == {"assay": 10.5, "postgres": 10.0, "kafka": 1.0, "api": 4.0}
+    assert (cost.heap, cost.indexes, cost.wal) == (300, 100, 1_000)
+    assert cost.memory == {"assay": 512 << 20, "api": 200 << 20}
+    assert cost.present == 50_000_000
+    for found, missing in ((Found(tables=TABLES), "scaling"), (Found(scaling=SCALING), "tables")):
+        with pytest.raises(LocalError, match=missing):
+            costs(found)
+
+
+def test_a_plan_follows_its_formula() -> None:
+    """864 million a day are 10,000 a second, and 40,000 at the peak."""
+    found = plan(costs(FOUND), 864_000_000, peak=4, days=10)
+    assert (found.rate, found.peak_rate) == (10_000, 40_000)
+    assert found.cores == pytest.approx(
+        {"assay": 0.6, "postgres": 4 / 7, "kafka": 0.4 / 7, "api": 1.6 / 7}
+    )
+    assert (found.consumers, found.api_processes, found.partitions) == (1, 1, 3)
+    assert found.connections == 10
+    assert found.disk == 864_000_000 * 10 * 400
+    assert (found.wal, found.wal_rate) == (864_000_000_000, 40_000_000)
+    tenfold = plan(costs(FOUND), 8_640_000_000, peak=4, days=10)
+    assert (tenfold.consumers, tenfold.api_processes, tenfold.partitions) == (6, 3, 12)
+    assert tenfold.connections == 35
+    assert tenfold.memory == {"assay": 6 * (512 << 20), "api": 3 * (200 << 20)}
+
+
+def test_bytes_are_written_as_people_write_them() -> None:
+    assert [size(each) for each in (512, 1_536, 300 << 20, 5 << 40, 5_000 << 40)] == [
+        *("512 B", "1.5 KiB", "300 MiB", "5.0 TiB", "5,000 TiB"),
+    ]
+
+
+def test_the_page_on_planning_is_written_from_the_figures(tmp_path: Path) -> None:
+    """Its words stay; written again it is the same."""
+    page = tmp_path / "planning.md"
+    page.write_text("Words.\n\n<!-- planned -->\nold\n<!-- /planned -->\n\nMore.\n", "utf-8")
+    merge(tmp_path, scaling=SCALING)
+    assert "Not measured yet: a plan needs figures of `poe bench tables" in page.read_text("utf-8")
+    merge(tmp_path, tables=TABLES)
+    text = page.read_text("utf-8")
+    assert text.startswith("Words.\n\n<!-- planned -->\nWhat was measured:")
+    assert text.endswith("<!-- /planned -->\n\nMore.\n")
+    assert "| records/s at the peak | 46 | 463 | 4,630 | 46,296 |" in text
+    assert "old" not in text
+    assert planned(text, FOUND) == text
+
+
+def test_the_documents_are_from_their_figures() -> None:
+    """Whatever was measured last is what they tell."""
+    found = read(DOCS)
+    text = (DOCS / "planning.md").read_text("utf-8")
+    assert planned(text, found) == text
+    if found != Found():
+        assert (DOCS / "benchmarks.md").read_text("utf-8") == markdown(found, "benchmarks")
