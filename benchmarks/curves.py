@@ -125,6 +125,7 @@ def latency(runs: Sequence[Level]) -> Any:
     axis.set_xticks(places, names)
     axis.set_yscale("log")
     axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.minorticks_off()
     axis.yaxis.set_major_formatter("{x:g}")
     axis.set_ylabel("seconds from due to committed", fontsize=_SMALL)
     axis.set_xlabel("records/s (share of the highest rate)", fontsize=_SMALL)
