@@ -49,9 +49,9 @@ range.
 """
 _LATENCY: Final = """\
 One consumer with default settings, one process that produces at a steady rate, a topic of three
-partitions. Each record counts from when it was due, so that a producer that is late does not hide
-how long others waited, to the first look that found its row committed (a look each 5 ms). The first
-{warm:.0f} s do not count.
+partitions, {api} API. Each record counts from when it was due, so that a producer that is late does
+not hide how long others waited, to the first look that found its row committed (a look each 5 ms).
+The first {warm:.0f} s do not count.
 
 """
 
@@ -195,7 +195,8 @@ def _filled(cases: dict[tuple[str, int], list[Filled]]) -> Iterable[str]:
 
 def latency(part: Part[Level], pictures: str) -> str:
     """The chapter of latency."""
-    text = _LATENCY.format(warm=part.about["settings"]["warm"])
+    settings = part.about["settings"]
+    text = _LATENCY.format(warm=settings["warm"], api=settings["api"])
     text += f"![Seconds from due to committed, by rate]({pictures}/latency.png)\n\n"
     text += markdown_table(
         [
@@ -218,7 +219,8 @@ def latency(part: Part[Level], pictures: str) -> str:
             for each in part.runs
         ),
     )
-    return text + "\n" + "".join(f"- {each}\n" for each in _waited(part.runs))
+    said = _waited(part.runs, measured=settings["maximum"] == "measured")
+    return text + "\n" + "".join(f"- {each}\n" for each in said)
 
 
 def kept_up(each: Level) -> bool:
@@ -226,12 +228,10 @@ def kept_up(each: Level) -> bool:
     return each.behind < max(_BEHIND, 0.9 * each.highest)
 
 
-def _waited(runs: Sequence[Level]) -> Iterable[str]:
+def _waited(runs: Sequence[Level], *, measured: bool) -> Iterable[str]:
     if highest := next((each.maximum for each in runs if each.maximum is not None), None):
-        yield (
-            f"The highest rate, {highest:,.0f} records/s, is what one consumer commits while more"
-            " is produced on the same cores."
-        )
+        where = "is what one consumer commits while more is produced on the same cores"
+        yield f"The highest rate, {highest:,.0f} records/s, {where if measured else 'was given'}."
     for each in runs:
         of = "" if each.share is None else f" ({each.share:.0%})"
         kept = "" if kept_up(each) else "; **it was not kept up**, and they waited ever longer"

@@ -116,15 +116,15 @@ class Bench:
         return {name: process for name, process in found.items() if process is not None}
 
 
-def numbers(text: str) -> list[int]:
+def numbers(text: str, least: int = 1) -> list[int]:
     """The whole numbers of a list with commas.
 
     Raises:
-        BadParameter: one is none, or negative.
+        BadParameter: one is none, or less than the least.
     """
     found = [each.strip().replace("_", "") for each in text.split(",") if each.strip()]
-    if wrong := [each for each in found if not each.isdecimal()]:
-        raise typer.BadParameter(f"{wrong[0]} is no number")
+    if wrong := [each for each in found if not each.isdecimal() or int(each) < least]:
+        raise typer.BadParameter(f"{wrong[0]} is no number from {least} on")
     return list(map(int, found))
 
 

@@ -68,16 +68,17 @@ def latency(
     """
     parts = numbers(shares)
     with ended_in_words(), started(*SERVERS, keep=False) as bench:
+        settings = {"api": api, "seconds": seconds, "warm": WARM, "maximum": maximum or "measured"}
         if parts and maximum is None:
             maximum = _maximum(bench, records, seconds, api)
             console.print(f"at most {maximum:,.0f} records/s")
         found = levels(bench, rate, parts, maximum, seconds=seconds, api=api)
-        settings = about(bench.local, "ascending", seconds=seconds, warm=WARM, api=api)
+        found_on = about(bench.local, "ascending", **settings)
     if as_json:
-        print(json.dumps({"about": settings, "runs": [asdict(each) for each in found]}))
+        print(json.dumps({"about": found_on, "runs": [asdict(each) for each in found]}))
     else:
         _print(found)
-    merge(out, latency=Part(settings, found))
+    merge(out, latency=Part(found_on, found))
 
 
 def levels(

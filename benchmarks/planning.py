@@ -97,14 +97,15 @@ def costs(found: Found) -> Costs:
     Raises:
         LocalError: it was not measured; says how it is.
     """
-    if found.scaling is None or found.tables is None:
-        missing = "scaling" if found.scaling is None else "tables"
+    runs = [each for each in found.scaling.runs if each.api == "model"] if found.scaling else []
+    plain = [each for each in found.tables.runs if each.layout == "plain"] if found.tables else []
+    if not (runs and plain):
+        missing = "tables" if runs else "scaling"  # with their defaults
         raise LocalError(f"a plan needs figures of `poe bench {missing} --out docs`")
     cases: dict[tuple[int, int], list[Scaled]] = {}
-    for each in found.scaling.runs:
+    for each in runs:
         cases.setdefault((each.partitions, each.consumers), []).append(each)
     dearest = max(cases.values(), key=lambda runs: median(map(all_cpu, runs)))
-    plain = [each for each in found.tables.runs if each.layout == "plain"]
     present = max(each.present for each in plain)
     filled = [each for each in plain if each.present == present]
 
@@ -119,8 +120,8 @@ def costs(found: Found) -> Costs:
     return Costs(
         cpu={**cpu, "postgres": of(lambda each: each.per_million("postgres"))},
         memory={
-            "assay": max(max(each.peaks) for each in found.scaling.runs),
-            "api": max(each.held["api"] for each in found.scaling.runs),
+            "assay": max(max(each.peaks) for each in runs),
+            "api": max(each.held["api"] for each in runs),
         },
         heap=of(lambda each: each.heap / each.stored),
         indexes=of(lambda each: each.indexes / each.stored),

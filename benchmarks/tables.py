@@ -59,7 +59,7 @@ def tables(
     Needs 4 GB of disk and 0.4 more for each million rows: 8 GB with 10 million, less than 25 GB
     with 50 million. Some hours with the defaults, most of it for copying and keys.
     """
-    asked = sorted({0, *numbers(present)})
+    asked = sorted({0, *numbers(present, least=0)})
     with ended_in_words():
         ways = [each.strip() for each in layout.split(",") if each.strip()]
         if unknown := [each for each in ways if each not in layouts.LAYOUTS]:

@@ -38,7 +38,7 @@ ABOUT = {
     "date": "2026-01-02",
     "machine": {"cores": 2},
     "versions": {"python": "3.11"},
-    "settings": {"ids": "scattered", "warm": 3.0},
+    "settings": {"ids": "scattered", "warm": 3.0, "api": "model", "maximum": "measured"},
 }
 
 
@@ -366,7 +366,12 @@ def test_a_plan_is_of_what_was_dearest() -> None:
     assert (cost.heap, cost.indexes, cost.wal) == (300, 100, 1_000)
     assert cost.memory == {"assay": 512 << 20, "api": 200 << 20}
     assert cost.present == 50_000_000
-    for found, missing in ((Found(tables=TABLES), "scaling"), (Found(scaling=SCALING), "tables")):
+    stub = Part(ABOUT, [replace(each, api="stub") for each in SCALING.runs])
+    for found, missing in (
+        (Found(tables=TABLES), "scaling"),
+        (Found(scaling=SCALING), "tables"),
+        (Found(scaling=stub, tables=TABLES), "scaling"),
+    ):
         with pytest.raises(LocalError, match=missing):
             costs(found)
 
