@@ -17,7 +17,8 @@ import psutil
 import psycopg
 import typer
 from confluent_kafka import Consumer, TopicPartition
-from measure import CommandFailed
+from contenders import ASSAY
+from measure import CommandFailed, run
 from psycopg import sql
 from rich.console import Console
 from sample import CHECKSUM, Sample
@@ -157,6 +158,8 @@ def started(*names: str, keep: bool) -> Generator[Bench]:
         local = stack.enter_context(servers(data=data, environment={}))
         with console.status(f"Starting {', '.join(names)} …"):
             local.start(*names)
+            if "kafka" in names:  # topics of dead letters and events are there, as in production
+                run([ASSAY, "stream", "topics"], {**os.environ, **local.settings}, {})
         stub = Stub(folder)
         stack.callback(stub.close)
         yield Bench(local, folder, keep, stub)

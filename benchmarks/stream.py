@@ -4,12 +4,11 @@ import secrets
 from typing import Annotated, Any, Final
 
 import typer
-from compare import Prepared, Work, compare, environ
+from compare import Prepared, Work, compare
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from contenders import ASSAY, Ready
 from harness import Api, Bench, Rejects, alone
-from measure import run
 from sample import Ids, send
 
 SERVERS: Final = ("postgres", "kafka", "api")
@@ -64,8 +63,6 @@ def make_topic(bench: Bench, partitions: int = PARTITIONS, end: str = "") -> str
 
 
 def _prepare(bench: Bench, records: int, ids: Ids) -> Prepared:
-    # Those of dead letters and events are there, as with an operator.
-    run([ASSAY, "stream", "topics"], environ(bench, "", {}), {})
     topic = make_topic(bench)
     sample = alone(send, bench.local.kafka.url, topic, records, ids)
 
