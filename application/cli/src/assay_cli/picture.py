@@ -49,7 +49,11 @@ def drawn(picture: Picture) -> RenderableType:
     parts: list[RenderableType] = [_head(picture)]
     if picture.services:
         parts += [Text(""), _services(picture.services)]
-        parts += [text for each in picture.services for text in (*_trouble(each), *_mail(each))]
+        parts += [
+            text
+            for each in picture.services
+            for text in (*_pace(each), *_trouble(each), *_mail(each))
+        ]
     else:
         parts.append(Text("\nNo streaming service runs."))
     if found := lags(picture.services):
@@ -119,6 +123,18 @@ def _trouble(service: Service) -> Iterator[Text]:
         breaker = "breaker open" if each in latest.open else "asked again"
         waits = _WAITS.get(each, f"{printable(names.get(each, each))} is away")
         yield Text(f"{_name(service)}: {waits}, {breaker}", "yellow")
+
+
+def _pace(service: Service) -> Iterator[Text]:
+    """How much a consumer takes on at a time."""
+    latest = service.latest
+    if latest is None or service.is_silent or latest.waiting is not None or not latest.pace:
+        return
+    pace = latest.pace
+    yield Text(
+        f"{_name(service)}: chunks to {pace['chunk_records']:,}, calls to"
+        f" {pace['call_records']:,} records, {pace['calls_under_way']}/{pace['calls']} calls"
+    )
 
 
 def _mail(service: Service) -> Iterator[Text]:
