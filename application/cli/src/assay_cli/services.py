@@ -165,7 +165,9 @@ def reading(at: float, samples: Samples, facts: Mapping[str, Any], *, is_ready: 
         partitions=owned,
         window_chunks=int(gauges.get(metrics.WINDOW_CHUNKS.name, 0)),
         window_bytes=int(gauges.get(metrics.WINDOW_BYTES.name, 0)),
-        pace={name: int(gauges[each.name]) for name, each in _PACE.items() if each.name in gauges},
+        pace={name: int(gauges.get(each.name, 0)) for name, each in _PACE.items()}
+        if metrics.CALLS.name in gauges
+        else {},
         connections=int(gauges.get(metrics.DATABASE_CONNECTIONS.name, 0)),
         waiting=waiting or ({} if "waiting" in facts else None),
         away=away,
