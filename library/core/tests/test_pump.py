@@ -223,7 +223,7 @@ def test_what_takes_longer_than_it_may_is_asked_in_parts() -> None:
         told.append(pace.limits)
 
     plant = Plant.of(
-        {"a": log}, size=1_000, classifier=Slow(), pace=Pace(1_000, least=10), paced=tell
+        {"a": log}, size=1_000, classifier=Slow(), pace=Pace(1_000, least=10, goal=2), paced=tell
     )
     assert plant.pump.run().tally == Tally(read=3_000, classified=3_000)
     late = [each for each in plant.classifier.calls if each > 200]
@@ -283,7 +283,7 @@ def test_an_outage_leaves_the_chunks_as_they_are() -> None:
 
 def test_a_slow_store_gets_smaller_chunks() -> None:
     """A source that asks the pace cuts them so that a commit takes a second or two."""
-    pace = Pace(1_000, least=10)
+    pace = Pace(1_000, least=10, goal=2)
 
     class Slow(MemoryStore):
         """A hundred records/s."""
