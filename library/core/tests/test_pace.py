@@ -32,7 +32,8 @@ def test_bounds_hold_whatever_is_seen(
         at += later
         match kind:
             case "answered":
-                pace.answered(records, seconds, at, is_short=True)
+                pace.looked(at, is_short=True)
+                pace.answered(records, seconds, at)
             case "committed":
                 pace.committed(records, seconds)
             case "too_much":
@@ -51,7 +52,7 @@ def test_it_begins_as_quick_as_settings_allow() -> None:
     pace = Pace(calls=7)
     assert (pace.chunk_records, pace.calls, pace.share(MOST, MOST)) == (MOST, 3, MOST)
     for _ in range(100):
-        pace.answered(MOST, 0.4, 0.0, is_short=False)
+        pace.answered(MOST, 0.4, 0.0)
         pace.committed(MOST, 0.9)
     assert (pace.chunk_records, pace.calls, pace.share(MOST, MOST)) == (MOST, 3, MOST)
     assert not pace.is_lowered
@@ -155,8 +156,10 @@ def test_what_is_too_large_is_seldom_tried(most: int) -> None:
 def served(calls: Calls, machines: int, answers: int, *, at: float = 0.0) -> float:
     """Answers calls of 100 records, each of which takes one of these machines a second."""
     for _ in range(answers):
+        calls.looked(at, is_short=True)
         at += 1 / min(calls.now, machines)
-        calls.answered(100, at, is_short=True)
+        calls.looked(at, is_short=True)
+        calls.answered(100, at)
     return at
 
 
@@ -187,7 +190,8 @@ def test_calls_that_something_else_waits_for_are_not_raised() -> None:
     """Where the store is the slowest, more answers sooner help nobody."""
     calls = Calls(3, 15)
     for second in range(2_000):
-        calls.answered(100, float(second), is_short=False)
+        calls.looked(float(second), is_short=second % 3 == 0)
+        calls.answered(100, float(second))
     assert calls.now == 3
 
 
@@ -209,7 +213,8 @@ def test_a_chunk_is_shared_among_more_calls_than_chunks() -> None:
     at = 0.0
     for _ in range(5_000):
         at += 1 / pace.calls
-        pace.answered(1_000, 1.0, at, is_short=True)
+        pace.looked(at, is_short=True)
+        pace.answered(1_000, 1.0, at)
     assert pace.calls == 9
     assert pace.share(MOST, MOST) == 16_667
     assert pace.share(33_333, MOST) == 16_667

@@ -20,8 +20,8 @@ _STEEPEST: Final = 8  # what a size is divided by at once, at most
 _PROOF: Final = 20  # good calls after which more is tried than what has failed before
 _PATIENCE: Final = (4, 64)  # slow ones that are borne after a change that was wrong
 _EPOCH: Final = 8  # answers per call at once over which a rate is taken
-_HELD: Final = 16  # epochs for which another call that did not pay is not tried again
-_SHORT: Final = 0.75  # share of answers for which the classifier held all up
+_HELD: Final = (2, 16)  # epochs for which another call that did not pay is not tried again
+_SHORT: Final = 0.5  # share of the time for which the classifier held all up
 
 
 class Size:
@@ -132,48 +132,52 @@ class Calls:
     def __init__(self, usual: int, most: int) -> None:
         self.most = max(most, 1)
         self.now = self._usual = self._proven = min(usual, self.most)
-        self._hold = 0
+        self._hold, self._held = 0, _HELD[0]
         self._rate = 0.0  # records/s of the last epoch with the proven number
         self._began: float | None = None
-        self._answers = self._records = self._short = 0
+        self._answers = self._records = 0
+        self._short = 0.0  # seconds of the epoch
+        self._looked: float | None = None  # when it last held all up, unless it does no longer
 
     def failed(self) -> None:
         """A call found the classifier away."""
         self.now = max(self.now // 2, 1)
         self._began = None
 
-    def answered(self, records: int, at: float, *, is_short: bool) -> None:
-        """A call was answered at this time.
+    def looked(self, at: float, *, is_short: bool) -> None:
+        """Whether at this time there is nothing else to do than to wait for the classifier."""
+        if self._looked is not None:
+            self._short += at - self._looked
+        self._looked = at if is_short else None
 
-        Args:
-            records: that it asked about.
-            at: the time.
-            is_short: whether all calls were under way, and nothing else to do than to wait.
-        """
+    def answered(self, records: int, at: float) -> None:
+        """A call that asked about so many records was answered at this time."""
         if self.now < self._proven:
             self.now += 1
             self._began = None
         elif self._began is None:
-            self._began, self._answers, self._records, self._short = at, 0, 0, 0
+            self._began, self._answers, self._records, self._short = at, 0, 0, 0.0
         else:
             self._answers += 1
             self._records += records
-            self._short += is_short
             if self._answers >= _EPOCH * self.now and at > self._began:
-                self._judge(self._records / (at - self._began))
+                self._judge(at - self._began)
                 self._began = None
 
-    def _judge(self, rate: float) -> None:
-        if self._short < _SHORT * self._answers:
+    def _judge(self, seconds: float) -> None:
+        rate = self._records / seconds
+        if self._short < _SHORT * seconds:
             self.now, self._hold = self._proven, 0
         elif self.now > self._proven:
             if rate >= self._rate * (1 + 0.5 / self._proven):
-                self._proven, self._rate = self.now, rate
+                self._proven, self._rate, self._held = self.now, rate, _HELD[0]
+                self.now = min(self.now + 1, self.most)
             else:
-                self.now, self._hold = self._proven, _HELD
+                self.now, self._hold = self._proven, self._held
+                self._held = min(2 * self._held, _HELD[1])
         elif rate < self._rate / 2 and self._proven > self._usual:
             self.now = self._proven = max(self._proven // 2, self._usual)
-            self._hold = _HELD
+            self._hold = self._held
         elif self._hold:
             self._hold -= 1
         else:
@@ -255,10 +259,14 @@ class Pace:
         most = min(self.call_records, max(ceil(whole / parts), self._least))
         return ceil(left / ceil(left / most))
 
-    def answered(self, records: int, seconds: float, at: float, *, is_short: bool) -> None:
-        """A call was answered: see `Calls.answered`."""
+    def looked(self, at: float, *, is_short: bool) -> None:
+        """How it stands: see `Calls.looked`."""
+        self._calls.looked(at, is_short=is_short)
+
+    def answered(self, records: int, seconds: float, at: float) -> None:
+        """A call that took so long was answered at this time."""
         self._call.took(records, seconds)
-        self._calls.answered(records, at, is_short=is_short)
+        self._calls.answered(records, at)
 
     def too_much(self, records: int) -> None:
         """A call of so many records was too large, or had no answer in time."""

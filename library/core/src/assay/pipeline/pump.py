@@ -310,6 +310,7 @@ class Pump:
                 self._prepare(flight)
             self._ask(flight)
         self._begin_commit()
+        self._pace.looked(self._clock.now(), is_short=self._is_short())
         self._watch.look(self._window, self._breakers, self._pace)
         self._lose_patience()
 
@@ -328,7 +329,6 @@ class Pump:
         flight.is_prepared(prepared)
 
     def _finish_call(self, flight: Flight, job: Future[Any]) -> None:
-        is_short = self._is_short()
         ask = flight.calls.pop(job)
         now, records = self._clock.now(), ask.transactions.height
         flight.answered_at = now
@@ -354,7 +354,7 @@ class Pump:
             return
         self._to_classifier.succeeded(now)
         self._watch.attempt("classifier", "ok")
-        self._pace.answered(records, seconds, now, is_short=is_short)
+        self._pace.answered(records, seconds, now)
         step = answered(ask, verdicts, attempts=self._policy.attempts)
         later = now + delay(FULL_JITTER, ask.attempt)
         again = tuple(replace(each, not_before=later) for each in step.again)
@@ -362,11 +362,12 @@ class Pump:
         flight.has_learnt(step._replace(again=again))
 
     def _is_short(self) -> bool:
-        """Whether all waits for the classifier, which is asked as much as it may be."""
+        """Whether there is nothing else to do than to wait for the classifier."""
         head = self._window.head
+        if head is None or not head.calls or self._commit is not None:
+            return False
         under_way = sum(len(flight.calls) for flight in self._window)
-        is_waiting = head is not None and bool(head.calls) and self._commit is None
-        return is_waiting and under_way >= self._pace.calls
+        return self._window.is_full or under_way >= self._pace.calls
 
     def _ask(self, flight: Flight) -> None:
         """Asks about a flight as much as may be asked at once; the earlier ones come first."""
