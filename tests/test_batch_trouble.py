@@ -26,6 +26,7 @@ from assay.memory.meter import MemoryMeter
 from assay.memory.objects import MemoryObjects
 from assay.memory.publisher import MemoryPublisher
 from assay.memory.store import MemoryStore
+from assay.pipeline.pace import Pace
 from assay.ports.objects import Object
 from assay_adapters.clock.system import SystemClock
 from assay_adapters.compression.decompress import decompress
@@ -85,6 +86,7 @@ class Rig:
                 executor=executor,
                 clock=SystemClock(),
                 meter=MemoryMeter(),
+                pace=Pace(settings.batch.chunk_records),
                 on_signal=bootstrap.on_signal,
             )
 

@@ -20,7 +20,7 @@ RECORDS = 200
 CULPRIT = 142
 JSON = "application/json"
 HTML = Reply(headers={"content-type": "text/html"}, body=b"<h1>Welcome to nginx!</h1>")
-SMALL = {"ASSAY_BATCH__CHUNK_RECORDS": "120", "ASSAY_API__TIMEOUT": "0.5"}
+SOON = {"ASSAY_API__TIMEOUT": "0.5"}
 
 
 class Job:
@@ -46,7 +46,7 @@ class Job:
             f"{self.folder}/",
             self.system.contract("transactions").read_text("utf-8"),
             Policy(patience=patience, reject_limit=reject_limit, alone=True),
-            **SMALL,
+            **SOON,
             ASSAY_API__URL=self.api.url,
             ASSAY_API__FORMAT=spoken,
         )

@@ -41,8 +41,19 @@ def at(seconds: float, classified: float = 0, rejected: float = 0, **facts: Any)
             ("assay_lag_records", {"pipeline": "stream", "partition": each}, 7_654_321.0)
             for each in facts.get("partitions", ())
         ),
+        *((name, {"pipeline": "stream"}, value) for name, value in facts.pop("pace", {}).items()),
     ]
     return reading(seconds, samples, facts, is_ready=True)
+
+
+def pace(records: int, under_way: int) -> dict[str, float]:
+    """What a consumer tells of how much it takes on at a time."""
+    return {
+        "assay_chunk_records_limit": records,
+        "assay_call_records_limit": records,
+        "assay_classifier_calls_limit": 3,
+        "assay_classifier_calls": under_way,
+    }
 
 
 def service(url: str = "http://127.0.0.1:9400", **about: Any) -> Service:
@@ -207,7 +218,11 @@ def test_the_picture_fits_a_terminal_of_80_columns(services: int, partitions: in
         each = service(f"http://10.0.0.{number}:4000{number}")
         owned = [str(one) for one in range(partitions) if one % services == number]
         for second in (0, 5):
-            facts = {"partitions": owned, "away": ["classifier"] * (number == 1)}
+            facts = {
+                "partitions": owned,
+                "away": ["classifier"] * (number == 1),
+                "pace": pace(50_000, number % 4),
+            }
             each.heard(at(second, 12_345_678 * second, 2_345 * second, **facts))
         shown.append(each)
     letters = {"open": 1_234, "closed": 5, "discarded": 0}
@@ -220,6 +235,33 @@ def test_the_picture_fits_a_terminal_of_80_columns(services: int, partitions: in
     assert sum(line.count("7,654,321 ") for line in lines if "to come" not in line) == partitions
     assert "dead letters: 1,234 open, 5 closed, 0 discarded" in lines
     assert len(lines) <= 24
+
+
+def test_how_much_is_taken_on_at_a_time_is_shown() -> None:
+    """Once for those that take the same, beside those that take less; not of what is silent."""
+    shown = [service(f"http://127.0.0.1:{port}") for port in (1, 2, 3, 4)]
+    for each, records in zip(shown, (50_000, 50_000, 1_500, 700), strict=True):
+        each.heard(at(0, pace=pace(records, 2)))
+    shown[3].missed()
+
+    def lines(services: list[Service]) -> list[str]:
+        console = Console(width=80, file=StringIO())
+        console.print(drawn(Picture(NOON, services, None, 0, [])))
+        found = cast(StringIO, console.file).getvalue().splitlines()
+        return [line.rstrip() for line in found if "chunks up to" in line]
+
+    most = "chunks up to 50,000 records, calls up to 50,000; 4 of 6 calls under way"
+    assert lines(shown[:2]) == [most]
+    several = lines(shown)
+    assert len(several) == 2
+    assert several[0].startswith("stream :1, stream :2: chunks up to 50,000 records, calls")
+    assert several[1].startswith("stream :3: chunks up to 1,500 records, calls up to 1,500; 2 of 3")
+    assert facts_of(shown[2])["pace"] == {
+        "chunk_records": 1_500,
+        "call_records": 1_500,
+        "calls": 3,
+        "calls_under_way": 2,
+    }
 
 
 def test_a_lag_is_not_known_while_kafka_is_away() -> None:

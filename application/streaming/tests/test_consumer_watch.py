@@ -19,6 +19,7 @@ from assay.memory.classifier import MemoryClassifier
 from assay.memory.clock import MemoryClock
 from assay.memory.meter import MemoryMeter
 from assay.memory.store import MemoryStore
+from assay.pipeline.pace import Pace
 from assay.pipeline.pump import Policy
 from assay.ports.source import AskPositions, Drain, no_drain
 from assay_streaming.consume import Request, Result, Services, consume
@@ -122,6 +123,7 @@ class Watched:
             executor=self.executor,
             clock=self.clock,
             meter=self.meter,
+            pace=Pace(),
             health=self.health,
             events=silent,
             connections=lambda: 0,

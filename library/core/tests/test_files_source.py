@@ -134,6 +134,21 @@ def test_the_last_range_says_that_a_file_is_finished() -> None:
     assert [end for *_, end in ends[:-3]] == [None] * (len(ends) - 3)
 
 
+def test_who_says_how_many_fill_a_chunk_is_asked_before_each() -> None:
+    """Also in the middle of a file."""
+    most = [2]
+    objects = MemoryObjects()
+    items = [objects.write(f"{ROOT}a.csv", HEAD + b"a;b\n" * 10)]
+    source = FileSource(objects, items, WITH_IDS, plain, chunk_records=lambda: most[0])
+    read: list[int] = []
+    for event in source.events(lambda _: {}):
+        if isinstance(event, Chunk):
+            read.append(event.records.height)
+            most[0] = 5
+            source.ack({each.partition: each.position for each in event.ranges})
+    assert read == [2, 5, 3]
+
+
 def test_equal_records_are_two_purchases_and_a_file_read_again_is_the_same() -> None:
     """Derived ids differ inside a file and are the same for the same file under another name."""
     body = rows(b"BUS", b"BUS", b"TRAM", b"BUS")

@@ -6,6 +6,7 @@ from functools import partial
 from itertools import count
 from time import process_time
 
+import polars as pl
 import pytest
 
 from assay.domain import metrics
@@ -16,6 +17,7 @@ from assay.domain.tally import Tally
 from assay.memory.classifier import MemoryClassifier
 from assay.memory.source import MemorySource
 from assay.memory.store import MemoryStore
+from assay.pipeline.pace import Pace
 from assay.pipeline.pump import Policy
 from assay.ports.source import AskPositions
 from assay.testing.plant import Plant
@@ -184,6 +186,119 @@ def test_bisecting_takes_time_that_is_linear_in_the_culprits() -> None:
     start = process_time()
     assert plant.pump.run().tally == Tally(read=2_000, rejected=2_000)
     assert process_time() - start < 15
+
+
+def test_what_is_too_large_is_asked_in_parts() -> None:
+    """A classifier that takes a hundred at once refuses few calls, and not again each chunk."""
+    log = [f"id-{number};a purchase".encode() for number in range(4_000)]
+    plant = Plant.of({"a": log}, size=1_000, pace=Pace(1_000))
+    plant.classifier.most = 100
+    assert plant.pump.run().tally == Tally(read=4_000, classified=4_000)
+    assert (
+        plant.meter.value(
+            metrics.ATTEMPTS, pipeline="test", dependency="classifier", result="refused"
+        )
+        <= 20
+    )
+    assert plant.meter.value(metrics.CALL_RECORDS_LIMIT, pipeline="test") <= 200
+    assert plant.meter.value(metrics.CHUNK_RECORDS_LIMIT, pipeline="test") == 1_000
+
+
+def test_what_takes_longer_than_it_may_is_asked_in_parts() -> None:
+    """A call that finds no answer in time is not made again as it was; nothing is refused by it."""
+    log = [f"id-{number};a purchase".encode() for number in range(3_000)]
+    told: list[dict[str, int]] = []
+
+    class Slow(MemoryClassifier):
+        """A hundred records/s, for callers that wait for two seconds."""
+
+        def classify(self, transactions: pl.DataFrame) -> pl.DataFrame:
+            plant.clock.move(min(transactions.height / 100, 2))
+            verdicts = super().classify(transactions)
+            if transactions.height > 200:
+                raise Unavailable("no answer in time", too_much=True)
+            return verdicts
+
+    def tell(pace: Pace) -> None:
+        told.append(pace.limits)
+
+    plant = Plant.of(
+        {"a": log}, size=1_000, classifier=Slow(), pace=Pace(1_000, least=10, goal=2), paced=tell
+    )
+    assert plant.pump.run().tally == Tally(read=3_000, classified=3_000)
+    late = [each for each in plant.classifier.calls if each > 200]
+    assert len(late) <= 6
+    assert plant.clock.now() < 30 + 2 * len(late) + 10
+    assert len(told) == 1  # once for all that follows
+    assert told[0]["call_records"] < 1_000
+
+
+def test_a_worker_is_left_for_the_commit() -> None:
+    """However many parts of chunks wait to be asked about."""
+    log = [f"id-{number};a purchase".encode() for number in range(120)]
+    plant = Plant.of({"a": log}, size=12, pace=Pace(2, calls=5, least=1))
+    plant.clock.while_waiting = None
+    most = 0
+    for _ in range(2_000):
+        if not plant.step():
+            break
+        most = max(most, len(plant.executor.queue))
+        plant.executor.step(most)
+    assert plant.pump.report.tally == Tally(read=120, classified=120)
+    assert set(plant.classifier.calls) == {2}
+    assert 3 < most <= 6
+
+
+def test_parts_of_a_chunk_are_asked_at_once() -> None:
+    """The first chunk's come first, so that it is not held up by those behind it."""
+    log = [f"id-{number};a purchase".encode() for number in range(40)]
+    plant = Plant.of({"a": log}, size=20, pace=Pace(5, calls=3))
+    plant.clock.while_waiting = None
+    plant.step()
+    plant.step()
+    for _ in range(2):  # both decoded
+        plant.executor.step()
+    plant.step()
+    calls = plant.meter.value(metrics.CALLS, pipeline="test")
+    assert calls == plant.meter.value(metrics.CALLS_LIMIT, pipeline="test") == 3
+    while not plant.store.stands:
+        plant.executor.step()
+        plant.step()
+    assert plant.store.stands["logs", "a"] == Position(20)
+    assert sum(plant.classifier.calls) < 40
+
+
+def test_an_outage_leaves_the_chunks_as_they_are() -> None:
+    """How long it lasts says nothing of how many records are too many."""
+    log = [f"id-{number};a purchase".encode() for number in range(30)]
+    plant = Plant.of({"a": log}, size=10, pace=Pace(10, least=1))
+    plant.classifier.faults.plan("classify", *[Unavailable("away")] * 20)
+    plant.store.faults.plan("commit", *[Unavailable("away")] * 20)
+    assert plant.pump.run().tally.classified == 30
+    assert plant.clock.now() > 20
+    assert plant.meter.value(metrics.CHUNK_RECORDS_LIMIT, pipeline="test") == 10
+    assert plant.meter.value(metrics.CALL_RECORDS_LIMIT, pipeline="test") == 10
+    assert plant.meter.value(metrics.CALLS_LIMIT, pipeline="test") == 3
+
+
+def test_a_slow_store_gets_smaller_chunks() -> None:
+    """A source that asks the pace cuts them so that a commit takes a second or two."""
+    pace = Pace(1_000, least=10, goal=2)
+
+    class Slow(MemoryStore):
+        """A hundred records/s."""
+
+        def commit(self, outcome: Outcome) -> Tally:
+            plant.clock.move(outcome.records.height / 100)
+            return super().commit(outcome)
+
+    source = MemorySource({"a": [*GOOD * 400]}, owned={"a"}, size=lambda: pace.chunk_records)
+    plant = Plant(source, store=Slow(), pace=pace)
+    plant.pump.run()
+    read = [entry.tally.read for entry in plant.store.ledger]
+    assert read[0] == 1_000
+    assert all(100 <= each <= 200 for each in read[5:-1])
+    assert plant.meter.value(metrics.CALL_RECORDS_LIMIT, pipeline="test") == 1_000
 
 
 def test_a_passing_refusal_condemns_nobody() -> None:

@@ -28,6 +28,7 @@ from assay.memory.classifier import MemoryClassifier
 from assay.memory.executor import SteppingExecutor
 from assay.memory.source import MemorySource
 from assay.memory.store import MemoryStore
+from assay.pipeline.pace import Pace
 from assay.pipeline.pump import Policy
 from assay.ports.source import AskPositions
 from assay.testing.plant import Plant
@@ -83,6 +84,8 @@ class TwoOwners(RuleBasedStateMachine):
             classifier=classifier,
             run_id=f"run-{self.runs}",
             policy=Policy(window_chunks=3, reject_limit=1.0),
+            # Of some, chunks of up to six records are asked about in parts, several at once.
+            pace=Pace(3, calls=5, goal=0.05, least=1) if self.runs % 3 else None,
         )
         plant.clock.while_waiting = None  # only the machine lets workers work
         return plant
@@ -150,8 +153,8 @@ class TwoOwners(RuleBasedStateMachine):
     def revoke(self, who: int, partition: str) -> None:
         self.plants[who].source.revoke({partition})
 
-    @rule(who=st.integers(0, 1), point=POINTS, times=st.integers(1, 7))
-    def fail(self, who: int, point: str, times: int) -> None:
+    @rule(who=st.integers(0, 1), point=POINTS, times=st.integers(1, 7), too_much=st.booleans())
+    def fail(self, who: int, point: str, times: int, *, too_much: bool) -> None:
         plant = self.plants[who]
         faults = {
             "classify": plant.classifier.faults,
@@ -159,7 +162,7 @@ class TwoOwners(RuleBasedStateMachine):
             "positions": self.store.faults,
             "events": plant.source.faults,
         }[point.split(".", maxsplit=1)[0]]
-        faults.plan(point, *(Unavailable("away") for _ in range(times)))
+        faults.plan(point, *(Unavailable("away", too_much=too_much) for _ in range(times)))
 
     @rule(who=st.integers(0, 1), seconds=st.sampled_from([0.1, 1.0, 40.0]))
     def wait(self, who: int, seconds: float) -> None:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import Field
 from sqlalchemy import Engine
 
+from assay.pipeline.pace import GOAL, Pace
 from assay.ports.objects import Objects
 from assay_adapters.clock.system import SystemClock
 from assay_adapters.compression.decompress import decompress
@@ -116,9 +117,10 @@ def services(places: Places, settings: BatchSettings) -> Generator[Services]:
     with ExitStack() as stack:
         engine = engine_for(settings.postgres)
         stack.callback(engine.dispose)
-        classifier = HttpClassifier(settings.api)
+        batch, api = settings.batch, settings.api
+        classifier = HttpClassifier(api)
         stack.callback(classifier.close)
-        executor = ThreadPoolExecutor(settings.batch.workers, thread_name_prefix="worker")
+        executor = ThreadPoolExecutor(batch.workers, thread_name_prefix="worker")
         # What is still under way when a run fails is not waited for before it begins.
         stack.callback(executor.shutdown, wait=True, cancel_futures=True)
         objects = objects_for(places, settings)
@@ -133,5 +135,11 @@ def services(places: Places, settings: BatchSettings) -> Generator[Services]:
             executor=executor,
             clock=SystemClock(),
             meter=PrometheusMeter(),
+            pace=Pace(
+                batch.chunk_records,
+                chunks=batch.window_chunks,
+                calls=min(batch.workers - 1, api.connections),
+                goal=min(GOAL, api.timeout / 3),
+            ),
             on_signal=on_signal,
         )

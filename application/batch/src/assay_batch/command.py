@@ -107,7 +107,6 @@ def _do(request: Request, result: Result, console: Console, *, dry: bool) -> Non
     settings = bootstrap.read(bootstrap.BatchSettings)
     request = replace(
         request,
-        chunk_records=settings.batch.chunk_records,
         policy=replace(
             request.policy,
             window_chunks=settings.batch.window_chunks,

@@ -7,10 +7,11 @@ class BatchConfig(BaseModel, frozen=True):
     """The section `batch`.
 
     Attributes:
-        chunk_records: records that are classified and committed together, at most.
+        chunk_records: records that are classified and committed together, at most; fewer where
+            that is slow.
         window_chunks: chunks that are read and not committed yet, at most.
         window_mib: the same in MiB of records.
-        workers: chunks that are worked on at the same time.
+        workers: jobs that are done at the same time; one is left for the commit.
     """
 
     chunk_records: int = Field(default=50_000, ge=1, le=1_000_000)

@@ -38,7 +38,6 @@ def dry_run(
         found,
         request.contract,
         decompress,
-        chunk_records=request.chunk_records,
         limit=request.limit,
     )
     result.found = len(found)

@@ -30,6 +30,7 @@ from assay.domain.position import Partition, Positions, Range
 from assay.domain.reject import by_code
 from assay.domain.tally import Tally
 from assay.pipeline.files import Decompress, FileSource, decode
+from assay.pipeline.pace import Pace
 from assay.pipeline.pump import Policy, Pump
 from assay.pipeline.relay import relay
 from assay.pipeline.retry import FULL_JITTER
@@ -86,6 +87,7 @@ class Services:
     """What a run is composed of.
 
     Attributes:
+        pace: of this run.
         on_signal: within its block the first signal calls what it is given, the next one ends the
             process; it yields the signals that have come.
     """
@@ -100,6 +102,7 @@ class Services:
     executor: Executor
     clock: Clock
     meter: Meter
+    pace: Pace
     on_signal: Callable[[Callable[[], None]], AbstractContextManager[list[int]]]
 
 
@@ -115,7 +118,6 @@ class Request:
         policy: patience, limits, window.
         limit: records that are read at most; None reads all.
         archive: whether finished files are moved.
-        chunk_records: records of a chunk, at most.
     """
 
     run_id: str
@@ -125,7 +127,6 @@ class Request:
     policy: Policy
     limit: int | None = None
     archive: bool = False
-    chunk_records: int = 50_000
 
     @property
     def source(self) -> str:
@@ -278,7 +279,7 @@ def _pump(
         items,
         request.contract,
         services.decompress,
-        chunk_records=request.chunk_records,
+        chunk_records=lambda: services.pace.chunk_records,
         limit=request.limit,
     )
 
@@ -304,9 +305,15 @@ def _pump(
         executor=services.executor,
         clock=services.clock,
         watch=Watch(
-            services.meter, services.clock, "batch", committed=committed, away=progress.away
+            services.meter,
+            services.clock,
+            "batch",
+            committed=committed,
+            away=progress.away,
+            paced=_paced,
         ),
         policy=request.policy,
+        pace=services.pace,
     )
 
     def drain() -> None:
@@ -318,6 +325,13 @@ def _pump(
     result.problems |= source.failed | pump.report.given_up
     if signals:
         raise KeyboardInterrupt
+
+
+def _paced(pace: Pace) -> None:
+    _log.info(
+        "less at a time" if pace.is_lowered else "as much at a time as settings allow",
+        **pace.limits,
+    )
 
 
 def _publish(request: Request, services: Services, result: Result) -> None:

@@ -48,7 +48,8 @@ def drawn(picture: Picture) -> RenderableType:
     """The picture for a console of 80 columns and more."""
     parts: list[RenderableType] = [_head(picture)]
     if picture.services:
-        parts += [Text(""), _services(picture.services)]
+        parts += list(_paces(picture.services)) or [Text("")]
+        parts.append(_services(picture.services))
         parts += [text for each in picture.services for text in (*_trouble(each), *_mail(each))]
     else:
         parts.append(Text("\nNo streaming service runs."))
@@ -119,6 +120,32 @@ def _trouble(service: Service) -> Iterator[Text]:
         breaker = "breaker open" if each in latest.open else "asked again"
         waits = _WAITS.get(each, f"{printable(names.get(each, each))} is away")
         yield Text(f"{_name(service)}: {waits}, {breaker}", "yellow")
+
+
+def _paces(services: Sequence[Service]) -> Iterator[Text]:
+    """How much consumers take on at a time, those that take the same together."""
+    groups: dict[tuple[int, int], list[Service]] = {}
+    for each in services:
+        if (pace := _pace(each)) is not None:
+            groups.setdefault((pace["chunk_records"], pace["call_records"]), []).append(each)
+    for (chunk, call), group in groups.items():
+        paces = [pace for each in group if (pace := _pace(each)) is not None]
+        under_way, most = (
+            sum(each[name] for each in paces) for name in ("calls_under_way", "calls")
+        )
+        names = f"{', '.join(map(_name, group))}: " if len(groups) > 1 else ""
+        yield Text(
+            f"{names}chunks up to {chunk:,} records, calls up to {call:,};"
+            f" {under_way} of {most} calls under way"
+        )
+
+
+def _pace(service: Service) -> Mapping[str, int] | None:
+    """What a consumer says of it; a dead-letter service says it of each redrive alone."""
+    latest = service.latest
+    if latest is None or service.is_silent or latest.waiting is not None:
+        return None
+    return latest.pace or None
 
 
 def _mail(service: Service) -> Iterator[Text]:

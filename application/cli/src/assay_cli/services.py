@@ -94,6 +94,8 @@ class Reading:
         lags: of partitions, in offsets; None where it is not known, since Kafka is away.
         partitions: those that it owned.
         window_chunks, window_bytes: read and not committed yet.
+        pace: how much is taken on at a time: `chunk_records`, `call_records`, `calls` at once, and
+            `calls_under_way`; empty where it does not say.
         connections: to PostgreSQL that were in use.
         waiting: dead letters that wait to be published, by destination; None where it does not
             say.
@@ -109,6 +111,7 @@ class Reading:
     partitions: Sequence[str]
     window_chunks: int
     window_bytes: int
+    pace: Mapping[str, int]
     connections: int
     waiting: Mapping[str, int] | None
     away: Sequence[str]
@@ -120,6 +123,14 @@ _COUNTERS: Final = {
     f"{metrics.COMMIT_SECONDS.name}_count": "commits",
     f"{metrics.COMMIT_SECONDS.name}_sum": "commit_seconds",
     metrics.LETTERS_PUBLISHED.name: "published",
+}
+
+
+_PACE: Final = {
+    "chunk_records": metrics.CHUNK_RECORDS_LIMIT,
+    "call_records": metrics.CALL_RECORDS_LIMIT,
+    "calls": metrics.CALLS_LIMIT,
+    "calls_under_way": metrics.CALLS,
 }
 
 
@@ -154,6 +165,9 @@ def reading(at: float, samples: Samples, facts: Mapping[str, Any], *, is_ready: 
         partitions=owned,
         window_chunks=int(gauges.get(metrics.WINDOW_CHUNKS.name, 0)),
         window_bytes=int(gauges.get(metrics.WINDOW_BYTES.name, 0)),
+        pace={name: int(gauges.get(each.name, 0)) for name, each in _PACE.items()}
+        if metrics.CALLS.name in gauges
+        else {},
         connections=int(gauges.get(metrics.DATABASE_CONNECTIONS.name, 0)),
         waiting=waiting or ({} if "waiting" in facts else None),
         away=away,
@@ -313,6 +327,7 @@ def facts(service: Service) -> dict[str, Any]:
         "partitions": latest.partitions,
         "lags": latest.lags,
         "window": {"chunks": latest.window_chunks, "bytes": latest.window_bytes},
+        "pace": latest.pace,
         "connections": latest.connections,
         "away": latest.away,
         "breakers_open": latest.open,

@@ -26,13 +26,14 @@ class StreamConfig(BaseModel, frozen=True):
             other of its kind: a short absence moves no partition then, and what a relay has left
             behind is taken up at once.
         start: where a topic begins that was never read.
-        chunk_records: records that are classified and committed together, at most.
+        chunk_records: records that are classified and committed together, at most; fewer where
+            that is slow.
         chunk_mib: the same in MiB of records.
         linger: until a chunk is cut that is not full.
         window_chunks: chunks that are read and not committed yet, at most.
         window_mib: the same in MiB of records.
         queue_mib: what is fetched ahead of the window, at most.
-        workers: chunks that are worked on at the same time.
+        workers: jobs that are done at the same time; one is left for the commit.
         drain: in which what was read may still be committed when partitions move to another
             consumer, or at the end.
         max_attempts: letters that were tried so often are left to people.

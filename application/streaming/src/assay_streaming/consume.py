@@ -17,6 +17,7 @@ from assay.domain.outcome import Outcome
 from assay.domain.position import Partition
 from assay.domain.reject import by_code
 from assay.domain.tally import Tally
+from assay.pipeline.pace import Pace
 from assay.pipeline.pump import Policy, Pump
 from assay.pipeline.watch import Watch
 from assay.ports.classifier import Classifier
@@ -88,6 +89,7 @@ class Services:
     """What a consumer is composed of.
 
     Attributes:
+        pace: of this consumer; its source knows it, too.
         connections: how many connections to the database are in use.
         on_signal: calls back at the first SIGTERM or Ctrl-C; the second ends the process.
     """
@@ -98,6 +100,7 @@ class Services:
     executor: Executor
     clock: Clock
     meter: Meter
+    pace: Pace
     health: Health
     events: Events
     connections: Callable[[], int]
@@ -294,8 +297,10 @@ def consume(request: Request, services: Services, result: Result, progress: Prog
             committed=watcher.committed,
             away=away,
             answered=health.moved,
+            paced=_paced,
         ),
         policy=request.policy,
+        pace=services.pace,
     )
 
     def stop() -> None:
@@ -314,6 +319,13 @@ def consume(request: Request, services: Services, result: Result, progress: Prog
                 watcher.look(pump)
                 if patience is not None and watcher.idle(pump) > patience:
                     pump.stop()
+
+
+def _paced(pace: Pace) -> None:
+    _log.info(
+        "less at a time" if pace.is_lowered else "as much at a time as settings allow",
+        **pace.limits,
+    )
 
 
 def _number(partition: Partition) -> tuple[int, str]:

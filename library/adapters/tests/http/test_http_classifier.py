@@ -283,6 +283,19 @@ def test_every_status_has_its_place(
     error = failure(make())
     assert type(error) is kind
     assert said in str(error)
+    if isinstance(error, Unavailable):
+        assert error.too_much == (status in {408, 504, 524})
+
+
+@pytest.mark.parametrize("status", [400, 413, 422, 500])
+def test_what_is_too_large_is_told_from_what_is_wrong(
+    server: Server, make: Make, status: int
+) -> None:
+    """Of what an API refuses that is well, only 413 says that less of it would pass."""
+    server.reply = lambda question: READY if question.method == "GET" else Reply(status)
+    error = failure(make())
+    assert isinstance(error, Refused)
+    assert error.too_much == (status == 413)
 
 
 HTML = b"<!doctype html><title>Sign in</title>"
@@ -383,6 +396,7 @@ def test_silence_is_unavailable(server: Server, make: Make) -> None:
     server.reply = wait
     error = failure(make(timeout=0.3))
     assert type(error) is Unavailable
+    assert error.too_much
     assert "did not answer within 0.3 s" in str(error)
 
 
@@ -485,12 +499,15 @@ def test_an_endless_answer_is_cut(server: Server, make: Make) -> None:
     server.reply = lambda _: Reply(200, JSON, b" " * 100_000)
     error = failure(make(answer_limit=50_000))
     assert type(error) is Unavailable
+    assert error.too_much
     assert "ASSAY_API__ANSWER_LIMIT" in str(error)
 
 
 def test_nobody_there_is_unavailable(make: Make) -> None:
     """A port where nothing listens, and a name that leads nowhere."""
-    assert type(failure(make(url="http://127.0.0.1:1"))) is Unavailable
+    error = failure(make(url="http://127.0.0.1:1"))
+    assert type(error) is Unavailable
+    assert not error.too_much
     assert type(failure(make(url="http://no-such-host.invalid"))) is Unavailable
 
 

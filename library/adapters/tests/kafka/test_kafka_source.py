@@ -168,6 +168,21 @@ def test_keys_count_for_the_size_of_a_chunk(kafka: KafkaConfig, topic: str) -> N
         assert 2 <= chunk.records.height <= 6
 
 
+def test_who_says_how_many_fill_a_chunk_is_asked_before_each(make_topic: MakeTopic) -> None:
+    """What is in hand is handed out at once where that is more than a chunk may have by now."""
+    topic, most = make_topic(), [50]
+    topic.put(*(b"%d" % number for number in range(100)))
+    source = topic.source(most=lambda: most[0], linger=60)
+    events = source.events(nowhere)
+    sizes: list[int] = []
+    while sum(sizes) < 100:
+        if isinstance(event := next(events), Chunk):
+            sizes.append(event.records.height)
+            most[0] = 10
+    assert sizes[0] == 50
+    assert set(sizes[1:]) == {10}
+
+
 def test_long_records_keep_their_head_and_a_digest(make_topic: MakeTopic) -> None:
     """Of the whole, so that it can be told again; others are whole and have none."""
     topic = make_topic(max_message_bytes=str(4 << 20))

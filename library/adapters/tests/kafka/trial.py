@@ -75,11 +75,17 @@ class Trial:
         producer.init_transactions(30)
         return producer
 
-    def source(self, group: str = "", begin: Begin = enters_nothing, **reading: Any) -> KafkaSource:
+    def source(
+        self,
+        group: str = "",
+        begin: Begin = enters_nothing,
+        most: Callable[[], int] | None = None,
+        **reading: Any,
+    ) -> KafkaSource:
         """One that reads it, in a group of its own unless one is named."""
         usual: dict[str, Any] = {"linger": 0.01, "tick": 0.05}
         asked = Reading(self.name, group or a_group(), **(usual | reading))
-        source = KafkaSource(self._kafka, asked, begin)
+        source = KafkaSource(self._kafka, asked, begin, most)
         self._sources.callback(source.close)
         return source
 

@@ -22,6 +22,7 @@ from sqlalchemy import Engine, QueuePool
 from assay.domain import metrics
 from assay.domain.errors import AssayError, Fatal
 from assay.domain.reject import REDRIVE
+from assay.pipeline.pace import GOAL, Pace
 from assay.pipeline.redrive import Services as RedriveServices
 from assay.ports.store import Store
 from assay_adapters.clock.system import SystemClock
@@ -140,12 +141,19 @@ def consumer(request: Request, settings: ConsumerSettings, result: Result) -> Ge
     stream = settings.stream
     with ExitStack() as stack:
         engine = _engine(stack, settings.postgres)
-        classifier = HttpClassifier(settings.api)
+        api = settings.api
+        classifier = HttpClassifier(api)
         stack.callback(classifier.close)
         own = (each for each in metrics.METRICS if each not in metrics.OF_LETTERS)
         meter, clock = PrometheusMeter(own), SystemClock()
         # What waits for its chunk to be cut is not late.
         health = Health(clock, stream.stall + stream.linger)
+        pace = Pace(
+            stream.chunk_records,
+            chunks=stream.window_chunks,
+            calls=min(stream.workers - 1, api.connections),
+            goal=min(GOAL, api.timeout / 3),
+        )
         # Before anything is told or noted: librdkafka finds here what is wrong with its properties.
         source = KafkaSource(
             settings.kafka,
@@ -162,6 +170,7 @@ def consumer(request: Request, settings: ConsumerSettings, result: Result) -> Ge
             begin=partial(
                 begin, engine, request.source, run_id=str(uuid4()), version=version("assay")
             ),
+            chunk_records=lambda: pace.chunk_records,
         )
         url = _served(stack, stream, health, meter)
         _noted(stack, engine, result, kind="stream", source=request.source, url=url)
@@ -184,6 +193,7 @@ def consumer(request: Request, settings: ConsumerSettings, result: Result) -> Ge
             executor=executor,
             clock=clock,
             meter=meter,
+            pace=pace,
             health=health,
             events=events,
             connections=_connections(engine),

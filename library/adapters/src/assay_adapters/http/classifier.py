@@ -122,11 +122,13 @@ class HttpClassifier:
                     body += part
                     if len(body) > self._config.answer_limit:
                         raise Unavailable(
-                            f"the answer of {self._where} is longer than ASSAY_API__ANSWER_LIMIT"
+                            f"the answer of {self._where} is longer than ASSAY_API__ANSWER_LIMIT",
+                            too_much=True,
                         )
-        except httpx.TimeoutException:
+        except httpx.TimeoutException as error:
             raise Unavailable(
-                f"the model API at {self._where} did not answer within {self._config.timeout:g} s"
+                f"the model API at {self._where} did not answer within {self._config.timeout:g} s",
+                too_much=isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout),
             ) from None
         except httpx.RequestError as error:
             raise Unavailable(

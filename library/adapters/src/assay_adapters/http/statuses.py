@@ -20,6 +20,8 @@ _ADVICE: Final = {
 }
 _UNAVAILABLE: Final = {408, 425, 429}
 _REFUSED: Final = {400, 413, 422}
+_TOO_MUCH: Final = {408, 413, 504, 524}
+"""Too large, or not done in the time of whoever waits on the way; 524 is Cloudflare's."""
 
 Health: TypeAlias = Literal["ready", "away", "another"]
 """What stands at the API's address: the API, ready; it or its proxy, not ready; something else."""
@@ -51,12 +53,13 @@ def error_of(
     said = f"the model API at {where} answered {status}"
     judged = status in _REFUSED or status == HTTPStatus.INTERNAL_SERVER_ERROR
     found = health() if judged else None
+    too_much = status in _TOO_MUCH
     if found == "ready":
-        return Refused(f"{said} and is well")
+        return Refused(f"{said} and is well", too_much=too_much)
     if found == "another" and status in _REFUSED:
         return Fatal(f"{said}, but is none: check ASSAY_API__URL, and proxies on the way")
     if judged or status in _UNAVAILABLE or codes.is_server_error(status):
-        return Unavailable(said, retry_after=retry_after(headers))
+        return Unavailable(said, retry_after=retry_after(headers), too_much=too_much)
     if codes.is_redirect(status):
         return Fatal(f"{said}, a redirection: set ASSAY_API__URL to where it leads")
     if codes.is_success(status):

@@ -86,7 +86,13 @@ class KafkaSource:
     markers, and offsets that compaction has taken, are holes in the ranges.
     """
 
-    def __init__(self, config: KafkaConfig, reading: Reading, begin: Begin) -> None:
+    def __init__(
+        self,
+        config: KafkaConfig,
+        reading: Reading,
+        begin: Begin,
+        chunk_records: Callable[[], int] | None = None,
+    ) -> None:
         """Joins the group at the first event.
 
         Args:
@@ -95,12 +101,14 @@ class KafkaSource:
             begin: enters in the store that reading begins there, unless it has begun. Called before
                 anything is read of a topic of which the store has no position; what is deleted
                 from then on before it is read is known to be lost.
+            chunk_records: how many records a chunk may have just now; None: as `reading` says.
 
         Raises:
             Fatal: a property is wrong.
         """
         self._begin = begin
         self._reading = reading
+        self._chunk_records = chunk_records or (lambda: reading.chunk_records)
         topics = Topics(config, timeout=_ASK)
         self._standing = Survey(partial(standing, topics, reading.topic))
         self._named = Survey(partial(topics.named, reading.topic, is_read=True))
@@ -434,7 +442,7 @@ class KafkaSource:
 
     def _is_full(self) -> bool:
         held = self._held
-        return held.records >= self._reading.chunk_records or held.size >= self._reading.chunk_bytes
+        return held.records >= self._chunk_records() or held.size >= self._reading.chunk_bytes
 
     def _fetch(self) -> None:
         """Takes what has come, as much as a chunk has room for, a tick long at most."""
@@ -443,7 +451,7 @@ class KafkaSource:
             held, reading = self._held, self._reading
             # No more than twice of what is held: what comes may be larger than what came before.
             records = min(_CALL, max(_FIRST, held.records))
-            records = min(records, reading.chunk_records - held.records)
+            records = min(records, self._chunk_records() - held.records)
             usual = max(1, self._usual_bytes, held.size // max(1, held.records))
             size = (reading.chunk_bytes - held.size) // usual
             most = max(1, min(records, size))

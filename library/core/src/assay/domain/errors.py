@@ -32,13 +32,16 @@ class Unavailable(AssayError):
 
     Attributes:
         retry_after: seconds that the dependency asked for, if it did.
+        too_much: whether it may have been too much at once, as no answer came in time.
     """
 
     exit_code = TEMPORARY
 
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, too_much: bool = False
+    ) -> None:
         super().__init__(message)
-        self.retry_after = retry_after
+        self.retry_after, self.too_much = retry_after, too_much
 
 
 class NotTaken(Unavailable):
@@ -55,9 +58,17 @@ class NotTaken(Unavailable):
 
 
 class Refused(AssayError):
-    """This call as a whole was refused while the dependency is well; a part of it may pass."""
+    """This call as a whole was refused while the dependency is well; a part of it may pass.
+
+    Attributes:
+        too_much: whether it was too much at once, whatever it holds.
+    """
 
     exit_code = DATA
+
+    def __init__(self, message: str, *, too_much: bool = False) -> None:
+        super().__init__(message)
+        self.too_much = too_much
 
 
 class Fenced(AssayError):

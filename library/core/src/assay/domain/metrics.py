@@ -35,6 +35,27 @@ WINDOW_CHUNKS: Final = Metric(
 WINDOW_BYTES: Final = Metric(
     "assay_window_bytes", "gauge", "Bytes of the chunks in the window.", ("pipeline",)
 )
+CHUNK_RECORDS_LIMIT: Final = Metric(
+    "assay_chunk_records_limit",
+    "gauge",
+    "Records of a chunk, at most: less than the setting where a stage was slow.",
+    ("pipeline",),
+)
+CALL_RECORDS_LIMIT: Final = Metric(
+    "assay_call_records_limit",
+    "gauge",
+    "Records of a call to the classifier, at most: the same.",
+    ("pipeline",),
+)
+CALLS_LIMIT: Final = Metric(
+    "assay_classifier_calls_limit",
+    "gauge",
+    "Calls to the classifier that may be under way at once.",
+    ("pipeline",),
+)
+CALLS: Final = Metric(
+    "assay_classifier_calls", "gauge", "Calls to the classifier under way.", ("pipeline",)
+)
 BREAKER_OPEN: Final = Metric(
     "assay_breaker_open",
     "gauge",
@@ -99,6 +120,10 @@ METRICS: Final = (
     CLASSIFY_SECONDS,
     WINDOW_CHUNKS,
     WINDOW_BYTES,
+    CHUNK_RECORDS_LIMIT,
+    CALL_RECORDS_LIMIT,
+    CALLS_LIMIT,
+    CALLS,
     BREAKER_OPEN,
     ATTEMPTS,
     LAG,

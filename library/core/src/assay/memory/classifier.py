@@ -21,6 +21,7 @@ class MemoryClassifier:
         poison: a call that holds one of these ids is refused as a whole.
         rejects: ids whose verdict is `reject`.
         retries: ids whose verdict is `retry` for that many times.
+        most: a call of more records is refused as too much; None takes any.
         calls: the sizes of the calls so far.
         faults: at `classify` and `classify.done`.
     """
@@ -28,6 +29,7 @@ class MemoryClassifier:
     poison: set[str] = field(default_factory=set[str])
     rejects: set[str] = field(default_factory=set[str])
     retries: Counter[str] = field(default_factory=Counter[str])
+    most: int | None = None
     calls: list[int] = field(default_factory=list[int])
     faults: Faults = field(default_factory=Faults)
 
@@ -35,6 +37,8 @@ class MemoryClassifier:
         """A verdict for each transaction, in the same order."""
         self.faults.at("classify")
         self.calls.append(transactions.height)
+        if self.most is not None and transactions.height > self.most:
+            raise Refused("too large", too_much=True)
         ids = transactions["transaction_id"].to_list()
         if self.poison.intersection(ids):
             raise Refused("the classifier refused the call")

@@ -1,6 +1,6 @@
 """A source of partitions in memory, which may be revoked and assigned like a topic's."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -19,7 +19,7 @@ class MemorySource:
     Attributes:
         logs: the partitions, whoever owns them.
         owned: the partitions that this source hands out; see `assign` and `revoke`.
-        size: records of one partition in a chunk, at most.
+        size: records of one partition in a chunk, at most, or who says so before each.
         finite: whether a log's end is a partition's end (a file), and the events end with the last
             (else they go on for ever, idle).
         faults: at `events`.
@@ -27,7 +27,7 @@ class MemorySource:
 
     logs: dict[Partition, list[bytes | None]]
     owned: set[Partition] = field(default_factory=set[Partition])
-    size: int = 3
+    size: int | Callable[[], int] = 3
     finite: bool = True
     faults: Faults = field(default_factory=Faults)
     acked: dict[Partition, Position] = field(default_factory=dict[Partition, Position])
@@ -119,9 +119,10 @@ class MemorySource:
     def _chunk(self) -> Chunk | None:
         ranges: list[Range] = []
         rows: list[dict[str, object]] = []
+        size = self.size() if callable(self.size) else self.size
         for partition in sorted(self.owned & self._next.keys()):
             at, log = self._next[partition], self.logs[partition]
-            stop = min(at.next + self.size, len(log))
+            stop = min(at.next + size, len(log))
             end: End | None = "finished" if self.finite and stop == len(log) else None
             if at.end or (stop == at.next and end is None):
                 continue

@@ -49,7 +49,7 @@ class FileSource:
         contract: Contract,
         decompress: Decompress,
         *,
-        chunk_records: int = 50_000,
+        chunk_records: int | Callable[[], int] = 50_000,
         limit: int | None = None,
     ) -> None:
         """Composes a source.
@@ -59,8 +59,8 @@ class FileSource:
             items: the files, in the order in which they are to be read.
             contract: how their records are written.
             decompress: by the file's name.
-            chunk_records: records in a chunk, at most; fewer where they are longer than 8 MiB
-                together.
+            chunk_records: records in a chunk, at most, or who says so before each; fewer where
+                they are longer than 8 MiB together.
             limit: records that are handed out in all, at most; a file that it cuts stays open.
         """
         self._objects, self._contract, self._decompress = objects, contract, decompress
@@ -190,7 +190,8 @@ class FileSource:
 
     def _full(self, held: pl.DataFrame) -> int:
         """How many of these records fill a chunk; 0 where one has room for more than these."""
-        ends = held["raw"].head(self._chunk_records).bin.size().cum_sum()
+        most = self._chunk_records
+        ends = held["raw"].head(most() if callable(most) else most).bin.size().cum_sum()
         fitting = int((ends <= _CHUNK_BYTES).sum())
         return max(fitting, 1) if fitting < held.height else 0
 

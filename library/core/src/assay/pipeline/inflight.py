@@ -3,7 +3,7 @@
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeAlias
 
 import polars as pl
@@ -68,25 +68,44 @@ class Flight:
 
     Attributes:
         asks: what the classifier is still to be asked, the next one last.
+        calls: what it is asked just now, by the job.
         classified, rejects: what is known so far.
-        job: what a worker is doing for it just now.
+        job: that decodes it just now.
         gone: partitions that have left it.
+        asked_at, answered_at: when the classifier was first asked, and last answered.
+        is_smooth: whether each call was answered for good; else the time in between is no matter
+            of how many records there are.
     """
 
     chunk: Chunk
     size: int
     job: Future[Any] | None = None
     prepared: Prepared | None = None
-    asked: Ask | None = None
     asks: list[Ask] = field(default_factory=list[Ask])
+    calls: dict[Future[Any], Ask] = field(default_factory=dict[Future[Any], Ask])
     classified: Door = field(default_factory=Door)
     rejects: Door = field(default_factory=Door)
     gone: set[Partition] = field(default_factory=set[Partition])
+    asked_at: float | None = None
+    answered_at: float | None = None
+    is_smooth: bool = True
 
     @property
     def is_ready(self) -> bool:
         """Whether every record has found its door."""
-        return self.prepared is not None and self.job is None and not self.asks
+        return self.prepared is not None and not (self.asks or self.calls)
+
+    @property
+    def seconds(self) -> float:
+        """How long the classifier took for it; 0 where that tells nothing of its size."""
+        if self.asked_at is None or self.answered_at is None or not self.is_smooth:
+            return 0.0
+        return self.answered_at - self.asked_at
+
+    @property
+    def jobs(self) -> list[Future[Any]]:
+        """What workers are doing for it."""
+        return [*self.calls, *([self.job] if self.job is not None else [])]
 
     @property
     def ranges(self) -> tuple[Range, ...]:
@@ -99,6 +118,26 @@ class Flight:
         self.rejects.add(prepared.rejects, self.chunk)
         if prepared.transactions.height:
             self.asks.append(Ask(prepared.transactions))
+
+    def next_ask(self, now: float, share: Callable[[int, int], int]) -> Ask | None:
+        """What the classifier is to be asked next, taken out; None where it is not time yet.
+
+        Args:
+            now: the time.
+            share: of so many records, in a chunk of so many, how many are asked at once.
+        """
+        at = next(
+            (at for at in reversed(range(len(self.asks))) if self.asks[at].not_before <= now), None
+        )
+        if at is None or self.prepared is None:
+            return None
+        ask = self.asks.pop(at)
+        rows = ask.transactions
+        part = share(rows.height, self.prepared.transactions.height)
+        if part < rows.height:
+            self.asks.insert(at, replace(ask, transactions=rows[part:]))
+            ask = replace(ask, transactions=rows[:part])
+        return ask
 
     def has_learnt(self, step: Step) -> None:
         """An answer came in."""
@@ -177,4 +216,4 @@ class Window:
 
     def jobs(self) -> list[Future[Any]]:
         """What workers are doing."""
-        return [flight.job for flight in self._flights if flight.job is not None]
+        return [job for flight in self._flights for job in flight.jobs]

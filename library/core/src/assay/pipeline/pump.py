@@ -13,6 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+import polars as pl
+
 from assay.domain import metrics
 from assay.domain.chunk import Chunk, Idle, Revoked
 from assay.domain.errors import (
@@ -29,6 +31,7 @@ from assay.pipeline.bisect import Ask, answered, refused
 from assay.pipeline.breaker import Breaker
 from assay.pipeline.inflight import Decode, Flight, Window, prepare
 from assay.pipeline.limit import ENOUGH, RejectLimit
+from assay.pipeline.pace import Pace
 from assay.pipeline.retry import FULL_JITTER, delay
 from assay.pipeline.watch import Watch
 from assay.ports.classifier import Classifier
@@ -102,6 +105,7 @@ class Pump:
         clock: Clock,
         watch: Watch,
         policy: Policy = Policy(),
+        pace: Pace | None = None,
     ) -> None:
         """Composes a pump.
 
@@ -117,12 +121,14 @@ class Pump:
             clock: monotonic.
             watch: told what happens, in the thread of `run`.
             policy: patience and bounds.
+            pace: how much is taken on at a time within these; a source may ask it as well.
         """
         self._run_id, self._name, self._destination = run_id, source_name, destination
         self._source, self._decode, self._classifier = source, decode, classifier
         self._store, self._executor, self._clock = store, executor, clock
         self._watch, self._policy = watch, policy
         self._window = Window(policy.window_chunks, policy.window_bytes)
+        self._pace = pace or Pace(chunks=policy.window_chunks)
         self._limit = RejectLimit(policy.reject_limit)
         self._to_source, self._to_records, self._to_classifier, self._to_store = self._breakers = (
             Breaker("source"),
@@ -130,7 +136,7 @@ class Pump:
             Breaker("classifier"),
             Breaker("store"),
         )
-        self._commit: Future[Tally] | None = None
+        self._commit: Future[tuple[Tally, float]] | None = None
         self._outcome: Outcome | None = None
         self._counted: dict[Partition, Range] = {}  # the latest of each
         self._ends_at: float | None = None
@@ -164,7 +170,7 @@ class Pump:
     @property
     def is_asking(self) -> bool:
         """Whether a call is under way; each has a limit of its own."""
-        return self._commit is not None or any(flight.asked for flight in self._window)
+        return self._commit is not None or any(flight.calls for flight in self._window)
 
     @property
     def is_failing(self) -> bool:
@@ -293,70 +299,101 @@ class Pump:
         self._finish_commit()
         for flight in self._window:
             if flight.job is not None and flight.job.done():
-                self._finish_job(flight)
+                self._finish_preparing(flight, flight.job)
+            for job in [each for each in flight.calls if each.done()]:
+                self._finish_call(flight, job)
         while (head := self._window.head) is not None and self._is_empty(head):
             self._window.pop()
             self._outcome = None
         for flight in self._window:
             if flight.prepared is None and flight.job is None and flight.ranges:
                 self._prepare(flight)
-            self._ask_next(flight)
+            self._ask(flight)
         self._begin_commit()
-        self._watch.look(self._window, self._breakers)
+        self._pace.looked(self._clock.now(), is_short=self._is_short())
+        self._watch.look(self._window, self._breakers, self._pace)
         self._lose_patience()
 
     def _is_empty(self, head: Flight) -> bool:
         """Whether nothing is left of the head, nor under way for it."""
-        return not head.ranges and head.job is None and self._commit is None
+        return not (head.ranges or head.jobs) and self._commit is None
 
-    def _finish_job(self, flight: Flight) -> None:
-        job, ask = flight.job, flight.asked
-        flight.job = flight.asked = None
-        if job is None:
-            return
-        now = self._clock.now()
-        if ask is None:
-            try:
-                prepared = job.result()
-            except Unavailable as error:
-                self._to_records.failed(now, error)
-                return
-            self._to_records.succeeded(now)
-            flight.is_prepared(prepared)
-            return
+    def _finish_preparing(self, flight: Flight, job: Future[Any]) -> None:
+        flight.job = None
         try:
-            verdicts = job.result()
+            prepared = job.result()
+        except Unavailable as error:
+            self._to_records.failed(self._clock.now(), error)
+            return
+        self._to_records.succeeded(self._clock.now())
+        flight.is_prepared(prepared)
+
+    def _finish_call(self, flight: Flight, job: Future[Any]) -> None:
+        ask = flight.calls.pop(job)
+        now, records = self._clock.now(), ask.transactions.height
+        flight.answered_at = now
+        try:
+            verdicts, seconds = job.result()
         except Unavailable as error:
             self._to_classifier.failed(now, error)
             self._watch.attempt("classifier", "unavailable")
+            if error.too_much:
+                self._pace.too_much(records)
+            self._pace.away()
+            flight.is_smooth = False
             flight.asks.append(ask)
             return
         except Refused as error:
             self._to_classifier.succeeded(now)
             self._watch.attempt("classifier", "refused")
+            if error.too_much:
+                self._pace.too_much(records)
+            flight.is_smooth = False
             flight.has_learnt(refused(ask, str(error)))
             self._judge_early(flight)
             return
         self._to_classifier.succeeded(now)
         self._watch.attempt("classifier", "ok")
+        self._pace.answered(records, seconds, now)
         step = answered(ask, verdicts, attempts=self._policy.attempts)
         later = now + delay(FULL_JITTER, ask.attempt)
         again = tuple(replace(each, not_before=later) for each in step.again)
+        flight.is_smooth = flight.is_smooth and not again
         flight.has_learnt(step._replace(again=again))
 
-    def _ask_next(self, flight: Flight) -> None:
-        now = self._clock.now()
-        if not flight.asks or flight.job is not None or not flight.ranges:
-            return
-        if flight.asks[-1].not_before > now or not self._to_classifier.allows(now):
-            return
-        self._to_classifier.began(now)
-        ask = flight.asked = flight.asks.pop()
-        flight.job = self._executor.submit(self._classify, ask)
+    def _is_short(self) -> bool:
+        """Whether there is nothing else to do than to wait for the classifier."""
+        head = self._window.head
+        if head is None or not head.calls or self._commit is not None:
+            return False
+        under_way = sum(len(flight.calls) for flight in self._window)
+        return self._window.is_full or under_way >= self._pace.calls
 
-    def _classify(self, ask: Ask) -> Any:
+    def _ask(self, flight: Flight) -> None:
+        """Asks about a flight as much as may be asked at once; the earlier ones come first."""
+        while flight.ranges and flight.asks and self._has_room():
+            now = self._clock.now()
+            if not self._to_classifier.allows(now):
+                return
+            ask = flight.next_ask(now, self._pace.share)
+            if ask is None:
+                return
+            self._to_classifier.began(now)
+            if flight.asked_at is None:
+                flight.asked_at = now
+            flight.calls[self._executor.submit(self._classify, ask)] = ask
+
+    def _has_room(self) -> bool:
+        """Whether another call may be under way; a worker is left for the commit."""
+        calls = sum(len(flight.calls) for flight in self._window)
+        decoding = sum(flight.job is not None for flight in self._window)
+        return calls < self._pace.calls and calls + decoding < self._pace.most_calls
+
+    def _classify(self, ask: Ask) -> tuple[pl.DataFrame, float]:
+        began = self._clock.now()
         with self._watch.timed(metrics.CLASSIFY_SECONDS):
-            return self._classifier.classify(ask.transactions)
+            verdicts = self._classifier.classify(ask.transactions)
+        return verdicts, self._clock.now() - began
 
     # ------------------------------------------------------------------ the reject limit
 
@@ -440,9 +477,11 @@ class Pump:
             accepts_rejects=self._limit.is_raised,
         )
 
-    def _store_outcome(self, outcome: Outcome) -> Tally:
+    def _store_outcome(self, outcome: Outcome) -> tuple[Tally, float]:
+        began = self._clock.now()
         with self._watch.timed(metrics.COMMIT_SECONDS):
-            return self._store.commit(outcome)
+            tally = self._store.commit(outcome)
+        return tally, self._clock.now() - began
 
     def _finish_commit(self) -> None:
         job, outcome, head = self._commit, self._outcome, self._window.head
@@ -450,7 +489,7 @@ class Pump:
             return
         self._commit = None
         try:
-            tally = job.result()
+            tally, seconds = job.result()
         except Unavailable as error:
             # Whether it was committed is not known; the same outcome tells on the next attempt.
             self._to_store.failed(self._clock.now(), error)
@@ -467,6 +506,7 @@ class Pump:
             return
         self._to_store.succeeded(self._clock.now())
         self._watch.attempt("store", "ok")
+        self._pace.committed(head.chunk.records.height, max(head.seconds, seconds))
         self._outcome = None
         self._window.pop()
         still_owned = [each for each in outcome.ranges if each in head.ranges]

@@ -11,6 +11,7 @@ from assay.domain.outcome import Outcome
 from assay.domain.tally import Tally
 from assay.pipeline.breaker import Breaker
 from assay.pipeline.inflight import Window
+from assay.pipeline.pace import Pace
 from assay.ports.clock import Clock
 from assay.ports.meter import Meter
 
@@ -37,6 +38,7 @@ class Watch:
         committed: Callable[[Outcome, Tally], None] = _nobody,
         away: Callable[[str, Unavailable | None], None] = _nobody,
         answered: Callable[[], None] = _nobody,
+        paced: Callable[[Pace], None] = _nobody,
     ) -> None:
         """Composes a watch.
 
@@ -48,9 +50,12 @@ class Watch:
             away: told once when a dependency (`source`, `records`, `classifier`, `store`) counts as
                 away, with its last error, and once when it is back, with None.
             answered: told of each call to a dependency that was answered, whatever the answer.
+            paced: told once when the pump begins to take on less at a time, and once when it does
+                no longer.
         """
         self._meter, self._clock, self._pipeline = meter, clock, pipeline
         self._tell_committed, self._tell_away, self._tell_answered = committed, away, answered
+        self._tell_paced, self._is_lowered = paced, False
         self._away: set[str] = set()
         # A counter that is there from the beginning shows its first increase, too.
         for door in _DOORS:
@@ -84,10 +89,21 @@ class Watch:
             )
         self._tell_committed(outcome, tally)
 
-    def look(self, window: Window, breakers: Sequence[Breaker]) -> None:
+    def look(self, window: Window, breakers: Sequence[Breaker], pace: Pace) -> None:
         """Shows how the pump stands."""
-        self._meter.set(metrics.WINDOW_CHUNKS, len(window), pipeline=self._pipeline)
-        self._meter.set(metrics.WINDOW_BYTES, window.size, pipeline=self._pipeline)
+        gauges = {
+            metrics.WINDOW_CHUNKS: len(window),
+            metrics.WINDOW_BYTES: window.size,
+            metrics.CHUNK_RECORDS_LIMIT: pace.chunk_records,
+            metrics.CALL_RECORDS_LIMIT: pace.call_records,
+            metrics.CALLS_LIMIT: pace.calls,
+            metrics.CALLS: sum(len(flight.calls) for flight in window),
+        }
+        for metric, value in gauges.items():
+            self._meter.set(metric, value, pipeline=self._pipeline)
+        if pace.is_lowered != self._is_lowered:
+            self._is_lowered = pace.is_lowered
+            self._tell_paced(pace)
         now = self._clock.now()
         for each in breakers:
             is_open = each.is_open(now)

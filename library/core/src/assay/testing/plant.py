@@ -17,6 +17,7 @@ from assay.memory.executor import SteppingExecutor
 from assay.memory.meter import MemoryMeter
 from assay.memory.source import MemorySource
 from assay.memory.store import MemoryStore
+from assay.pipeline.pace import Pace
 from assay.pipeline.pump import Policy, Pump
 from assay.pipeline.watch import Watch
 
@@ -60,8 +61,11 @@ class Plant:
     meter: MemoryMeter = field(default_factory=MemoryMeter)
     run_id: str = "run-1"
     policy: Policy = field(default_factory=Policy)
+    pace: Pace | None = None
     committed: Callable[[Outcome, Tally], None] = field(default=lambda _, __: None)
     away: Callable[[str, Unavailable | None], None] = field(default=lambda _, __: None)
+
+    paced: Callable[[Pace], None] = field(default=lambda _: None)
 
     def __post_init__(self) -> None:
         self.clock.while_waiting = self.executor.step
@@ -75,8 +79,16 @@ class Plant:
             store=self.store,
             executor=self.executor,
             clock=self.clock,
-            watch=Watch(self.meter, self.clock, "test", committed=self.committed, away=self.away),
+            watch=Watch(
+                self.meter,
+                self.clock,
+                "test",
+                committed=self.committed,
+                away=self.away,
+                paced=self.paced,
+            ),
             policy=self.policy,
+            pace=self.pace,
         )
         self.steps = self.pump.steps()
 
