@@ -158,11 +158,22 @@ def started(*names: str, keep: bool) -> Generator[Bench]:
         local = stack.enter_context(servers(data=data, environment={}))
         with console.status(f"Starting {', '.join(names)} …"):
             local.start(*names)
-            if "kafka" in names:  # topics of dead letters and events are there, as in production
-                run([ASSAY, "stream", "topics"], {**os.environ, **local.settings}, {})
+            if "kafka" in names:
+                _settle(local)
         stub = Stub(folder)
         stack.callback(stub.close)
         yield Bench(local, folder, keep, stub)
+
+
+def _settle(local: Local) -> None:
+    """Kafka as it is in production: with topics of dead letters and events, and a group known.
+
+    The first group of a new broker waits a second or two until the broker has made its own topic.
+    """
+    run([ASSAY, "stream", "topics"], {**os.environ, **local.settings}, {})
+    first = Consumer({"bootstrap.servers": local.kafka.url, "group.id": "first", "log_level": 3})
+    first.committed([TopicPartition("transactions", 0)], timeout=60)
+    first.close()
 
 
 @dataclass(frozen=True)

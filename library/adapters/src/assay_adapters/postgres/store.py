@@ -159,7 +159,9 @@ class PostgresStore:
         while True:
             settled = settle(classified, known)
             # In the order of the key COPY is quicker, and no two commits wait for each other.
-            rows = settled.new.sort("transaction_id")
+            rows = settled.new
+            if not rows["transaction_id"].is_sorted():
+                rows = rows.sort("transaction_id")
             try:
                 with connection.begin_nested():
                     if not rescored:

@@ -33,7 +33,7 @@ class Outcome:
         records: the chunk's records (`RECORDS`), for the bytes of those that become letters. After
             `without` it still holds the rows of partitions that left.
         headers: the raw header record of each partition that has one.
-        classified: shaped as `CLASSIFIED`, in the order read.
+        classified: shaped as `CLASSIFIED`; records of the same id are in the order read.
         rejects: shaped as `REJECTS`, in the order read.
         accepts_rejects: whether the run's reject limit was raised, so that these ranges say
             nothing about the source's health later.

@@ -22,7 +22,10 @@ Decode: TypeAlias = Callable[[Chunk], tuple[pl.DataFrame, pl.DataFrame]]
 
 
 class Prepared(NamedTuple):
-    """A chunk's transactions, their content hashes, and those of its records that are none."""
+    """A chunk's transactions, their content hashes, and those of its records that are none.
+
+    Transactions are in the order of their ids, those of the same id in the order read.
+    """
 
     transactions: pl.DataFrame
     hashes: pl.Series
@@ -41,6 +44,8 @@ def prepare(chunk: Chunk, decode: Decode) -> Prepared:
     rows = pl.concat([transactions["row"], rejects["row"]])
     if rows.len() != chunk.records.height or rows.n_unique() != rows.len():
         raise AssertionError("decoding lost or doubled a record")
+    # Stores write in this order; here it is made while they are busy with the chunk before.
+    transactions = transactions.sort("transaction_id", maintain_order=True)
     return Prepared(transactions, content_hash(transactions), rejects)
 
 
@@ -154,7 +159,7 @@ class Flight:
         return Tally(read=classified + rejected, classified=classified, rejected=rejected)
 
     def sorted_by_door(self) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Its classified records and its rejects, each in the order read, whatever has left."""
+        """Its classified records and its rejects as in an `Outcome`, whatever has left."""
         if self.prepared is None:
             raise AssertionError("asked for doors before the records were decoded")
         predictions = pl.concat(self.classified.frames) if self.classified.frames else None
