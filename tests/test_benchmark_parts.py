@@ -215,7 +215,8 @@ def test_a_group_is_measured_and_its_work_is_checked(
     assert min(found.peaks) > 50 << 20
     assert found.held.keys() == {"postgres", "kafka", "api"}
     assert min(found.held.values()) > 1 << 20
-    assert 0.1 < found.start < found.cpu["assay"]
+    # Of so few records the work is less than what two starts differ by.
+    assert 0.1 < found.start < 2 * found.cpu["assay"]
     assert 0.1 < found.seconds < 100
     assert checked
 

@@ -53,8 +53,9 @@ def main() -> None:
             break
         if os.getppid() != caller:
             break
-    if server.returncode is not None:
-        sys.exit(max(server.returncode, 0))
+    # Who asked may have seen it end sooner, and have let go; the code is the same.
+    if (code := server.poll()) is not None:
+        sys.exit(max(code, 0))
     _end(server, signal.Signals(order["stop"]), order["grace"])
 
 
@@ -64,8 +65,6 @@ def _wake(*_: object) -> None:
 
 def _end(server: "subprocess.Popen[bytes]", stop: signal.Signals, grace: float) -> None:
     """Ends the server in an orderly way, or after `grace` seconds by force, its children too."""
-    if server.poll() is not None:
-        return
     children = psutil.Process(server.pid).children(recursive=True)
     for process in (*children, server):
         try:
