@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 import psutil
 import psycopg
 import typer
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from contenders import ASSAY
 from measure import CommandFailed, run
 from psycopg import sql
@@ -172,7 +172,16 @@ def _settle(local: Local) -> None:
     """
     run([ASSAY, "stream", "topics"], {**os.environ, **local.settings}, {})
     first = Consumer({"bootstrap.servers": local.kafka.url, "group.id": "first", "log_level": 3})
-    first.committed([TopicPartition("transactions", 0)], timeout=60)
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            first.committed([TopicPartition("transactions", 0)], timeout=_PATIENCE)
+        except KafkaException:  # it looks for the coordinator once only
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.1)
+        else:
+            break
     first.close()
 
 
