@@ -17,7 +17,7 @@ _CONTRACT: Final = Path(__file__).parents[1] / "contracts" / "transactions.odcs.
 
 def batch(
     *,
-    rows: Annotated[int, typer.Option(min=1_000, help="Records of the file.")] = 1_000_000,
+    records: Annotated[int, typer.Option(min=1_000, help="Records of the file.")] = 1_000_000,
     sizes: Annotated[
         str, typer.Option(help="Several such numbers, with commas: is peak memory the same?")
     ] = "",
@@ -39,7 +39,7 @@ def batch(
     """
     compare(
         BATCH,
-        sizes=[int(each) for each in sizes.split(",")] if sizes else [rows],
+        sizes=[int(each) for each in sizes.split(",")] if sizes else [records],
         ids=ids,
         against=against,
         api=api,
