@@ -5,17 +5,22 @@ from batch import batch
 from guard import guard
 from latency import latency
 from limits import limits
-from report import document, report
+from report import document, plan, report
+from scaling import scaling
 from stream import stream
+from tables import tables
 
 app = typer.Typer(add_completion=False)
 app.command()(report)
 app.command()(batch)
 app.command()(stream)
+app.command()(scaling)
+app.command()(tables)
 app.command()(latency)
 app.command()(limits)
 app.command()(guard)
 app.command()(document)
+app.command()(plan)
 
 
 @app.callback(invoke_without_command=True)

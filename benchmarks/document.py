@@ -1,270 +1,76 @@
-"""What a benchmark has found, as Markdown. Equal figures give equal text."""
+"""What benchmarks have found, as Markdown. Equal figures give equal text."""
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from statistics import median
+from collections.abc import Iterator
 from typing import Any, Final
 
-from figures import MILLION, Figure, Limit, spread
+import chapters
+import contest
+from figures import markdown_table
+from found import Found
 
-PRODUCT: Final = "assay"
-
-_TITLES: Final = {
-    ("stream", "stub"): "A topic, and an API with a fixed answer",
-    ("stream", "model"): "A topic, and the API with its model",
-    ("batch", "stub"): "A file, and an API with a fixed answer",
-    ("batch", "model"): "A file, and the API with its model",
-}
 _ABOUT: Final = """\
 # Benchmarks
 
-Written by `uv run poe bench-peers --out docs` on {date}; `benchmarks/` is what it ran. Every
-contender does the same work with the same servers on the same machine, one after the other in turns
-(A B C, A B C, …), each run on a fresh database and with an API that was started anew. The processes
-share the machine's {cores} cores, and none is tied to one: compare ratios, not rates, with other
-machines.
-
-- **The topic**: {records} messages of JSON on three partitions, read by one consumer → the model
-  API over HTTP → two keyed tables of PostgreSQL, what breaks a rule to a dead-letter topic.
-- **The file**: as many lines of CSV in S3 (an emulator) → the same API → the same tables, what
-  breaks a rule to a table.
-- **The data**: a fifth of the descriptions distinct, each equally often; one record of a thousand
-  broken, in six ways; ids {ids}.
-- **The API** is asked by all in their own best way: the product speaks Arrow, all others JSON, in
-  calls as large as suits them. The stub answers the same to everything, over the same protocol.
-- **A run counts** once the tables were found to hold what they must: rows in both, rejects, a
-  checksum over every stored field, and the same predictions as every other contender.
-- PostgreSQL syncs to disk as it does by default.
-
-Figures are medians of {runs} runs ± half of their range. The start of the process, joining the
-group and the end count as rates *start included*; *start excluded* is what the process itself says.
-*Own CPU* is the contender's with all its processes, *servers' CPU* that of PostgreSQL, broker or
-S3, and API. *Memory* is the most that all its processes held together.
-"""
-_ALONE: Final = """\
-## Limits
-
-What one part alone can do here, with nobody else at work: no contender can be quicker than the
-slowest of those that it uses. Beside it, what the product reaches of it, start included. COPY takes
-rows that were prepared before, sorted by key, a transaction for each chunk of the product, over one
-connection.
+Written by `uv run poe bench-peers --out docs` and, part by part, `uv run poe bench PART --out
+docs`; [benchmarks/](../benchmarks/README.md) is what they ran. In each part all processes share the
+cores of one machine, and none is tied to one: compare ratios, and CPU seconds per million records,
+not rates, with other machines. PostgreSQL syncs to disk as it does by default.
 
 """
-TIMES: Final = "×"  # noqa: RUF001 - the sign of multiplication
 _FIGURES: Final = """\
 Each run, with the machine's load before it: [figures.json](benchmarks/figures.json).
 """
-
-
-@dataclass(frozen=True)
-class Setup:
-    """How a contender was set up.
-
-    Attributes:
-        title: as it is shown.
-        about: for each job, in words.
-        packages: that it asked for, with their versions.
-    """
-
-    title: str
-    about: dict[str, str]
-    packages: list[str]
-
-
-@dataclass(frozen=True)
-class Found:
-    """All that a benchmark has found.
-
-    Attributes:
-        about: of `figures.about`, and `date`.
-        setups: by contender.
-        runs: each run of each contender.
-        limits: what the parts alone can do.
-    """
-
-    about: dict[str, Any]
-    setups: dict[str, Setup]
-    runs: list[Figure]
-    limits: list[Limit]
-
-    def sections(self) -> Iterator[tuple[str, str]]:
-        """Job and API of what was run, in order."""
-        yield from dict.fromkeys((each.job, each.api) for each in self.runs)
-
-    def section(self, job: str, api: str) -> dict[str, list[Figure]]:
-        """The runs of a section, by contender."""
-        found: dict[str, list[Figure]] = {}
-        for each in self.runs:
-            if (each.job, each.api) == (job, api):
-                found.setdefault(each.way, []).append(each)
-        return found
-
-
-def to_json(found: Found) -> str:
-    """All of it, as one document."""
-    return json.dumps(asdict(found), indent=1) + "\n"
-
-
-def from_json(text: str) -> Found:
-    """What `to_json` has written."""
-    read = json.loads(text)
-    return Found(
-        about=read["about"],
-        setups={name: Setup(**each) for name, each in read["setups"].items()},
-        runs=[Figure(**each) for each in read["runs"]],
-        limits=[Limit(**each) for each in read["limits"]],
-    )
-
-
-def own_cpu(each: Figure) -> float:
-    """CPU seconds of the contender for a million records."""
-    return each.cpu[each.way] / each.rows * MILLION
-
-
-def servers_cpu(each: Figure) -> float:
-    """CPU seconds of all servers for a million records."""
-    return (sum(each.cpu.values()) - each.cpu[each.way]) / each.rows * MILLION
-
-
-def memory(each: Figure) -> float:
-    """The most memory of the contender, in MiB."""
-    return each.peak / (1 << 20)
-
-
-def rate(each: Figure) -> float:
-    """Records a second, the start included."""
-    return each.rate
-
-
-def without_start(each: Figure) -> float:
-    """Records a second, the start excluded."""
-    return each.rows / each.inner_seconds
-
-
-_MEASURES: Final[dict[str, tuple[Callable[[Figure], float], str]]] = {
-    "records/s, start included": (rate, ",.0f"),
-    "start excluded": (without_start, ",.0f"),
-    "own CPU s per 1 M": (own_cpu, ".1f"),
-    "servers' CPU s per 1 M": (servers_cpu, ".1f"),
-    "memory, MiB": (memory, ",.0f"),
+_TITLES: Final = {
+    "contest": "Contenders",
+    "scaling": "Scaling",
+    "tables": "Table size",
+    "latency": "Latency",
 }
 
 
 def markdown(found: Found, pictures: str) -> str:
-    """The document.
+    """The document: a chapter for each part that was measured.
 
     Args:
         found: to tell.
         pictures: the folder of `plots.draw`, as a link from the document names it.
     """
-    rows = sorted({each.rows for each in found.runs})
-    counts = [len(runs) for each in found.sections() for runs in found.section(*each).values()]
-    parts = [
-        _ABOUT.format(
-            date=found.about["date"],
-            cores=found.about["machine"]["cores"],
-            records=" or ".join(f"{each:,}" for each in rows),
-            ids=found.about["settings"]["ids"],
-            runs=" or ".join(map(str, sorted(set(counts)))),
-        )
-    ]
-    for job, api in found.sections():
-        parts.append(f"## {_TITLES[job, api]}\n")
-        parts.append(f"![Rates, CPU seconds and memory]({pictures}/{job}-{api}.png)\n")
-        parts.append(_results(found, job, api))
-        parts.append(_compared(found, job, api))
-    if found.limits:
-        parts.append(_limits(found))
-    parts.append(_contenders(found))
-    parts.append(_machine(found.about))
-    return "\n".join(parts)
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table; all columns but the first are numbers."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "".join(f"| {' | '.join(each)} |\n" for each in lines)
-
-
-def _results(found: Found, job: str, api: str) -> str:
-    section = found.section(job, api)
-    first = median(map(rate, section[PRODUCT]))
-    return table(
-        ["contender", *_MEASURES, "the product is quicker by"],
-        (
-            [
-                found.setups[way].title,
-                *(spread([*map(value, runs)], form) for value, form in _MEASURES.values()),
-                "" if way == PRODUCT else f"{first / median(map(rate, runs)):.2f} {TIMES}",
-            ]
-            for way, runs in section.items()
-        ),
+    abouts = found.abouts()
+    dates = markdown_table(
+        ["part", "measured on"],
+        ([f"[{_TITLES[name]}](#{_anchor(name)})", each["date"]] for name, each in abouts.items()),
     )
+    return "\n".join([_ABOUT + dates, *_chapters(found, pictures), _machines(abouts)])
 
 
-def _compared(found: Found, job: str, api: str) -> str:
-    """Where the product is ahead, and where behind; what lies within the ranges is neither."""
-    section = found.section(job, api)
-    said: dict[str, list[str]] = {"ahead": [], "behind": [], "level": []}
-    for way, runs in section.items():
-        if way == PRODUCT:
-            continue
-        for name, value, is_more_better in (
-            ("records/s", rate, True),
-            ("own CPU", own_cpu, False),
-            ("servers' CPU", servers_cpu, False),
-            ("memory", memory, False),
-        ):
-            ours, theirs = [*map(value, section[PRODUCT])], [*map(value, runs)]
-            ratio = median(ours) / median(theirs) if median(theirs) else float("inf")
-            overlap = max(min(ours), min(theirs)) <= min(max(ours), max(theirs))
-            verdict = "ahead" if (ratio > 1) == is_more_better else "behind"
-            said["level" if overlap else verdict].append(
-                f"{name} against {found.setups[way].title} ({ratio:.2f} {TIMES})"
-            )
-    return "".join(
-        f"- The product is **{verdict}** in: {', '.join(each) or 'nothing'}.\n"
-        for verdict, each in said.items()
-        if each or verdict != "level"
-    )
+def _chapters(found: Found, pictures: str) -> Iterator[str]:
+    if found.contest is not None:
+        yield contest.chapters(found.contest, pictures)
+    if found.scaling is not None:
+        yield f"## {_TITLES['scaling']}\n\n{chapters.scaling(found.scaling, pictures)}"
+    if found.tables is not None:
+        yield f"## {_TITLES['tables']}\n\n{chapters.tables(found.tables, pictures)}"
+    if found.latency is not None:
+        yield f"## {_TITLES['latency']}\n\n{chapters.latency(found.latency, pictures)}"
+    if found.contest is not None:
+        yield contest.contenders(found.contest)
 
 
-def _limits(found: Found) -> str:
-    rates = {
-        each: median(map(rate, found.section(*each)[PRODUCT]))
-        for each in found.sections()
-        if PRODUCT in found.section(*each)
-    }
-    heads = [f"product, {job}, {api} API" for job, api in rates]
-    return _ALONE + table(
-        ["one part alone", "records/s", *heads],
-        (
-            [
-                each.part,
-                spread(each.rates, ",.0f"),
-                *(f"{value / median(each.rates):.0%}" for value in rates.values()),
-            ]
-            for each in found.limits
-        ),
-    )
+def _anchor(name: str) -> str:
+    return _TITLES[name].lower().replace(" ", "-")
 
 
-def _contenders(found: Found) -> str:
-    text = "## How each is set up\n"
-    for setup in found.setups.values():
-        text += f"\n### {setup.title}\n"
-        for about in dict.fromkeys(setup.about.values()):
-            text += f"\n{about}\n"
-        if setup.packages:
-            text += f"\nPackages: {', '.join(f'`{each}`' for each in setup.packages)}.\n"
-    return text
-
-
-def _machine(about: dict[str, Any]) -> str:
+def _machines(abouts: dict[str, dict[str, Any]]) -> str:
+    """What each part was measured on; a column for each."""
     parts = ["## Machine, versions, settings\n"]
-    for name in ("machine", "versions", "settings"):
-        rows = ([key, f"`{value}`"] for key, value in about[name].items())
-        parts.append(table([name, ""], rows))
+    for kind in ("machine", "versions", "settings"):
+        keys = dict.fromkeys(key for each in abouts.values() for key in each[kind])
+        head = [kind, *(_TITLES[name].lower() for name in abouts)]
+        rows = ([key, *(_cell(each[kind], key) for each in abouts.values())] for key in keys)
+        parts.append(markdown_table(head, rows))
     parts.append(_FIGURES)
     return "\n".join(parts)
+
+
+def _cell(values: dict[str, Any], key: str) -> str:
+    return f"`{values[key]}`" if key in values else ""

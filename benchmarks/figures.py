@@ -2,8 +2,9 @@
 
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import chain
 from math import isnan, nan
@@ -28,6 +29,7 @@ _PACKAGES: Final = (
     *("assay", "polars", "psycopg", "sqlalchemy", "pydantic", "httpx", "confluent-kafka"),
     "ministack",
 )
+TIMES: Final = "×"  # noqa: RUF001 - the sign of multiplication
 _STREAM: Final = {"chunk_records", "chunk_mib", "linger", "window_chunks", "window_mib", "workers"}
 _SHOWN: Final = ("fsync", "synchronous_commit", "full_page_writes", "shared_buffers")
 
@@ -132,6 +134,12 @@ def spread(values: Sequence[float], form: str) -> str:
     return f"{text} ± {format((max(values) - min(values)) / 2, form)}"
 
 
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of Markdown; all columns but the first are numbers."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "".join(f"| {' | '.join(each)} |\n" for each in lines)
+
+
 def print_sizes(figures: Sequence[Figure]) -> None:
     """Prints whether peak memory stays the same, however large the file is."""
     peaks: dict[int, list[int]] = {}
@@ -153,8 +161,14 @@ def print_sizes(figures: Sequence[Figure]) -> None:
     )
 
 
-def about(local: Local, ids: str) -> dict[str, Any]:
-    """The machine, the versions and the settings, as far as they matter to the figures."""
+def about(local: Local, ids: str, **settings: Any) -> dict[str, Any]:
+    """Date, machine, versions and settings, as far as they matter to the figures.
+
+    Args:
+        local: the servers.
+        ids: how the ids follow each other.
+        settings: of the benchmark itself.
+    """
     with psycopg.connect(local.postgres.url) as connection:
         rows = connection.execute(
             "SELECT name, current_setting(name) FROM pg_settings WHERE name = ANY(%s)",
@@ -162,6 +176,7 @@ def about(local: Local, ids: str) -> dict[str, Any]:
         )
         postgres = dict(rows.fetchall())
     return {
+        "date": datetime.now(UTC).date().isoformat(),
         "machine": {
             "system": f"{platform.system()} {platform.machine()}",
             "cpu": processor(),
@@ -175,6 +190,7 @@ def about(local: Local, ids: str) -> dict[str, Any]:
         },
         "settings": {
             "ids": ids,
+            **settings,
             **_settings("ASSAY_BATCH__", BatchConfig().model_dump()),
             **_settings("ASSAY_STREAM__", StreamConfig().model_dump(include=_STREAM)),
             **_settings(

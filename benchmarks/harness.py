@@ -116,6 +116,18 @@ class Bench:
         return {name: process for name, process in found.items() if process is not None}
 
 
+def numbers(text: str, least: int = 1) -> list[int]:
+    """The whole numbers of a list with commas.
+
+    Raises:
+        BadParameter: one is none, or less than the least.
+    """
+    found = [each.strip().replace("_", "") for each in text.split(",") if each.strip()]
+    if wrong := [each for each in found if not each.isdecimal() or int(each) < least]:
+        raise typer.BadParameter(f"{wrong[0]} is no number from {least} on")
+    return list(map(int, found))
+
+
 @contextmanager
 def ended_in_words() -> Generator[None]:
     """Says why a benchmark ends early; SIGTERM ends all that was started, too."""
@@ -186,8 +198,19 @@ def messages(servers: str, topic: str) -> int:
         consumer.close()
 
 
-def check(url: str, way: str, sample: Sample, rejects: Rejects) -> int:
+# Under the same names, so that all that is asked of the tables is asked of these rows.
+_SINCE: Final = "CREATE TEMP VIEW {0} AS SELECT * FROM public.{0} WHERE entry > {1}"
+
+
+def check(url: str, way: str, sample: Sample, rejects: Rejects, since: int | None = None) -> int:
     """Holds the tables against the sample; returns the sum over all predictions.
+
+    Args:
+        url: of the database.
+        way: who has written them.
+        sample: that was sent.
+        rejects: where they are.
+        since: the ledger entry after which rows count; None where all do.
 
     Raises:
         WrongResult: something else came of it.
@@ -198,6 +221,9 @@ def check(url: str, way: str, sample: Sample, rejects: Rejects) -> int:
         def first(query: str) -> tuple[Any, ...]:
             return connection.execute(query.encode()).fetchone() or ()
 
+        if since is not None:
+            for table in ("transactions", "predictions"):
+                connection.execute(_SINCE.format(table, since).encode())
         *counts, predicted = first(_RESULT)
         counts.append(rejects.count(connection))
         if counts != [good, good, sample.broken]:

@@ -8,8 +8,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from document import PRODUCT, Found, memory, own_cpu, rate
+import curves
+from contest import PRODUCT, memory, own_cpu, rate
 from figures import Figure as Run
+from found import Contest, Found
 from matplotlib.figure import Figure
 
 _OURS: Final = "#0072B2"
@@ -23,29 +25,37 @@ _PANELS: Final[dict[str, Callable[[Run], float]]] = {
 
 
 def draw(found: Found, folder: Path) -> list[Path]:
-    """Draws each section, and the limits, into PNG files.
+    """Draws each part that was measured into PNG files.
 
     Args:
         found: to draw.
         folder: exists; files of the same name are replaced.
 
     Returns:
-        The files: `JOB-API.png` for each section.
+        The files: `JOB-API.png` for each section of the contest, and one for each other part.
     """
-    files: list[Path] = []
-    for job, api in found.sections():
-        files.append(folder / f"{job}-{api}.png")
-        section = found.section(job, api)
+    drawn: dict[str, Any] = {}
+    if found.contest is not None:
+        for job, api in found.contest.sections():
+            section = found.contest.section(job, api)
+            drawn[f"{job}-{api}.png"] = _panels(found.contest, section)
+    if found.scaling is not None:
+        drawn["scaling.png"] = curves.scaling(found.scaling.runs)
+    if found.tables is not None:
+        drawn["tables.png"] = curves.tables(found.tables.runs)
+    if found.latency is not None:
+        drawn["latency.png"] = curves.latency(found.latency.runs)
+    for name, figure in drawn.items():
         # Without the library's version in it, equal pictures are equal bytes a little longer.
-        _panels(found, section).savefig(files[-1], dpi=_DPI, metadata={"Software": None})
-    return files
+        figure.savefig(folder / name, dpi=_DPI, metadata={"Software": None})
+    return [folder / name for name in drawn]
 
 
-def _panels(found: Found, section: dict[str, list[Run]]) -> Any:
+def _panels(contest: Contest, section: dict[str, list[Run]]) -> Any:
     """A bar for each contender: the median, and the range of its runs."""
     figure: Any = Figure(figsize=(9, 0.9 + 0.42 * len(section)), layout="constrained")
     axes = figure.subplots(1, len(_PANELS), sharey=True)
-    names = [found.setups[way].title for way in section]
+    names = [contest.setups[way].title for way in section]
     colours = [_OURS if way == PRODUCT else _THEIRS for way in section]
     for axis, (title, value) in zip(axes, _PANELS.items(), strict=True):
         values = [[*map(value, runs)] for runs in section.values()]

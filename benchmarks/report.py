@@ -1,7 +1,6 @@
 """The whole benchmark: all contenders, jobs and APIs, the limits, and the document of it."""
 
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -9,23 +8,25 @@ import typer
 from batch import BATCH
 from compare import Work, measured
 from contenders import Ready, chosen, java, packages, ready
-from document import Found, Setup, from_json, markdown, to_json
 from figures import Figure, Limit, about, print_runs
-from harness import Api, Bench, console, ended_in_words, started
+from found import Contest, Setup
+from harness import Api, Bench, ended_in_words, started
 from limits import measured_limits, print_limits
-from plots import draw
+from planning import KEPT, PEAK, costs, lines
+from planning import plan as plan_for
+from rich import box
+from rich.console import Console
+from rich.table import Table
 from sample import Ids
 from stream import STREAM
+from written import OUT, merge, read, write
 
 from assay_local import LocalError
-
-DOCUMENT: Final = "benchmarks.md"
-PICTURES: Final = "benchmarks"
-FIGURES: Final = "figures.json"
 
 _WORKS: Final[dict[str, Work]] = {each.job: each for each in (STREAM, BATCH)}
 _APIS: Final[dict[str, Api]] = {"stub": "stub", "model": "model"}
 _IDS: Final[Ids] = "scattered"
+_DOCS: Final = Path(__file__).parents[1] / "docs"
 
 
 def report(
@@ -40,9 +41,7 @@ def report(
         int, typer.Option(help="Of each part that is measured alone; 0 for none.")
     ] = 500_000,
     runs: Annotated[int, typer.Option(min=1, help="Of each contender, in turns.")] = 3,
-    out: Annotated[
-        Path | None, typer.Option(help="A folder to write the document into, with its pictures.")
-    ] = None,
+    out: Annotated[Path | None, OUT] = None,
 ) -> None:
     """Measure contenders on all jobs in turns, and the limits; with --out, write the document.
 
@@ -59,10 +58,9 @@ def report(
             runs_found: list[Figure] = []
             limits_found: list[Limit] = []
 
-            def write() -> None:
-                if out is not None:
-                    setups = {each.contender.name: _setup(each) for each in ways}
-                    write_all(Found(settings, setups, runs_found, limits_found), out)
+            def so_far() -> None:
+                setups = {each.contender.name: _setup(each) for each in ways}
+                merge(out, contest=Contest(settings, setups, runs_found, limits_found))
 
             for work in works:
                 prepared = work.prepare(bench, records, _IDS)
@@ -71,33 +69,40 @@ def report(
                     fresh = list(measured(bench, work, prepared, doing, runs=runs, api=api))
                     print_runs(fresh, f"{work.route}, {api} API")
                     runs_found += fresh
-                    write()
+                    so_far()
             if limit_records and STREAM in works:
                 limits_found += measured_limits(bench, limit_records, runs, _IDS)
                 print_limits(limits_found)
-                write()
+                so_far()
 
 
 def document(
     *,
     out: Annotated[Path, typer.Option(help="The folder that has the document.")],
 ) -> None:
-    """Write document and pictures again from the figures of the last run."""
-    write_all(from_json((out / PICTURES / FIGURES).read_text("utf-8")), out)
+    """Write document and pictures again from the figures of the last runs."""
+    write(read(out), out)
 
 
-def write_all(found: Found, out: Path) -> None:
-    """Writes the document into a folder, figures and pictures into one inside it.
+def plan(
+    *,
+    per_day: Annotated[int, typer.Option(min=1, help="Records a day.")],
+    peak: Annotated[
+        float, typer.Option(min=1, help="How many times the average comes in busy minutes.")
+    ] = PEAK,
+    days: Annotated[int, typer.Option(min=1, help="How long rows are kept.")] = KEPT,
+    figures: Annotated[Path, typer.Option(help="The folder that has the document.")] = _DOCS,
+) -> None:
+    """Say what so many records a day need, by the figures of scaling and tables.
 
-    Pictures of an earlier run are removed.
+    docs/planning.md says how it is computed, and what it assumes.
     """
-    folder = out / PICTURES
-    folder.mkdir(parents=True, exist_ok=True)
-    for each in set(folder.glob("*.png")).difference(draw(found, folder)):
-        each.unlink()
-    (folder / FIGURES).write_text(to_json(found), "utf-8")
-    (out / DOCUMENT).write_text(markdown(found, PICTURES), "utf-8")
-    console.print(f"written: {out / DOCUMENT}")
+    with ended_in_words():
+        cost = costs(read(figures))
+    table = Table("", f"{per_day:,} records a day", box=box.SIMPLE_HEAD)
+    for name, value in lines([plan_for(cost, per_day, peak=peak, days=days)]):
+        table.add_row(name, value)
+    Console(width=80, highlight=False).print(table)
 
 
 def _named(text: str, known: Collection[str]) -> list[str]:
@@ -118,7 +123,6 @@ def _setup(way: Ready) -> Setup:
 
 def _about(bench: Bench, ways: Sequence[Ready]) -> dict[str, Any]:
     found = about(bench.local, _IDS)
-    found["date"] = datetime.now(UTC).date().isoformat()
     if any(each.contender.name == "spark" for each in ways):
         found["versions"]["java (PySpark)"] = java()
     return found

@@ -23,6 +23,15 @@ BROKEN: Final = 0.001
 Ids = Literal["scattered", "ascending"]
 """How ids follow each other: like digests, the harder case for an index, or like counters."""
 
+MULTIPLIER: Final = 0x9E3779B97F
+"""Of a record's number, which makes its scattered id."""
+
+MASK: Final = (1 << 40) - 1
+"""The bits of it that count."""
+
+DAYS: Final = 200
+"""From the first of April 2024 on, in which all times are, unless others are named."""
+
 _SEED: Final = 20240401
 _SLICE: Final = 500_000
 HEADER: Final = "id;description;amount;timestamp;merchant;operation_type;side\n"
@@ -49,7 +58,7 @@ _KINDS: Final = (
 
 # Summer time in Europe/Paris throughout, so that every local time is one moment.
 _START: Final = datetime(2024, 4, 1)  # noqa: DTZ001 - the format's times are local
-_SECONDS: Final = 200 * 86_400
+_DAY: Final = 86_400
 _OFFSET: Final = 2 * 3_600
 _KINDS_OF_FAULTS: Final = 6
 
@@ -92,7 +101,7 @@ def write(path: Path, rows: int, ids: Ids) -> Sample:
     return replace(sample, size=path.stat().st_size)
 
 
-def send(servers: str, topic: str, rows: int, ids: Ids) -> Sample:
+def send(servers: str, topic: str, rows: int, ids: Ids, days: int = DAYS) -> Sample:
     """Puts as many messages on a topic, in turns on its partitions; the same for the same rows."""
     producer = Producer(
         {
@@ -122,19 +131,20 @@ def send(servers: str, topic: str, rows: int, ids: Ids) -> Sample:
             size += len(each)
         return size
 
-    sample = make(rows, ids, put)
+    sample = make(rows, ids, put, days)
     if left := producer.flush(60):
         raise RuntimeError(f"{left} messages were not delivered")
     return sample
 
 
-def make(rows: int, ids: Ids, put: Callable[[pl.DataFrame], int]) -> Sample:
+def make(rows: int, ids: Ids, put: Callable[[pl.DataFrame], int], days: int = DAYS) -> Sample:
     """Makes records slice by slice, the same for the same arguments.
 
     Args:
         rows: how many.
         ids: how their ids follow each other.
         put: takes a slice, with the columns of `_frame`, and says how many bytes it was.
+        days: in which their times are; summer time, up to `DAYS`.
     """
     chance = np.random.default_rng(_SEED)
     # Each description equally often: repeats are as far apart as they can be by chance.
@@ -145,7 +155,7 @@ def make(rows: int, ids: Ids, put: Callable[[pl.DataFrame], int]) -> Sample:
     checksum = size = 0
     for start in range(0, rows, _SLICE):
         part = slice(start, min(rows, start + _SLICE))
-        frame = _frame(part, ids, descriptions[part], faults[part], chance)
+        frame = _frame(part, ids, descriptions[part], faults[part], chance=chance, days=days)
         size += put(frame)
         checksum += sum(map(crc32, frame["stored"].drop_nulls().cast(pl.Binary)))
     return Sample(rows, broken.size, size, checksum)
@@ -156,15 +166,17 @@ def _frame(
     ids: Ids,
     descriptions: NDArray[np.int64],
     faults: NDArray[np.int8],
+    *,
     chance: np.random.Generator,
+    days: int,
 ) -> pl.DataFrame:
     """`line` of a file, `message` of a topic, and `stored` as the table must hold a valid one."""
     height: int = part.stop - part.start
     number = np.arange(part.start, part.stop, dtype=np.uint64)
-    if ids == "scattered":  # a bijection of 40 bits: odd multiplier
-        number = (number * np.uint64(0x9E3779B97F)) & np.uint64((1 << 40) - 1)
+    if ids == "scattered":  # a bijection: odd multiplier
+        number = (number * np.uint64(MULTIPLIER)) & np.uint64(MASK)
     cents = chance.integers(100, 100_000, height)
-    seconds = chance.integers(0, _SECONDS, height)
+    seconds = chance.integers(0, days * _DAY, height)
     trade, town = descriptions % len(_TRADES), descriptions // len(_TRADES)
     street, town = town // len(_TOWNS), town % len(_TOWNS)
     kinds = pl.DataFrame(_KINDS, schema=["operation_type", "side"], orient="row")

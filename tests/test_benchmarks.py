@@ -13,10 +13,11 @@ import pytest
 import stub
 import typer
 from contenders import CONTENDERS, chosen, packages
-from document import TIMES, Found, Setup, from_json, markdown, to_json
-from figures import Figure, Limit
+from document import markdown
+from figures import TIMES, Figure, Limit
+from found import Contest, Found, Setup, from_json, to_json
 from measure import CommandFailed, run
-from report import write_all
+from written import merge
 
 from assay.domain.errors import Refused
 from assay.domain.outcome import Outcome
@@ -50,9 +51,9 @@ def figure(way: str, seconds: float, job: str = "stream", api: str = "stub") -> 
 
 
 @pytest.fixture
-def found() -> Found:
+def contest() -> Contest:
     """The product is ten times as quick as the loop, with three times its memory."""
-    return Found(
+    return Contest(
         ABOUT,
         {
             "assay": Setup("Assay", {"stream": "With all that it promises."}, []),
@@ -67,9 +68,9 @@ def found() -> Found:
     )
 
 
-def test_the_document_tells_medians_spread_and_ratios(found: Found) -> None:
+def test_the_document_tells_medians_spread_and_ratios(contest: Contest) -> None:
     """A line for each contender, with the product's among them; limits beside what it reaches."""
-    text = markdown(found, "pictures")
+    text = markdown(Found(contest), "pictures")
     assert (
         "| Assay | 100,000 ± 13,889 | 111,111 ± 17,045 | 5.0 ± 0.0 | 3.5 ± 0.0 | 300 ± 0 |  |"
         in text
@@ -81,35 +82,35 @@ def test_the_document_tells_medians_spread_and_ratios(found: Found) -> None:
     assert "A row at a time." in text
 
 
-def test_the_document_tells_losses_as_plainly_as_wins(found: Found) -> None:
+def test_the_document_tells_losses_as_plainly_as_wins(contest: Contest) -> None:
     """What the product is better and worse in is told alike; equal figures are neither."""
-    text = markdown(found, "pictures")
+    text = markdown(Found(contest), "pictures")
     assert f"**ahead** in: records/s against plain loop (10.00 {TIMES})." in text
     assert f"**behind** in: memory against plain loop (3.00 {TIMES})." in text
     assert f"**level** in: own CPU against plain loop (1.00 {TIMES}), servers' CPU" in text
     slower = [
         replace(each, seconds=each.seconds * 20) if each.way == "assay" else each
-        for each in found.runs
+        for each in contest.runs
     ]
-    assert "**ahead** in: nothing." in markdown(replace(found, runs=slower), "pictures")
+    assert "**ahead** in: nothing." in markdown(Found(replace(contest, runs=slower)), "pictures")
 
 
 def test_the_document_is_written_with_its_figures_and_pictures(
-    found: Found, tmp_path: Path
+    contest: Contest, tmp_path: Path
 ) -> None:
     """All that it links to is there, no picture of an earlier run, and figures can be read back."""
     folder = tmp_path / "benchmarks"
     folder.mkdir()
     (folder / "stream-model.png").touch()
-    write_all(found, tmp_path)
+    merge(tmp_path, contest=contest)
     text = (tmp_path / "benchmarks.md").read_text("utf-8")
     linked = set(re.findall(r"\((benchmarks/[^)]+)\)", text))
     there = {str(each.relative_to(tmp_path)) for each in folder.iterdir()}
     assert linked == there
     assert {each.name for each in folder.glob("*.png")} == {"stream-stub.png", "batch-model.png"}
     read = from_json((folder / "figures.json").read_text("utf-8"))
-    assert read == found
-    assert to_json(read) == to_json(found)
+    assert read == Found(contest)
+    assert to_json(read) == to_json(Found(contest))
 
 
 def test_each_contender_says_how_it_is_set_up() -> None:
