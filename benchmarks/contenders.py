@@ -36,8 +36,8 @@ _NO_JAVA: Final = (
     " openjdk-17-jre-headless`, `brew install openjdk@17`; or leave it out with --contenders."
 )
 _NO_GO: Final = (
-    "Benthos is built by Go 1.21 or later: https://go.dev/dl, `brew install go`; or leave it out with"
-    " --contenders."
+    "Benthos needs Go 1.21 or later, which builds it: https://go.dev/dl, `brew install go`; or"
+    " leave it out with --contenders."
 )
 _PRODUCT: Final = """
 `assay batch run` and `assay stream consume` with their defaults, as below. One process and one
@@ -56,8 +56,8 @@ class Contender:
         title: as it is shown.
         scripts: for each job that it does, file and first arguments; none for the product.
         packed: where its packages come from.
-        half: whether it does but half of the work: it stores the transactions, asks no API, and holds
-            no record against a rule.
+        half: whether it does but half of the work: it stores the transactions, asks no API, and
+            holds no record against a rule.
     """
 
     name: str

@@ -118,6 +118,7 @@ def _setup(way: Ready) -> Setup:
         title=who.title,
         about={each.job: who.about(each.job) for each in _WORKS.values() if who.does(each.job)},
         packages=packages(who),
+        half=who.half,
     )
 
 

@@ -112,6 +112,7 @@ def send(
     rows: int,
     ids: Ids,
     days: int = DAYS,
+    *,
     faults: Sequence[int] = ALL_FAULTS,
 ) -> Sample:
     """Puts as many messages on a topic, in turns on its partitions; the same for the same rows."""
@@ -143,7 +144,7 @@ def send(
             size += len(each)
         return size
 
-    sample = make(rows, ids, put, days, faults)
+    sample = make(rows, ids, put, days, faults=faults)
     if left := producer.flush(60):
         raise RuntimeError(f"{left} messages were not delivered")
     return sample
@@ -154,6 +155,7 @@ def make(
     ids: Ids,
     put: Callable[[pl.DataFrame], int],
     days: int = DAYS,
+    *,
     faults: Sequence[int] = ALL_FAULTS,
 ) -> Sample:
     """Makes records slice by slice, the same for the same arguments.
@@ -260,9 +262,7 @@ def _frame(
     }
     message = pl.struct(value.alias(name) for name, value in names.items()).struct.json_encode()
     return frame.select(
-        message=pl.when(pl.col("fault") == _CUT)
-        .then(message.str.head(50))
-        .otherwise(message),
+        message=pl.when(pl.col("fault") == _CUT).then(message.str.head(50)).otherwise(message),
         line=pl.when(pl.col("fault") == _CUT).then(short).otherwise(whole),
         stored=pl.when(pl.col("fault") < 0).then(stored),
     )

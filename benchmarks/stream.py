@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Annotated, Any, Final
 
 import typer
@@ -12,7 +12,7 @@ from confluent_kafka.cimpl import NewTopic
 from contenders import ASSAY, Ready
 from harness import Api, Bench, Rejects, alone
 from measure import run
-from sample import ALL_FAULTS, DAYS, UNREADABLE, Ids, send
+from sample import ALL_FAULTS, UNREADABLE, Ids, send
 
 SERVERS: Final = ("postgres", "kafka", "api")
 PARTITIONS: Final = 3
@@ -78,7 +78,7 @@ def _prepare(bench: Bench, records: int, ids: Ids) -> Prepared:
 def _filled(bench: Bench, records: int, ids: Ids, faults: Sequence[int]) -> Prepared:
     """A topic with a sample, of which some are broken in these ways."""
     topic = make_topic(bench)
-    sample = alone(send, bench.local.kafka.url, topic, records, ids, DAYS, faults)
+    sample = alone(partial(send, faults=faults), bench.local.kafka.url, topic, records, ids)
     letters: dict[str, str] = {}
 
     def command(way: Ready, name: str) -> list[str]:

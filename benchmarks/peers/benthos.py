@@ -4,9 +4,9 @@ The pipeline is YAML (`benthos/pipeline.yaml`): batches of 5,000 messages; Blobl
 against the rules; `branch`, `archive`, `http` and `unarchive` make one call of the API of them, as
 JSON, in as many threads as there are cores; `switch` sends what breaks a rule to the dead-letter
 topic, and the rest to PostgreSQL. Kafka is read and written by franz-go; both tables are copied in
-one transaction a batch, up to four at once. These two are some 300 lines of Go beside the pipeline,
-in place of the `kafka` and `sql` components of Redpanda Connect, whose module is in part not under an
-open licence: theirs insert rows, where COPY is quicker.
+one transaction a batch, up to four at once. These are 400 lines of Go beside the pipeline, in
+place of the components of Redpanda Connect, whose module is in part under the Redpanda Community
+License; its `sql` outputs insert rows, where COPY is quicker.
 
 At least once: a position is committed once all records before it are dealt with, and a batch that
 fails is tried again; killed between the commit of PostgreSQL and that of the offsets, it fails for
@@ -34,7 +34,7 @@ def main(topic: str, group: str, records: str, letters: str) -> None:
         "BENCHMARK_LETTERS": letters,
     }
     pipeline = str(Path(__file__).with_name("benthos") / "pipeline.yaml")
-    os.execve(program, [program, "run", pipeline], environment)
+    os.execve(program, [program, "run", pipeline], environment)  # noqa: S606 - our own program
 
 
 if __name__ == "__main__":
