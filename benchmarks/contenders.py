@@ -124,7 +124,10 @@ CONTENDERS: Final = {
         Contender("quix", "Quix Streams", {"stream": _script("peers/quix.py")}, "lock"),
         Contender("fast", "FastStream with COPY", {"stream": _script("peers/fast.py")}, "lock"),
         Contender(
-            "benthos", "Benthos (Redpanda Connect)", {"stream": _script("peers/benthos.py")}, "go"
+            "benthos",
+            "Benthos (engine of Redpanda Connect)",
+            {"stream": _script("peers/benthos.py")},
+            "go",
         ),
         Contender(
             "spark",

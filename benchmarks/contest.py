@@ -38,10 +38,11 @@ group and the end count as rates *start included*; *start excluded* is what the 
 S3, and API. *Memory* is the most that all its processes held together.
 """
 _HALF: Final = """
-**{titles} does not do the same**: it fills one table instead of two, asks no API, and holds no
-record against a rule. Its topic has as many broken records, but all of them are no JSON, the only
-fault that it notices. It is here since many would start with it: read its figures as what half of
-the work costs.
+**{titles} does not do the same**:
+it fills one table instead of two, asks no API, and holds no record against a rule. Its topic has as
+many broken records, but all of them are no JSON, the only fault that it notices. It is checked for
+what it does. It is here since many would start with it: read its figures as what half of the work
+costs.
 """
 _ALONE: Final = """\
 ### Limits
