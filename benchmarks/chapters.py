@@ -15,6 +15,7 @@ LAYOUTS: Final = {
 }
 
 _MIB: Final = 1 << 20
+_SHARED: Final = 1.6  # times its fair share, from which one consumer has done too much of the work
 _BEHIND: Final = 1.0  # seconds behind at the end, from which a rate counts as not kept up
 _SCALING: Final = """\
 Processes of one group, started at the same moment, read a full topic; an API of one process and one
@@ -120,6 +121,13 @@ def _scaled(cases: dict[tuple[int, int], list[Scaled]]) -> Iterable[str]:
             f" per million records {ratio(lambda each: each.per_million('assay'))} the consumers'"
             f" CPU and {ratio(all_cpu)} that of all processes."
         )
+    for (partitions, consumers), runs in cases.items():
+        busiest = median(max(each.read) / each.rows for each in runs)
+        if busiest > _SHARED / consumers and consumers > 1:
+            yield (
+                f"With {consumers} consumers on {partitions} partitions one of them has read"
+                f" {busiest:.0%}: **the work was hardly shared**; more --records would be."
+            )
     yield (
         "The last figure is what carries over: where consumers have cores of their own, the rate"
         " grows as their number over it."

@@ -50,7 +50,7 @@ def scaling(
     *,
     consumers: Annotated[str, typer.Option(help="Processes of one group, with commas.")] = "1,2,4",
     partitions: Annotated[str, typer.Option(help="Of the topic, with commas.")] = "1,3,12",
-    records: Annotated[int, typer.Option(min=1_000, help="Messages on each topic.")] = 1_000_000,
+    records: Annotated[int, typer.Option(min=1_000, help="Messages on each topic.")] = 2_000_000,
     runs: Annotated[int, typer.Option(min=1, help="Of each case, in turns.")] = 3,
     api: Annotated[Api, typer.Option(help="Which API is asked: a stub, or the model's.")] = "model",
     out: Annotated[Path | None, OUT] = None,
@@ -62,7 +62,8 @@ def scaling(
     with more consumers than partitions is left out: they would have nothing to do. All processes
     share the machine's cores, so that the rate says little of consumers on machines of their own;
     what carries over is CPU per million records, without what starting them takes. A figure counts
-    once the tables were found to hold what they must. About eight minutes with the defaults.
+    once the tables were found to hold what they must. With few records the first consumer that is
+    there reads most of them; how much the busiest one has read is told. About twenty minutes.
     """
     cases = combinations(numbers(partitions), numbers(consumers))
     with ended_in_words(), started(*SERVERS, keep=False) as bench:

@@ -231,6 +231,11 @@ def test_the_document_tells_what_carries_over_of_scaling(tmp_path: Path) -> None
         f" per million records 1.50 {TIMES} the consumers' CPU and 1.21 {TIMES} that of all" in text
     )
     assert "On 3 partitions" not in text
+    assert "hardly shared" not in text
+    lonely = replace(SCALING.runs[-1], read=[600_000, 200_000, 200_000, 0])
+    merge(tmp_path, scaling=Part(ABOUT, [SCALING.runs[1], lonely]))
+    text = (tmp_path / "benchmarks.md").read_text("utf-8")
+    assert "With 4 consumers on 12 partitions one of them has read 60%: **the work was" in text
     assert (tmp_path / "benchmarks/scaling.png").exists()
 
 
