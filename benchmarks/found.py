@@ -133,11 +133,13 @@ class Setup:
         title: as it is shown.
         about: for each job, in words.
         packages: that it asked for, with their versions.
+        half: whether it did but half of the work.
     """
 
     title: str
     about: dict[str, str]
     packages: list[str]
+    half: bool = False
 
 
 @dataclass(frozen=True)

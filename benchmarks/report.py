@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 import typer
 from batch import BATCH
 from compare import Work, measured
-from contenders import Ready, chosen, java, packages, ready
+from contenders import Ready, chosen, engines, packages, ready
 from figures import Figure, Limit, about, print_runs
 from found import Contest, Setup
 from harness import Api, Bench, ended_in_words, started
@@ -118,11 +118,12 @@ def _setup(way: Ready) -> Setup:
         title=who.title,
         about={each.job: who.about(each.job) for each in _WORKS.values() if who.does(each.job)},
         packages=packages(who),
+        half=who.half,
     )
 
 
 def _about(bench: Bench, ways: Sequence[Ready]) -> dict[str, Any]:
     found = about(bench.local, _IDS)
-    if any(each.contender.name == "spark" for each in ways):
-        found["versions"]["java (PySpark)"] = java()
+    for each in ways:
+        found["versions"] |= engines(each.contender)
     return found

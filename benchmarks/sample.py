@@ -3,7 +3,7 @@
 As a file in the format of `contracts/transactions.odcs.yaml`, or as messages of a topic.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -60,7 +60,12 @@ _KINDS: Final = (
 _START: Final = datetime(2024, 4, 1)  # noqa: DTZ001 - the format's times are local
 _DAY: Final = 86_400
 _OFFSET: Final = 2 * 3_600
-_KINDS_OF_FAULTS: Final = 6
+_CUT: Final = 5
+ALL_FAULTS: Final = (0, 1, 2, 3, 4, _CUT)
+"""Kinds of them: no id, no description, an amount, a time or a side that is none, a cut line."""
+
+UNREADABLE: Final = (_CUT,)
+"""Those that are no JSON, so that whoever only reads notices them."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +106,15 @@ def write(path: Path, rows: int, ids: Ids) -> Sample:
     return replace(sample, size=path.stat().st_size)
 
 
-def send(servers: str, topic: str, rows: int, ids: Ids, days: int = DAYS) -> Sample:
+def send(
+    servers: str,
+    topic: str,
+    rows: int,
+    ids: Ids,
+    days: int = DAYS,
+    *,
+    faults: Sequence[int] = ALL_FAULTS,
+) -> Sample:
     """Puts as many messages on a topic, in turns on its partitions; the same for the same rows."""
     producer = Producer(
         {
@@ -131,13 +144,20 @@ def send(servers: str, topic: str, rows: int, ids: Ids, days: int = DAYS) -> Sam
             size += len(each)
         return size
 
-    sample = make(rows, ids, put, days)
+    sample = make(rows, ids, put, days, faults=faults)
     if left := producer.flush(60):
         raise RuntimeError(f"{left} messages were not delivered")
     return sample
 
 
-def make(rows: int, ids: Ids, put: Callable[[pl.DataFrame], int], days: int = DAYS) -> Sample:
+def make(
+    rows: int,
+    ids: Ids,
+    put: Callable[[pl.DataFrame], int],
+    days: int = DAYS,
+    *,
+    faults: Sequence[int] = ALL_FAULTS,
+) -> Sample:
     """Makes records slice by slice, the same for the same arguments.
 
     Args:
@@ -145,17 +165,18 @@ def make(rows: int, ids: Ids, put: Callable[[pl.DataFrame], int], days: int = DA
         ids: how their ids follow each other.
         put: takes a slice, with the columns of `_frame`, and says how many bytes it was.
         days: in which their times are; summer time, up to `DAYS`.
+        faults: the kinds of what is broken, in turns.
     """
     chance = np.random.default_rng(_SEED)
     # Each description equally often: repeats are as far apart as they can be by chance.
     descriptions = chance.permutation(np.arange(rows) % max(1, int(rows * DISTINCT)))
     broken = chance.choice(rows, size=int(rows * BROKEN), replace=False)
-    faults = np.full(rows, -1, np.int8)
-    faults[broken] = np.arange(broken.size) % _KINDS_OF_FAULTS
+    faulty = np.full(rows, -1, np.int8)
+    faulty[broken] = np.resize(faults, broken.size)
     checksum = size = 0
     for start in range(0, rows, _SLICE):
         part = slice(start, min(rows, start + _SLICE))
-        frame = _frame(part, ids, descriptions[part], faults[part], chance=chance, days=days)
+        frame = _frame(part, ids, descriptions[part], faulty[part], chance=chance, days=days)
         size += put(frame)
         checksum += sum(map(crc32, frame["stored"].drop_nulls().cast(pl.Binary)))
     return Sample(rows, broken.size, size, checksum)
@@ -241,10 +262,8 @@ def _frame(
     }
     message = pl.struct(value.alias(name) for name, value in names.items()).struct.json_encode()
     return frame.select(
-        message=pl.when(pl.col("fault") == _KINDS_OF_FAULTS - 1)
-        .then(message.str.head(50))
-        .otherwise(message),
-        line=pl.when(pl.col("fault") == _KINDS_OF_FAULTS - 1).then(short).otherwise(whole),
+        message=pl.when(pl.col("fault") == _CUT).then(message.str.head(50)).otherwise(message),
+        line=pl.when(pl.col("fault") == _CUT).then(short).otherwise(whole),
         stored=pl.when(pl.col("fault") < 0).then(stored),
     )
 

@@ -1,6 +1,8 @@
 """How quick a stream is, from a topic over the model API into PostgreSQL, and what it costs."""
 
 import secrets
+from collections.abc import Sequence
+from functools import cache, partial
 from typing import Annotated, Any, Final
 
 import typer
@@ -9,7 +11,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from contenders import ASSAY, Ready
 from harness import Api, Bench, Rejects, alone
-from sample import Ids, send
+from sample import ALL_FAULTS, UNREADABLE, Ids, send
 
 SERVERS: Final = ("postgres", "kafka", "api")
 PARTITIONS: Final = 3
@@ -24,7 +26,10 @@ def stream(
     runs: Annotated[int, typer.Option(min=1, help="Runs of each way, in turns.")] = 3,
     against: Annotated[
         str,
-        typer.Option(help="Who does the same work as well, with commas: plain, quix, fast, spark."),
+        typer.Option(
+            help="Who does the same work as well, with commas:"
+            " plain, quix, fast, benthos, spark, connect."
+        ),
     ] = "",
     api: Annotated[Api, typer.Option(help="Which API is asked: a stub, or the model's.")] = "model",
     ids: Annotated[Ids, typer.Option(help="How the ids follow each other.")] = "scattered",
@@ -63,9 +68,14 @@ def make_topic(bench: Bench, partitions: int = PARTITIONS, end: str = "") -> str
 
 
 def _prepare(bench: Bench, records: int, ids: Ids) -> Prepared:
-    topic = make_topic(bench)
-    sample = alone(send, bench.local.kafka.url, topic, records, ids)
+    half = cache(lambda: _filled(bench, records, ids, UNREADABLE))
+    return _filled(bench, records, ids, ALL_FAULTS)._replace(half=half)
 
+
+def _filled(bench: Bench, records: int, ids: Ids, faults: Sequence[int]) -> Prepared:
+    """A topic with a sample, of which some are broken in these ways."""
+    topic = make_topic(bench)
+    sample = alone(partial(send, faults=faults), bench.local.kafka.url, topic, records, ids)
     letters: dict[str, str] = {}
 
     def command(way: Ready, name: str) -> list[str]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from json import JSONDecodeError, loads
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ import polars as pl
 import pytest
 import stub
 import typer
-from contenders import CONTENDERS, chosen, packages
+from contenders import CONTENDERS, chosen, packages, ready
 from document import markdown
 from figures import TIMES, Figure, Limit
 from found import Contest, Found, Setup, from_json, to_json
 from measure import CommandFailed, run
+from sample import UNREADABLE, make
 from written import merge
 
 from assay.domain.errors import Refused
@@ -25,7 +27,7 @@ from assay.domain.taxonomy import DEFAULT
 from assay.domain.transaction import TRANSACTIONS
 from assay.wire import arrow, json
 from assay_adapters.http.answers import read_json, verdicts
-from assay_local import LocalError
+from assay_local import LocalError, jars
 
 ABOUT = {
     "date": "2026-01-02",
@@ -120,15 +122,75 @@ def test_each_contender_says_how_it_is_set_up() -> None:
             if each.does(job):
                 assert len(each.about(job).splitlines()) > 3
                 assert "Run as a process" not in each.about(job)
-        assert bool(packages(each)) == each.locked
-        if each.locked:
+        pins = packages(each)
+        assert bool(pins) == (each.packed != "project")
+        if each.packed == "lock":
             script, *_ = next(iter(each.scripts.values()))
             locked = Path(f"{script}.lock").read_text("utf-8")
-            pins = "\n".join(packages(each))
-            pinned = re.findall(r"^([\w-]+)(?:\[\w+\])?==(.*)$", pins, re.MULTILINE)
+            pinned = re.findall(r"^([\w-]+)(?:\[\w+\])?==(.*)$", "\n".join(pins), re.MULTILINE)
             assert pinned
             for name, version in pinned:
                 assert f'name = "{name}"\nversion = "{version}"' in locked
+        if each.packed == "go":
+            locked = (each.folder / "go.sum").read_text("utf-8")
+            assert all(f"{pin.replace('@', ' ')} h1:" in locked for pin in pins)
+        if each.packed == "maven":
+            assert set(pins) <= jars.read(each.folder / f"{each.name}.lock.toml").jars.keys()
+
+
+def test_what_a_contender_needs_is_said_where_it_is_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(jars.CACHE, str(tmp_path))
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(LocalError, match=r"needs Go .* leave it out with --contenders"):
+        ready(CONTENDERS["benthos"])
+
+
+def test_configurations_of_peers_ask_for_what_is_in_their_environment() -> None:
+    """Names in files of their own, of which the scripts and the benchmark set each."""
+    asked = {
+        "benthos": {"benthos/pipeline.yaml": r"\$\{([A-Z_0-9]+)\}"},
+        "connect": dict.fromkeys(
+            ["connect/worker.properties", "connect/sink.properties"], r"\$\{env:([A-Z_0-9]+)\}"
+        ),
+    }
+    servers = {"ASSAY_KAFKA__BOOTSTRAP_SERVERS", "ASSAY_API__URL", "ASSAY_POSTGRES__URL"}
+    for name, files in asked.items():
+        folder = CONTENDERS[name].folder
+        script = folder.with_suffix(".py").read_text("utf-8")
+        for file, pattern in files.items():
+            text = (folder.parent / file).read_text("utf-8")
+            wanted = set(re.findall(pattern, text))
+            assert wanted
+            assert wanted <= servers | set(re.findall(r'"(BENCHMARK_\w+)"', script))
+
+
+def test_who_does_half_of_the_work_reads_what_it_can_refuse() -> None:
+    """As many broken records as for all others, each of them no JSON."""
+    messages: list[str] = []
+    stored: list[str | None] = []
+
+    def put(frame: pl.DataFrame) -> int:
+        messages.extend(frame["message"])
+        stored.extend(frame["stored"])
+        return 0
+
+    sample = make(6_000, "scattered", put, faults=UNREADABLE)
+    broken = [message for message, kept in zip(messages, stored, strict=True) if kept is None]
+    assert len(broken) == sample.broken == make(6_000, "scattered", lambda _: 0).broken == 6
+    for each in broken:
+        with pytest.raises(JSONDecodeError):
+            loads(each)
+
+
+def test_the_document_says_who_does_half_of_the_work(contest: Contest) -> None:
+    assert "does not do the same" not in markdown(Found(contest), "pictures")
+    half = replace(contest.setups["plain"], title="a sink", half=True)
+    setups = contest.setups | {"plain": half}
+    assert "**a sink does not do the same**" in markdown(
+        Found(replace(contest, setups=setups)), "pictures"
+    )
 
 
 def test_contenders_are_named_and_the_product_is_always_one() -> None:
