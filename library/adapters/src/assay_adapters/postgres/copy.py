@@ -1,5 +1,6 @@
 """Frames into tables by binary `COPY`: https://www.postgresql.org/docs/18/sql-copy.html."""
 
+from collections.abc import Iterator
 from typing import Any, Final, cast
 
 import arro3.core as arrow
@@ -20,6 +21,7 @@ from sqlalchemy import (
     Text,
 )
 
+_FIRST: Final = 3_000
 _SLICE: Final = 25_000
 _SLICE_BYTES: Final = 8 << 20
 _TYPES: Final = {
@@ -52,8 +54,7 @@ def copy_into(connection: Connection, table: Table, frame: pl.DataFrame) -> None
     encoder: Any = None  # its batches have no type
     try:
         with driver.cursor() as cursor, cursor.copy(statement) as copy:
-            # PostgreSQL reads one slice while the next one is written.
-            for rows in typed.iter_slices(_fitting(typed)):
+            for rows in _slices(typed):
                 for batch in batches(rows):
                     if encoder is None:
                         encoder = ArrowToPostgresBinaryEncoder(batch.schema)
@@ -94,8 +95,19 @@ def _first(error: psycopg.Error) -> psycopg.Error:
     return error
 
 
+def _slices(frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """The rows in slices: PostgreSQL reads one, the first soon, while the next is written."""
+    most = _fitting(frame)
+    first = min(most, _FIRST)
+    yield frame[:first]
+    yield from frame[first:].iter_slices(most)
+
+
 def _fitting(frame: pl.DataFrame) -> int:
-    """The rows of a slice. Bytes are counted, since equal ones take no memory until written."""
+    """The rows of a slice, at most.
+
+    Bytes are counted, since equal ones take no memory until written.
+    """
     sizes = frame.select(cs.binary().bin.size().cast(pl.Int64).sum())
     size = max(sum(sizes.row(0)), 1) if sizes.width else 1
     return max(1, min(_SLICE, _SLICE_BYTES * frame.height // size))
