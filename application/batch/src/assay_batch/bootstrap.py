@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import Field
 from sqlalchemy import Engine
 
-from assay.pipeline.pace import GOAL, Pace
+from assay.pipeline.pace import within
 from assay.ports.objects import Objects
 from assay_adapters.clock.system import SystemClock
 from assay_adapters.compression.decompress import decompress
@@ -135,11 +135,12 @@ def services(places: Places, settings: BatchSettings) -> Generator[Services]:
             executor=executor,
             clock=SystemClock(),
             meter=PrometheusMeter(),
-            pace=Pace(
+            pace=within(
                 batch.chunk_records,
                 chunks=batch.window_chunks,
-                calls=min(batch.workers - 1, api.connections),
-                goal=min(GOAL, api.timeout / 3),
+                workers=batch.workers,
+                connections=api.connections,
+                timeout=api.timeout,
             ),
             on_signal=on_signal,
         )

@@ -22,7 +22,7 @@ from sqlalchemy import Engine, QueuePool
 from assay.domain import metrics
 from assay.domain.errors import AssayError, Fatal
 from assay.domain.reject import REDRIVE
-from assay.pipeline.pace import GOAL, Pace
+from assay.pipeline.pace import within
 from assay.pipeline.redrive import Services as RedriveServices
 from assay.ports.store import Store
 from assay_adapters.clock.system import SystemClock
@@ -64,6 +64,7 @@ from assay_streaming.health import Health
 from assay_streaming.outlet import Outlet
 
 _LOOKED_AT: Final = 20  # runs, the latest
+_LOOKING: Final = 1.0  # seconds that the end waits for a look at them
 _log: Any = structlog.get_logger(__name__)
 
 __all__ = ["complain", "decompress", "interrupt", "last_line", "on_signal", "read_text", "run"]
@@ -148,11 +149,12 @@ def consumer(request: Request, settings: ConsumerSettings, result: Result) -> Ge
         meter, clock = PrometheusMeter(own), SystemClock()
         # What waits for its chunk to be cut is not late.
         health = Health(clock, stream.stall + stream.linger)
-        pace = Pace(
+        pace = within(
             stream.chunk_records,
             chunks=stream.window_chunks,
-            calls=min(stream.workers - 1, api.connections),
-            goal=min(GOAL, api.timeout / 3),
+            workers=stream.workers,
+            connections=api.connections,
+            timeout=api.timeout,
         )
         # Before anything is told or noted: librdkafka finds here what is wrong with its properties.
         source = KafkaSource(
@@ -177,6 +179,8 @@ def consumer(request: Request, settings: ConsumerSettings, result: Result) -> Ge
         # Beside the start, which waits for no service that does not answer.
         looking = Thread(target=_look_for_others, args=(engine, request), daemon=True)
         looking.start()
+        # It may hold a connection just now, which is to be given back before all are closed.
+        stack.callback(looking.join, _LOOKING)
         events = _events(stack, settings, meter, PIPELINE)
         if "start" in stream.model_fields_set and unfinished(engine, request.source):
             _log.info(

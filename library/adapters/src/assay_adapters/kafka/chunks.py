@@ -90,7 +90,7 @@ class Held:
         self.offsets += [each.offset() for each in messages]
         self.values += values
         self.keys += keys
-        self.size += sum(len(each) for each in chain(values, keys) if each)
+        self.size += _size(values, keys)
 
     def without(self, numbers: Collection[int]) -> "Held":
         """What is left once those of these partitions are dropped."""
@@ -99,18 +99,16 @@ class Held:
         if not kept:
             return Held()
         partitions, offsets, keys, values = map(list, zip(*kept, strict=True))
-        size = sum(len(each) for each in chain(values, keys) if each)
-        return Held(partitions, offsets, keys, values, size, self.since)
+        return Held(partitions, offsets, keys, values, _size(values, keys), self.since)
 
     def frame(self) -> pl.DataFrame:
         """The records shaped as `RECORDS`; of one longer than 1 MiB the head."""
-        raw = pl.Series("raw", self.values, dtype=pl.Binary)
         frame = pl.DataFrame(
             {
                 "partition": pl.Series(self.partitions, dtype=pl.Int32),
                 "position": pl.Series(self.offsets, dtype=pl.Int64),
                 "key": pl.Series(self.keys, dtype=pl.Binary),
-                "raw": raw,
+                "raw": pl.Series(self.values, dtype=pl.Binary),
             }
         ).with_columns(
             pl.col("partition").cast(pl.String),
@@ -150,3 +148,7 @@ def cut(records: pl.DataFrame, partitions: Mapping[int, Owned]) -> Chunk:
             ranges.append(Range(partition, owned.next, end, read, None, owned.numbering))
             owned.next = owned.seen = end
     return Chunk(tuple(ranges), records)
+
+
+def _size(values: Sequence[bytes | None], keys: Sequence[bytes | None]) -> int:
+    return sum(len(each) for each in chain(values, keys) if each)

@@ -279,3 +279,17 @@ class Pace:
     def committed(self, records: int, seconds: float) -> None:
         """A chunk is committed; the slower of its stages took so long."""
         self._chunk.took(records, seconds)
+
+
+def within(records: int, *, chunks: int, workers: int, connections: int, timeout: float) -> Pace:
+    """The pace of a pipeline between its settings.
+
+    Args:
+        records: of a chunk and of a call, at most.
+        chunks: of the window.
+        workers: of the executor, of which one is left for the commit.
+        connections: to the classifier, at most.
+        timeout: seconds that a call may take; it is slow after a third of them, or sooner.
+    """
+    calls = min(workers - 1, connections)
+    return Pace(records, chunks=chunks, calls=calls, goal=min(GOAL, timeout / 3))
