@@ -32,6 +32,7 @@ Begin: TypeAlias = Callable[[Positions], None]
 
 _CALL: Final = 5_000  # messages of one call; more at once are no quicker
 _FIRST: Final = 16  # of the first call for a chunk
+_MOMENT: Final = 0.001  # seconds; librdkafka counts in thousandths, and less is no wait
 _HOLD: Final = 1.0  # seconds of a pause after which the brokers are told, which costs a new fetch
 _LOOK: Final = 1.0  # seconds between two looks at whether the topic is still the same
 _GONE: Final = {
@@ -459,14 +460,20 @@ class KafkaSource:
                 return
 
     def _patience(self) -> float:
-        """Seconds to wait for messages: none while others wait for what is under way."""
+        """Seconds to wait for messages: what is left of the linger, if something is held.
+
+        None while others wait for what is under way.
+        """
         is_busy = self._paused_since is not None or any(
             each.is_under_way for each in self._owned.values()
         )
         if is_busy:
             return 0
         tick = self._reading.tick
-        return min(tick, self._reading.linger) if self._held.records else tick
+        if not self._held.records:
+            return tick
+        left = self._held.since + self._reading.linger - time.monotonic()
+        return min(tick, max(_MOMENT, left))
 
     def _poll(self, most: int, timeout: float) -> int:
         """Takes up to so many messages, and lets the group's callbacks happen.
