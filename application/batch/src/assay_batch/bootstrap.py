@@ -27,9 +27,9 @@ from assay_adapters.log.configure import configure
 from assay_adapters.postgres.config import PostgresConfig
 from assay_adapters.postgres.connection import engine_for
 from assay_adapters.postgres.letters import PostgresLetters
-from assay_adapters.postgres.migrate import check
 from assay_adapters.postgres.runs import end_run, start_run
 from assay_adapters.postgres.store import PostgresStore
+from assay_adapters.postgres.version import check
 from assay_adapters.prometheus.meter import PrometheusMeter
 from assay_adapters.s3.config import S3Config, s3_client
 from assay_adapters.s3.objects import S3Objects

@@ -84,8 +84,8 @@ def stored(limit: int | None) -> "Generator[tuple[int, Iterator[pl.DataFrame]]]"
     from assay_adapters.environment.settings import load_section
     from assay_adapters.postgres.config import PostgresConfig
     from assay_adapters.postgres.connection import engine_for
-    from assay_adapters.postgres.migrate import check
     from assay_adapters.postgres.transactions import latest, to_come
+    from assay_adapters.postgres.version import check
 
     engine = engine_for(load_section("postgres", PostgresConfig))
     try:

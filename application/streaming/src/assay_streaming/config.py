@@ -57,7 +57,7 @@ class StreamConfig(BaseModel, frozen=True):
     start: Literal["earliest", "latest"] = "earliest"
     chunk_records: int = Field(default=50_000, ge=1, le=1_000_000)
     chunk_mib: int = Field(default=16, ge=1)
-    linger: float = Field(default=0.1, ge=0, le=60)
+    linger: float = Field(default=0.05, ge=0, le=60)
     window_chunks: int = Field(default=2, ge=1)
     window_mib: int = Field(default=64, ge=1)
     queue_mib: int = Field(default=32, ge=1)

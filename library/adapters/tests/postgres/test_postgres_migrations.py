@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from pydantic import SecretStr
 from sqlalchemy import Connection, Engine, text
 
@@ -19,10 +20,11 @@ from assay.testing.frames import outcome
 from assay_adapters.postgres.config import PostgresConfig
 from assay_adapters.postgres.connection import engine_for
 from assay_adapters.postgres.imports import import_letters
-from assay_adapters.postgres.migrate import VERSION_TABLE, check, migrate
+from assay_adapters.postgres.migrate import migrate
 from assay_adapters.postgres.reconcile import reconcile
 from assay_adapters.postgres.store import PostgresStore
 from assay_adapters.postgres.tables import metadata
+from assay_adapters.postgres.version import MIGRATIONS, REVISIONS, VERSION_TABLE, check
 
 
 @pytest.fixture
@@ -47,6 +49,12 @@ def test_an_empty_database_is_brought_up_to_date_once(
     assert migrate(config) == ["0001", "0002", "0003", "0004"]
     check(empty)
     assert migrate(config) == []
+
+
+def test_revisions_are_those_of_alembic() -> None:
+    """Their files are named by them, and one follows the other."""
+    folder = ScriptDirectory(str(MIGRATIONS))
+    assert [each.revision for each in folder.walk_revisions()] == REVISIONS[::-1]
 
 
 def test_of_several_at_once_one_migrates(config: PostgresConfig) -> None:

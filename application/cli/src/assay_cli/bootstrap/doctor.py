@@ -83,8 +83,8 @@ def _ask_postgres() -> Answer:
 
 
 def _ask_tables() -> Answer:
-    from assay_adapters.postgres.migrate import check
     from assay_adapters.postgres.rights import require_rights
+    from assay_adapters.postgres.version import check
 
     with _hasty_engine() as engine:
         check(engine)

@@ -75,7 +75,7 @@ def tables(config: "PostgresConfig | None" = None) -> "Generator[Engine]":
         Fatal: the settings are wrong, or `assay migrate` has not been run.
     """
     from assay_adapters.postgres.connection import engine_for
-    from assay_adapters.postgres.migrate import check
+    from assay_adapters.postgres.version import check
 
     engine = engine_for(config or postgres_section())
     try:

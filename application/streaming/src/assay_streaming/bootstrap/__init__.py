@@ -47,11 +47,11 @@ from assay_adapters.postgres.config import PostgresConfig
 from assay_adapters.postgres.connection import engine_for
 from assay_adapters.postgres.letters import PostgresLetters
 from assay_adapters.postgres.lookup import DeadLetters
-from assay_adapters.postgres.migrate import check
 from assay_adapters.postgres.retire import retire, unfinished
 from assay_adapters.postgres.runs import end_run, serving, start_run
 from assay_adapters.postgres.selection import PostgresSelection
 from assay_adapters.postgres.store import PostgresStore
+from assay_adapters.postgres.version import check
 from assay_adapters.prometheus.meter import CONTENT_TYPE, PrometheusMeter
 from assay_adapters.status.client import StatusClient
 from assay_adapters.status.server import served

@@ -69,7 +69,7 @@ class Reading:
     instance: str | None = None
     chunk_records: int = 50_000
     chunk_bytes: int = 16 << 20
-    linger: float = 0.1
+    linger: float = 0.05
     queue_bytes: int = 32 << 20
     tick: float = 0.1
 

@@ -3,8 +3,8 @@
 
 from alembic import context
 
-from assay_adapters.postgres.migrate import VERSION_TABLE
 from assay_adapters.postgres.tables import metadata
+from assay_adapters.postgres.version import VERSION_TABLE
 
 attributes = context.config.attributes
 context.configure(
