@@ -37,8 +37,8 @@ from assay_streaming import shown as progress
 from assay_streaming.cli import main
 from assay_streaming.generator import Generator
 from assay_streaming.outlet import Message, Sent
-from assay_streaming.pace import PresetName, schedule
 from assay_streaming.produce import produce
+from assay_streaming.schedule import PresetName, schedule
 
 Ended = subprocess.CompletedProcess[str]
 Assay = Callable[..., Ended]

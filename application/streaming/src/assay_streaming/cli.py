@@ -7,7 +7,7 @@ from typing import Annotated, Literal, NoReturn
 
 import typer
 
-from assay_streaming.pace import PresetName
+from assay_streaming.schedule import PresetName
 
 app = typer.Typer(
     help="Classify the transactions on a Kafka topic, for as long as they come.",

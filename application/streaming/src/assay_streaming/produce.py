@@ -7,7 +7,7 @@ from threading import Event
 
 from assay_streaming.generator import Generator
 from assay_streaming.outlet import Sent
-from assay_streaming.pace import Schedule
+from assay_streaming.schedule import Schedule
 
 
 def produce(

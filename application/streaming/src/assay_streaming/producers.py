@@ -22,10 +22,10 @@ from assay_streaming.bootstrap import files
 from assay_streaming.ending import overridden, say
 from assay_streaming.generator import Generator as Transactions
 from assay_streaming.outlet import Outlet, Sent
-from assay_streaming.pace import PresetName, schedule
 from assay_streaming.produce import produce as produce_all
 from assay_streaming.publish import Published, ending, find
 from assay_streaming.publish import publish as publish_all
+from assay_streaming.schedule import PresetName, schedule
 from assay_streaming.shown import shown
 
 
