@@ -34,9 +34,9 @@ such records under other ids, spread over a year. What comes is of the latest mo
 the first of three ways; the others were made here alone, to see what they would bring:
 
 - **one table**: as `assay migrate` makes it.
-- **by hash of the id**: `transactions` and `predictions` are cut into sixteen, by a hash of
-  `transaction_id`. The keys stay as they are, so that all promises hold. Old rows cannot be dropped
-  by the partition.
+- **by hash of the id**: `transactions` are cut into sixteen by a hash of `transaction_id`, and
+  `predictions` by one of the number that they name their transaction by. The keys stay as they are,
+  so that all promises hold. Old rows cannot be dropped by the partition.
 - **by month**: by `timestamp`, and `predictions` by `created_at`. PostgreSQL wants that column in
   the key, which is weaker then: an id that comes again with another time is no conflict, but a
   second transaction, and a model may say the same of a transaction twice. Whole months can be

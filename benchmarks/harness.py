@@ -37,7 +37,7 @@ _PATIENCE: Final = 60.0
 _RESULT: Final = """
     SELECT (SELECT count(*) FROM transactions), (SELECT count(*) FROM predictions),
            (SELECT coalesce(sum(crc32(convert_to(concat_ws('|', transaction_id, category,
-               confidence), 'UTF8'))), 0)::bigint FROM predictions)
+               confidence), 'UTF8'))), 0)::bigint FROM {})
 """
 _LEDGER: Final = "SELECT sum(read), sum(classified), sum(rejected), sum(duplicate) FROM ledger"
 
@@ -256,7 +256,8 @@ def check(
         if since is not None:
             for table in ("transactions", "predictions"):
                 connection.execute(_SINCE.format(table, since).encode())
-        *counts, predicted = first(_RESULT)
+        by_number = "predictions JOIN transactions USING (number)"
+        *counts, predicted = first(_RESULT.format(by_number if way == "assay" else "predictions"))
         counts.append(rejects.count(connection))
         wanted = [good, 0 if half else good, sample.broken]
         if counts != wanted:

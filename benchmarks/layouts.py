@@ -25,7 +25,8 @@ _KEYS: Final = """
             JOIN pg_attribute ON attrelid = indrelid AND attnum = number ORDER BY place)
     FROM pg_index WHERE indrelid = %s::regclass ORDER BY indexrelid
 """
-_NUMBER: Final = "substr(transaction_id, 2)::bigint"
+_APART: Final = 1 << 50  # between the numbers of two copies, all lower than those of what comes
+_COUNTED: Final = "substr(transaction_id, 2)::bigint"
 _SIZES: Final = """
     SELECT sum(pg_table_size(oid))::bigint, sum(pg_indexes_size(oid))::bigint
     FROM pg_class
@@ -119,9 +120,10 @@ def multiply(connection: psycopg.Connection[Any], table: str, copy: int, records
             ends, so that no id comes twice.
     """
     shift = copy * ((records * MULTIPLIER) & MASK)
-    earlier = f"make_interval(months => ({_NUMBER} % {_MONTHS})::int)"
+    earlier = f"make_interval(months => (number % {_MONTHS})::int)"
     written = {
-        "transaction_id": f"'T' || lpad((({_NUMBER} + {shift}) & {MASK})::text, 13, '0')",
+        "number": f"number - {copy * _APART}",
+        "transaction_id": f"'T' || lpad((({_COUNTED} + {shift}) & {MASK})::text, 13, '0')",
         **{name: f"{name} - {earlier}" for name in ("timestamp", "created_at")},
     }
     names = _columns(connection, table)
@@ -181,7 +183,8 @@ def _partitions(table: str, layout: str) -> tuple[str, Iterator[str]]:
     part = f"CREATE TABLE {table}_{{}} PARTITION OF {table} FOR VALUES "
     if layout == "hash":
         each = "WITH (MODULUS {}, REMAINDER {})"
-        return "HASH (transaction_id)", (
+        key = "transaction_id" if table == "transactions" else "number"
+        return f"HASH ({key})", (
             part.format(number) + each.format(_HASHES, number) for number in range(_HASHES)
         )
     now = datetime.now(UTC)

@@ -48,6 +48,12 @@ _CHUNK: Final = StreamConfig().chunk_records
 _EARLY: Final = {"fetch.queue.backoff.ms": 5, "queued.min.messages": 500_000}
 _CONNECTIONS: Final = 2
 _KEPT: Final = {"transactions": "*", "predictions": "*"}
+_NAMED: Final = "SELECT number, transaction_id FROM transactions"
+# All entries of one commit have the moment of its beginning.
+_COMMITS: Final = """
+    SELECT array_agg(entry) FROM ledger
+    WHERE classified > 0 GROUP BY committed_at ORDER BY committed_at
+"""
 _BARE: Final = {
     "transactions": "transaction_id, description, amount, currency, timestamp, merchant,"
     " operation_type, side",
@@ -164,10 +170,9 @@ def _consume(servers: str, topic: str, records: int, properties: dict[str, Any])
 def _copy(source: str, target: str, columns: dict[str, str]) -> float:
     """Rows a second of both tables at once, by what the product has committed together."""
     with psycopg.connect(source) as connection:
-        entries = connection.execute("SELECT entry FROM ledger ORDER BY entry").fetchall()
         chunks = [
-            [_rows(connection, table, names, entry) for table, names in columns.items()]
-            for (entry,) in entries
+            [_rows(connection, table, names, entries) for table, names in columns.items()]
+            for (entries,) in connection.execute(_COMMITS).fetchall()
         ]
         counted = connection.execute("SELECT count(*) FROM transactions").fetchone()
     with psycopg.connect(target) as connection, connection.cursor() as cursor:
@@ -181,8 +186,10 @@ def _copy(source: str, target: str, columns: dict[str, str]) -> float:
     return (counted[0] if counted else 0) / seconds
 
 
-def _rows(connection: psycopg.Connection, table: str, names: str, entry: int) -> bytes:
-    select = f"SELECT {names} FROM {table} WHERE entry = {entry} ORDER BY transaction_id"  # noqa: S608 - ours
+def _rows(connection: psycopg.Connection, table: str, names: str, entries: Sequence[int]) -> bytes:
+    shown = f"{table}.*" if names == "*" else names
+    of = f"{table} JOIN ({_NAMED}) AS named USING (number)" if table == "predictions" else table
+    select = f"SELECT {shown} FROM {of} WHERE entry = ANY(ARRAY{entries}) ORDER BY transaction_id"  # noqa: S608 - ours
     with (
         connection.cursor() as cursor,
         cursor.copy(f"COPY ({select}) TO STDOUT (FORMAT binary)".encode()) as copy,

@@ -80,7 +80,7 @@ def _print_predictions(connection: psycopg.Connection) -> None:
     for description, amount, side, category, confidence, needs_review in connection.execute(
         """
         SELECT DISTINCT ON (category) description, amount, side, category, confidence, needs_review
-        FROM transactions JOIN predictions USING (transaction_id)
+        FROM transactions JOIN predictions USING (number)
         ORDER BY category, confidence DESC, transaction_id LIMIT 9
         """
     ):

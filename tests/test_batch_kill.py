@@ -21,7 +21,7 @@ FILES["in/5.csv"] = csv(1_500, seed=1, broken=0.021)
 _SAME = """
     SELECT transaction_id, description, amount, currency, timestamp, merchant, operation_type,
            side, mcc, encode(content_hash, 'hex'), category, confidence, needs_review, model_version
-    FROM transactions JOIN predictions USING (transaction_id) ORDER BY transaction_id
+    FROM transactions JOIN predictions USING (number) ORDER BY transaction_id
 """
 _LETTERS = """
     SELECT regexp_replace(partition, '^s3://[^/]*/', ''), position, code, field, message,

@@ -299,16 +299,18 @@ def test_rows_are_multiplied_under_ids_that_never_come(local: Local, template: s
             for number in range(20):
                 values = {
                     "id": scattered(number),
+                    "number": (1 << 24) + number,
                     "day": f"2024-04-{number + 1}",
                 }
                 execute(
-                    "INSERT INTO transactions VALUES (%(id)s, 'CAFE', 1, 'EUR', %(day)s, NULL,"
-                    " 'payment', 'debit', NULL, decode(repeat('00', 16), 'hex'), 1, 1)",
+                    "INSERT INTO transactions VALUES (%(id)s, %(number)s, 'CAFE', 1, 'EUR',"
+                    " %(day)s, NULL, 'payment', 'debit', NULL,"
+                    " decode(repeat('00', 16), 'hex'), 1, 1)",
                     values,
                 )
                 execute(
-                    "INSERT INTO predictions VALUES (%(id)s, 'm', '1', 'Travel', 1, false, NULL, 1,"
-                    " 'stream')",
+                    "INSERT INTO predictions VALUES (%(number)s, 'm', '1', 'Travel', 1, false,"
+                    " NULL, 1, 'stream')",
                     values,
                 )
             layouts.seed(connection)
@@ -317,15 +319,16 @@ def test_rows_are_multiplied_under_ids_that_never_come(local: Local, template: s
                 for copy in (1, 2):
                     layouts.multiply(connection, table, copy, 20)
                 layouts.make_keys(connection, table, keys[table])
-            both = "SELECT transaction_id FROM transactions JOIN predictions USING (transaction_id)"
+            both = "SELECT transaction_id FROM transactions JOIN predictions USING (number)"
             ids = [row[0] for row in execute(both)]
             assert sorted(ids) == sorted(map(scattered, range(60)))
             heap, indexes = layouts.sizes(connection)
             assert heap > 60 * 300
             assert indexes > 16 * 8192
             again = (
-                "INSERT INTO transactions SELECT transaction_id, description, amount, currency,"
-                " timestamp - interval '1 day', merchant, operation_type, side, mcc, content_hash,"
+                "INSERT INTO transactions SELECT transaction_id, number, description, amount,"
+                " currency, timestamp - interval '1 day', merchant, operation_type, side, mcc,"
+                " content_hash,"
                 " entry, position FROM seed_transactions"
             )
             if weaker:

@@ -62,7 +62,7 @@ class Job:
         return self._rows(
             "transaction_id, category, confidence, predictions.needs_review, model_name,"
             " model_version",
-            "transactions JOIN ledger USING (entry) LEFT JOIN predictions USING (transaction_id)",
+            "transactions JOIN ledger USING (entry) LEFT JOIN predictions USING (number)",
         )
 
     @property

@@ -279,7 +279,7 @@ def _redrive(environment: dict[str, str], arguments: Sequence[str]) -> None:
 
 _SAME = """
     SELECT transaction_id, description, amount, side, category, model_version
-    FROM transactions JOIN predictions USING (transaction_id) ORDER BY transaction_id
+    FROM transactions JOIN predictions USING (number) ORDER BY transaction_id
 """
 _LETTERS = "SELECT position, code, state, attempt FROM dead_letters ORDER BY position"
 _NOTED = "SELECT action, count(*) FROM dead_letter_actions GROUP BY 1 ORDER BY 1"

@@ -159,7 +159,7 @@ def forked_rescore(system: System, url: str, *arguments: str) -> Forked:
 
 def predicted(system: System, version: str) -> int:
     """How many transactions have a prediction of this version."""
-    asked = "SELECT count(*) FROM predictions JOIN transactions USING (transaction_id)"
+    asked = "SELECT count(*) FROM predictions JOIN transactions USING (number)"
     ((number,),) = system.query(f"{asked} WHERE model_version = %s", version)
     return number
 
@@ -186,7 +186,7 @@ def balances(system: System) -> bool:
 
 
 _OLD = """
-    SELECT count(*), md5(string_agg(predictions::text, '|' ORDER BY transaction_id))
+    SELECT count(*), md5(string_agg(predictions::text, '|' ORDER BY number))
     FROM predictions WHERE model_version = %s
 """
 _LATEST = "SELECT model_version, count(*) FROM latest_predictions GROUP BY 1"
@@ -258,7 +258,8 @@ def test_what_people_said_reaches_the_names_of_the_new_version(
     groups = "SELECT feature_hash, count(*) FROM predictions GROUP BY 1 ORDER BY 2 DESC"
     (group, number), *_ = system.query(groups)
     assert system.quick("review", "correct", group, "Healthcare", "--by", "ann").exit_code == 0
-    names = dict(system.query("SELECT transaction_id, feature_hash FROM predictions"))
+    named = "SELECT transaction_id, feature_hash FROM transactions JOIN predictions USING (number)"
+    names = dict(system.query(named))
 
     def renaming(ids: list[str]) -> list[Answer]:
         return [

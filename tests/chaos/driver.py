@@ -34,7 +34,7 @@ _ROWS: Final = """
            amount, currency, timestamp, merchant, operation_type, side, mcc,
            encode(content_hash, 'hex'), category, confidence, predictions.needs_review,
            model_version
-    FROM transactions JOIN predictions USING (transaction_id)
+    FROM transactions JOIN predictions USING (number)
         JOIN ledger ON ledger.entry = transactions.entry
     ORDER BY transactions.transaction_id
 """

@@ -66,7 +66,12 @@ def test_every_difference_is_named(assay: Assay, books: Engine) -> None:
     """A letter and a prediction have gone: exit 65, and where."""
     with books.begin() as connection:
         connection.execute(text("DELETE FROM dead_letters WHERE transaction_id = 'd'"))
-        connection.execute(text("DELETE FROM predictions WHERE transaction_id = 'a'"))
+        connection.execute(
+            text(
+                "DELETE FROM predictions USING transactions"
+                " WHERE predictions.number = transactions.number AND transaction_id = 'a'"
+            )
+        )
     ended = assay("reconcile", "--json")
     assert ended.returncode == 65
     named = {(each["what"], each["partition"]) for each in json.loads(ended.stdout)["differences"]}

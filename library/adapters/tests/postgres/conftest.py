@@ -44,6 +44,7 @@ def migrated(local: Local, shared: PostgresConfig) -> PostgresConfig:
             "TRUNCATE transactions, predictions, runs, ledger, positions, dead_letters, redrives,"
             " dead_letter_actions, corrections RESTART IDENTITY"
         )
+        connection.execute("ALTER SEQUENCE ledger_entry RESTART")
     return shared
 
 

@@ -2,10 +2,8 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from urllib.parse import urlsplit, urlunsplit
 
-import polars as pl
 import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -15,13 +13,10 @@ from pydantic import SecretStr
 from sqlalchemy import Connection, Engine, text
 
 from assay.domain.errors import Fatal
-from assay.domain.outcome import letters as letters_of
 from assay.testing.frames import outcome
 from assay_adapters.postgres.config import PostgresConfig
 from assay_adapters.postgres.connection import engine_for
-from assay_adapters.postgres.imports import import_letters
 from assay_adapters.postgres.migrate import migrate
-from assay_adapters.postgres.reconcile import reconcile
 from assay_adapters.postgres.store import PostgresStore
 from assay_adapters.postgres.tables import metadata
 from assay_adapters.postgres.version import MIGRATIONS, REVISIONS, VERSION_TABLE, check
@@ -46,7 +41,7 @@ def test_an_empty_database_is_brought_up_to_date_once(
     config: PostgresConfig, empty: Engine
 ) -> None:
     """The revisions applied are named; the second time there are none."""
-    assert migrate(config) == ["0001", "0002", "0003", "0004"]
+    assert migrate(config) == ["0001"]
     check(empty)
     assert migrate(config) == []
 
@@ -61,7 +56,7 @@ def test_of_several_at_once_one_migrates(config: PostgresConfig) -> None:
     """The others wait for it and find nothing to do."""
     with ThreadPoolExecutor(4) as pool:
         applied = list(pool.map(migrate, [config] * 4))
-    assert sorted(applied) == [[], [], [], ["0001", "0002", "0003", "0004"]]
+    assert sorted(applied) == [[], [], [], ["0001"]]
 
 
 def test_the_tables_are_those_that_the_code_sees(engine: Engine) -> None:
@@ -125,64 +120,6 @@ def test_tables_of_another_version_are_refused(engine: Engine, change: str, advi
         check(engine)
 
 
-def _go_back(engine: Engine) -> None:
-    """To the version before letters knew their topics."""
-    with engine.begin() as connection:
-        connection.execute(
-            text(
-                "DROP TABLE corrections CASCADE; DROP INDEX predictions_review;"
-                "DROP INDEX dead_letters_origin, dead_letters_imported;"
-                "ALTER TABLE dead_letters DROP COLUMN topic_id, DROP COLUMN retired;"
-                "CREATE INDEX dead_letters_origin ON dead_letters (position);"
-                "CREATE INDEX dead_letters_imported ON dead_letters (position);"
-                "DROP VIEW latest_predictions; DROP INDEX transactions_entry;"
-                "UPDATE assay_version SET version_num = '0001'"
-            )
-        )
-
-
-def test_letters_get_their_origin_back(migrated: PostgresConfig, engine: Engine) -> None:
-    """Those of books that were put aside by another version, and the ids of their topics."""
-    partitions = {"0#aside": "A", "0": "B"}
-    store = PostgresStore(engine, processing_type="stream")
-    for name, topic in partitions.items():
-        given = outcome([], rejected=["x"], source="kafka/t", partition=name)
-        store.commit(replace(given, ranges=(replace(given.ranges[0], numbering=topic),)))
-    _go_back(engine)
-    assert migrate(migrated) == ["0002", "0003", "0004"]
-    found = "SELECT partition, topic_id, retired FROM dead_letters ORDER BY id"
-    with engine.connect() as connection:
-        rows = [tuple(row) for row in connection.execute(text(found))]
-    assert rows == [("0", "A", "aside"), ("0", "B", None)]
-
-
-def test_letters_that_were_imported_and_put_aside_again_and_again_are_kept(
-    migrated: PostgresConfig, engine: Engine
-) -> None:
-    """All of them get their partition's name back, and the books balance; none is taken twice."""
-    store = PostgresStore(engine, processing_type="stream")
-    aside = ["0#r1", "0#r2"]
-    given = outcome([], rejected=["x"], source="kafka/t", partition="0")
-    found = letters_of(given, given.rejects)
-
-    def take(run_id: str, partition: str) -> int:
-        letters = found.with_columns(partition=pl.lit(partition), position=pl.lit(7, pl.Int64))
-        return import_letters(engine, letters, run_id=run_id, by="somebody", place="there").new
-
-    for name in aside:
-        store.commit(outcome(["a"], source="kafka/t", partition=name, run=f"of {name}"))
-    for number, name in enumerate([*aside, "0"]):
-        assert take(f"import-{number}", name) == 1
-    _go_back(engine)
-    assert migrate(migrated) == ["0002", "0003", "0004"]
-    rows = "SELECT partition, topic_id, retired FROM dead_letters ORDER BY id"
-    with engine.connect() as connection:
-        kept = [tuple(row) for row in connection.execute(text(rows))]
-    assert kept == [("0", None, "r1"), ("0", None, "r2"), ("0", None, None)]
-    assert take("import-3", "0") == 0
-    assert [each for each in reconcile(engine).differences if "letters" in each.what] == []
-
-
 def test_tables_of_a_newer_version_are_not_migrated(
     migrated: PostgresConfig, engine: Engine
 ) -> None:
@@ -243,7 +180,7 @@ def test_the_tables_are_made_in_the_schema_that_the_url_names(
     engine = engine_for(there)
     with pytest.raises(Fatal, match="assay migrate"):
         check(engine)
-    assert migrate(there) == ["0001", "0002", "0003", "0004"]
+    assert migrate(there) == ["0001"]
     check(engine)
     PostgresStore(engine, processing_type="batch").commit(outcome(["a"]))
     with empty.connect() as connection:

@@ -9,8 +9,9 @@ from sqlalchemy import Engine, delete, select, text
 from assay.domain.books import Unfinished
 from assay.domain.outcome import Outcome
 from assay.domain.outcome import letters as letters_of
-from assay.domain.position import Position
+from assay.domain.position import Position, Range
 from assay.domain.reject import faults
+from assay.domain.rescore import position_of
 from assay.domain.tally import Tally
 from assay.testing.frames import outcome, together, transaction
 from assay_adapters.postgres.begin import begin
@@ -221,8 +222,14 @@ def test_books_begin_where_they_are_let_begin(books: Engine) -> None:
 def rescored(books: Engine) -> Engine:
     """The same with a rescore of three transactions, and one that the model has rejected."""
     store = PostgresStore(books, processing_type="rescore")
-    again = [transaction(each, model_version="2", needs_review=each == "b") for each in "abc"]
-    store.commit(outcome(again, source=_RESCORE, partition="t", rejected=["d"]))
+    a, *others = (transaction(each, model_version="2", needs_review=each == "b") for each in "abc")
+    again = [a | {"category": "Travel"}, *others]
+    given = outcome(again, source=_RESCORE, partition="t", rejected=["d"])
+    with books.connect() as connection:
+        numbers = connection.execute(text(_NUMBERS)).scalars().all()
+    at = pl.Series("position", [*numbers, numbers[-1] + 1], dtype=pl.Int64)
+    ranges = (Range("t", 0, position_of(100), 4),)
+    store.commit(replace(given, ranges=ranges, records=given.records.with_columns(at)))
     return books
 
 
@@ -239,7 +246,7 @@ def test_a_rescore_has_predictions_only(rescored: Engine) -> None:
     ("damage", "what", "expected", "found"),
     [
         (
-            "DELETE FROM predictions WHERE transaction_id = 'a' AND model_version = '2'",
+            "DELETE FROM predictions WHERE model_version = '2' AND category = 'Travel'",
             "transactions with a prediction",
             3,
             2,
@@ -255,7 +262,7 @@ def test_a_rescore_has_predictions_only(rescored: Engine) -> None:
             "DELETE FROM ledger WHERE source LIKE 'rescore/%'",
             "the position, and how it ended",
             None,
-            4,
+            position_of(100),
         ),
     ],
 )
@@ -271,6 +278,7 @@ def test_a_rescore_is_held_against_its_predictions(
 
 
 _RESCORE = "rescore/linear/2"
+_NUMBERS = "SELECT number FROM transactions WHERE transaction_id IN ('a', 'b', 'c') ORDER BY 1"
 _RANGES = "ranges that do not begin where the one before ends"
 _OUTSIDE = "ranges with transactions from outside"
 _POSITION = "the position, and how it ended"
@@ -278,6 +286,7 @@ _CLOSED = "dead letters that a redrive closed"
 _STRAY = "transactions of a redrive without a closed dead letter"
 _REDRIVE = ("redrive", None, "run-3")
 _TOPIC = ("topic", "transactions/0", None)
+_OF_B = "WHERE number = (SELECT number FROM transactions WHERE transaction_id = 'b')"
 _RUN_1 = ("topic", "transactions/0", "run-1")
 _RUN_2 = ("topic", "transactions/0", "run-2")
 _OF_FILE = ("files", _FILE, "run-1")
@@ -318,11 +327,11 @@ _OF_FILE = ("files", _FILE, "run-1")
             ],
         ),
         (
-            "DELETE FROM predictions WHERE transaction_id = 'b'",
+            "DELETE FROM predictions " + _OF_B,  # noqa: S608 - our own words
             [("transactions with a prediction", *_RUN_1, 2, 1)],
         ),
         (
-            "UPDATE predictions SET entry = 0 WHERE transaction_id = 'b'",
+            "UPDATE predictions SET entry = 0 " + _OF_B,  # noqa: S608 - our own words
             [("transactions with a prediction", *_RUN_1, 2, 1)],
         ),
         (
@@ -338,7 +347,7 @@ _OF_FILE = ("files", _FILE, "run-1")
             [("transactions at a position that another one has", *_RUN_1, 0, 1)],
         ),
         (
-            "UPDATE predictions SET needs_review = true WHERE transaction_id = 'b'",
+            "UPDATE predictions SET needs_review = true " + _OF_B,  # noqa: S608 - our own words
             [("predictions that need review", *_RUN_1, 0, 1)],
         ),
         (

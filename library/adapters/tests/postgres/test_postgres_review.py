@@ -52,6 +52,12 @@ def review(books: Engine) -> Review:
     return Review(books)
 
 
+_OLD = """
+    FROM predictions JOIN (SELECT number, transaction_id FROM transactions) AS whose USING (number)
+    WHERE transaction_id ~ :names AND model_version = '1'
+"""
+
+
 def _again(engine: Engine, names: str, version: str = "2", **columns: str) -> None:
     """A newer version of the model predicts these as well; columns as expressions of SQL."""
     columns = {"category": "category", "needs_review": "false", "feature_hash": "feature_hash"} | (
@@ -60,11 +66,10 @@ def _again(engine: Engine, names: str, version: str = "2", **columns: str) -> No
     with engine.begin() as connection:
         connection.execute(
             text(
-                "INSERT INTO predictions (transaction_id, model_name, model_version, confidence,"
+                "INSERT INTO predictions (number, model_name, model_version, confidence,"
                 " processing_type, entry, category, needs_review, feature_hash) SELECT"
-                " transaction_id, model_name, :version, confidence, 'rescore',"
-                " nextval('ledger_entry'), " + ", ".join(columns.values()) + " FROM predictions"
-                " WHERE transaction_id ~ :names AND model_version = '1'"
+                " number, model_name, :version, confidence, 'rescore',"
+                " nextval('ledger_entry'), " + ", ".join(columns.values()) + _OLD
             ),
             {"version": version, "names": names},
         )
@@ -323,10 +328,18 @@ def test_each_transaction_has_the_category_that_holds(books: Engine) -> None:
         ("b1", "Home", "Home", "2", True, None),
         ("c", "Salary Income", "Salary Income", "2", False, None),
     ]
-    latest = "SELECT DISTINCT category FROM latest_predictions WHERE transaction_id ~ '^a'"
+    latest = (
+        "SELECT DISTINCT category FROM latest_predictions JOIN transactions USING (number)"
+        " WHERE transaction_id ~ '^a'"
+    )
     assert _rows(books, latest) == [("Home",)]
     with books.begin() as connection:
-        connection.execute(text("DELETE FROM predictions WHERE transaction_id ~ '^[ab]'"))
+        connection.execute(
+            text(
+                "DELETE FROM predictions USING transactions"
+                " WHERE predictions.number = transactions.number AND transaction_id ~ '^[ab]'"
+            )
+        )
     assert [row[:2] for row in _rows(books, asked)] == [
         ("a0", None),
         ("a1", "Rent"),

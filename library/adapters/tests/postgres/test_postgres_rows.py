@@ -28,8 +28,7 @@ def _rows(engine: Engine, query: str) -> list[dict[str, Any]]:
 def _kept(engine: Engine) -> pl.DataFrame:
     rows = _rows(
         engine,
-        "SELECT transactions.*, predictions.* FROM transactions"
-        " JOIN predictions USING (transaction_id)",
+        "SELECT transactions.*, predictions.* FROM transactions JOIN predictions USING (number)",
     )
     schema = {name: dtype for name, dtype in CLASSIFIED.items() if name != "row"}
     return pl.DataFrame(
@@ -177,7 +176,12 @@ def test_the_views_show_transactions_with_and_without_predictions(engine: Engine
         outcome(["a", "b", transaction("c", side="credit", needs_review=True)])
     )
     with engine.begin() as connection:
-        connection.execute(text("DELETE FROM predictions WHERE transaction_id = 'b'"))
+        connection.execute(
+            text(
+                "DELETE FROM predictions USING transactions"
+                " WHERE predictions.number = transactions.number AND transaction_id = 'b'"
+            )
+        )
     assert [row["transaction_id"] for row in _rows(engine, "TABLE unprocessed_transactions")] == [
         "b"
     ]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from operator import itemgetter
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -59,8 +60,10 @@ def _number_anew(engine: Engine) -> None:
     """Gives the ledger's entries the numbers from 0 on."""
     with engine.begin() as connection:
         lowest = connection.execute(text("SELECT min(entry) FROM ledger")).scalar_one()
-        for table in ("ledger", "transactions", "predictions"):
-            connection.execute(text(f"UPDATE {table} SET entry = entry - {lowest}"))  # noqa: S608 - our own words
+        numbered = f"entry = entry - {lowest}, number = number - ({lowest}::bigint << 24)"
+        connection.execute(text(f"UPDATE ledger SET entry = entry - {lowest}"))  # noqa: S608 - our own words
+        for table in ("transactions", "predictions"):
+            connection.execute(text(f"UPDATE {table} SET {numbered}"))  # noqa: S608 - our own words
 
 
 def _source(
@@ -116,10 +119,10 @@ def store(engine: Engine) -> PostgresStore:
 def test_whatever_is_stored_is_handed_out_as_it_was(
     engine: Engine, rows: list[dict[str, object]]
 ) -> None:
-    """To the last character, blank and microsecond, in the order in which it was committed."""
+    """To the last character, blank and microsecond, in the order of their ids."""
     with engine.begin() as connection:
         connection.execute(text("TRUNCATE transactions, predictions, ledger, positions"))
-    stored = outcome(rows)
+    stored = outcome(sorted(rows, key=itemgetter("transaction_id")))
     PostgresStore(engine, processing_type="batch").commit(stored)
     (chunk,) = _drained(_source(engine))
     assert chunk.transactions.select(COLUMNS).equals(stored.classified.select(COLUMNS))
@@ -179,9 +182,10 @@ def test_rows_may_be_moved(engine: Engine, store: PostgresStore) -> None:
 
 
 _BLOCK = """
-    INSERT INTO predictions (transaction_id, model_name, model_version, category, confidence,
-        needs_review, entry, processing_type)
-    VALUES ('a', 'linear', '1', 'Food', 1, false, 0, 'batch')
+    INSERT INTO predictions (number, model_name, model_version, category, confidence, needs_review,
+        entry, processing_type)
+    SELECT (last_value + is_called::int) << 24, 'linear', '1', 'Food', 1, false, 0, 'batch'
+    FROM ledger_entry
 """
 _IS_BLOCKED = "SELECT count(*) FROM pg_locks WHERE NOT granted"
 
@@ -268,24 +272,17 @@ def test_rows_that_were_deleted_are_missing(engine: Engine, store: PostgresStore
 
 
 _EXPLAIN = """
-    EXPLAIN (ANALYZE) SELECT * FROM transactions
-    WHERE entry >= (SELECT last_value FROM ledger_entry)
+    EXPLAIN SELECT * FROM transactions
+    WHERE number >= (SELECT last_value << 24 FROM ledger_entry)
 """
 
 
 def test_entries_are_found_by_their_index(engine: Engine, store: PostgresStore) -> None:
-    """The whole table is not read for each chunk."""
-    rows = [f"{number:05}" for number in range(5_000)]
-    for number in range(4):
-        store.commit(outcome([f"{number}-{each}" for each in rows], first=5_000 * number))
-    _drained(_source(engine))
+    """The whole table is not read for each chunk, not even before there are statistics."""
+    store.commit(outcome(["a", "b"]))
     with engine.begin() as connection:
         connection.execute(text("SET LOCAL enable_seqscan = off"))
-        plan = connection.execute(text(_EXPLAIN))
-        told = "\n".join(plan.scalars())
-    assert "transactions_entry" in told
-    removed = [line for line in told.splitlines() if "Rows Removed by Index Recheck" in line]
-    assert sum(int(line.split(":")[1]) for line in removed) < 10_000
+        assert "transactions_number" in "\n".join(connection.execute(text(_EXPLAIN)).scalars())
 
 
 def test_the_latest_come_first(engine: Engine, store: PostgresStore) -> None:

@@ -21,21 +21,21 @@ _WORDS: Final = re.compile(r"[^\W_]+")
 _EXAMPLES: Final = {
     "soon": text("""
         SELECT DISTINCT ON (said.feature_hash)
-            said.feature_hash, said.transaction_id AS example, category AS predicted, description,
+            said.feature_hash, transaction_id AS example, category AS predicted, description,
             merchant
         FROM predictions AS said
-        JOIN transactions USING (transaction_id)
+        JOIN transactions USING (number)
         WHERE said.feature_hash = ANY(:groups) AND needs_review
-        ORDER BY said.feature_hash, said.entry DESC, said.transaction_id
+        ORDER BY said.feature_hash, said.entry DESC, transaction_id
     """),
     "late": text("""
         SELECT DISTINCT ON (said.feature_hash)
-            said.feature_hash, said.transaction_id AS example, category AS predicted, description,
+            said.feature_hash, transaction_id AS example, category AS predicted, description,
             merchant
         FROM predictions AS said
-        JOIN transactions USING (transaction_id)
+        JOIN transactions USING (number)
         WHERE said.feature_hash = ANY(:groups)
-        ORDER BY said.feature_hash, said.entry DESC, said.transaction_id
+        ORDER BY said.feature_hash, said.entry DESC, transaction_id
     """),
 }
 _STANDING: Final = text("""
@@ -48,7 +48,7 @@ _ALIKE: Final = text("""
     SELECT example, feature_hash FROM corrections
     WHERE example = ANY(:examples) AND feature_hash IS NOT NULL
     UNION
-    SELECT transaction_id, feature_hash FROM predictions
+    SELECT transaction_id, feature_hash FROM transactions JOIN predictions USING (number)
     WHERE transaction_id = ANY(:examples) AND feature_hash IS NOT NULL
     ORDER BY feature_hash
 """)
@@ -57,7 +57,7 @@ _ALONE: Final = text("""
         description, merchant, own.category AS own,
         coalesce(own.category, alike.category, said.category) AS standing
     FROM transactions
-    JOIN predictions AS said ON said.transaction_id = transactions.transaction_id
+    JOIN predictions AS said USING (number)
     LEFT JOIN corrected_transactions AS own ON own.transaction_id = transactions.transaction_id
     LEFT JOIN corrected_descriptors AS alike ON alike.feature_hash = said.feature_hash
     WHERE transactions.transaction_id = :transaction_id AND said.feature_hash = :group
@@ -71,7 +71,8 @@ _FOLLOW: Final = text("""
         said.feature_hash, held.example, held.description, held.merchant, said.category,
         held.category, held.by, held.reason, held.at
     FROM corrections AS held
-    JOIN predictions AS said ON said.transaction_id = held.example
+    JOIN transactions ON transactions.transaction_id = held.example
+    JOIN predictions AS said USING (number)
     WHERE held.feature_hash IS NOT NULL AND held.category IS NOT NULL
         AND NOT EXISTS (
             SELECT FROM corrections AS later

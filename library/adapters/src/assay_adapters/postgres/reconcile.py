@@ -54,7 +54,7 @@ _ORPHANS: Final = {
         FROM predictions LEFT JOIN ledger USING (entry)
         WHERE NOT EXISTS (
             SELECT FROM transactions
-            WHERE transactions.transaction_id = predictions.transaction_id
+            WHERE transactions.number = predictions.number
         )
         GROUP BY run_id
         ORDER BY run_id

@@ -12,13 +12,13 @@ _GROUPS: Final = text("""
     WITH waiting AS MATERIALIZED (
         SELECT said.feature_hash, transaction_id, category, confidence, amount, currency
         FROM predictions AS said
-        JOIN transactions USING (transaction_id)
+        JOIN transactions USING (number)
         WHERE needs_review AND feature_hash IS NOT NULL
             AND (CAST(:model AS text) IS NULL OR :model IN (model_name, model_version))
             AND (CAST(:category AS text) IS NULL OR category = :category)
             AND NOT EXISTS (
                 SELECT FROM predictions AS newer
-                WHERE newer.transaction_id = said.transaction_id AND newer.entry > said.entry
+                WHERE newer.number = said.number AND newer.entry > said.entry
                     AND (CAST(:model AS text) IS NULL OR :model IN (model_name, model_version))
             )
             AND NOT EXISTS (
@@ -27,7 +27,7 @@ _GROUPS: Final = text("""
             )
             AND NOT EXISTS (
                 SELECT FROM corrected_transactions AS corrected
-                WHERE corrected.transaction_id = said.transaction_id
+                WHERE corrected.transaction_id = transactions.transaction_id
             )
     ), measure AS (
         SELECT coalesce(
@@ -112,8 +112,8 @@ _PREDICTED: Final = text("""
 _SUMS: Final = text("""
     SELECT currency, side, count(*) AS transactions, sum(amount) AS amount
     FROM transactions
-    JOIN (SELECT DISTINCT transaction_id FROM predictions WHERE feature_hash = :group) AS members
-        USING (transaction_id)
+    JOIN (SELECT DISTINCT number FROM predictions WHERE feature_hash = :group) AS members
+        USING (number)
     GROUP BY currency, side
     ORDER BY transactions DESC, currency, side
 """)
@@ -122,8 +122,8 @@ _LATEST: Final = text("""
         transaction_id, timestamp, description, merchant, amount, currency, side,
         own.category AS corrected
     FROM transactions
-    JOIN (SELECT DISTINCT transaction_id FROM predictions WHERE feature_hash = :group) AS members
-        USING (transaction_id)
+    JOIN (SELECT DISTINCT number FROM predictions WHERE feature_hash = :group) AS members
+        USING (number)
     LEFT JOIN corrected_transactions AS own USING (transaction_id)
     ORDER BY timestamp DESC, transaction_id
     LIMIT :limit
@@ -136,8 +136,9 @@ _HISTORY: Final = text("""
         id, at, by, feature_hash, transaction_id, previous, category, reason, description, merchant
     FROM corrections
     WHERE CAST(:group AS text) IS NULL OR feature_hash = :group OR EXISTS (
-        SELECT FROM predictions AS said
-        WHERE said.transaction_id = corrections.transaction_id AND said.feature_hash = :group
+        SELECT FROM transactions JOIN predictions USING (number)
+        WHERE transactions.transaction_id = corrections.transaction_id
+            AND predictions.feature_hash = :group
     )
     ORDER BY id DESC
     LIMIT :limit

@@ -28,7 +28,7 @@ from assay.domain.outcome import Outcome
 from assay.domain.position import End, Partition, Position, Positions, Range
 from assay.domain.prediction import PREDICTIONS
 from assay.domain.reject import REDRIVE
-from assay.domain.rescore import is_rescore
+from assay.domain.rescore import is_rescore, position_of
 from assay.domain.rules import COLUMNS
 from assay.domain.settle import KNOWN, Settled, nothing_known, settle, tallies
 from assay.domain.tally import Tally
@@ -44,13 +44,15 @@ from assay_adapters.postgres.tables import (
     transactions,
 )
 
-_TRANSACTION: Final = (*COLUMNS, "content_hash", "entry", "position")
+_TRANSACTION: Final = (*COLUMNS, "number", "content_hash", "entry", "position")
 _PREDICTION: Final = (
-    "transaction_id",
+    "number",
     *(name for name in PREDICTIONS if name != "row"),
     "entry",
     "processing_type",
 )
+_PLACE: Final = pl.int_range(pl.len(), dtype=pl.Int64).over("entry")
+_NUMBER: Final = pl.col("entry") * position_of(1) + _PLACE
 _END_SILENT: Final = text("""
     SELECT pg_terminate_backend(pid)
     FROM pg_stat_activity
@@ -162,6 +164,7 @@ class PostgresStore:
             rows = settled.new
             if not rows["transaction_id"].is_sorted():
                 rows = rows.sort("transaction_id")
+            rows = rows.with_columns(number=pl.col("position") if rescored else _NUMBER)
             try:
                 with connection.begin_nested():
                     if not rescored:
@@ -249,15 +252,15 @@ def _predicted(connection: Connection, classified: pl.DataFrame) -> pl.DataFrame
     """Those of these that have a prediction of the same model and version, shaped as `KNOWN`."""
     found: list[pl.DataFrame] = []
     for (name, version), same in classified.group_by("model_name", "model_version"):
-        ids = connection.scalars(
-            select(predictions.c.transaction_id).where(
-                predictions.c.transaction_id == _any_of(same["transaction_id"]),
+        numbers = connection.scalars(
+            select(predictions.c.number).where(
+                predictions.c.number.between(same["position"].min(), same["position"].max()),
                 predictions.c.model_name == name,
                 predictions.c.model_version == version,
             )
         )
-        has_one = pl.Series(ids.all(), dtype=pl.String).implode()
-        found.append(same.filter(pl.col("transaction_id").is_in(has_one)).select(KNOWN.names()))
+        has_one = pl.Series(numbers.all(), dtype=pl.Int64).implode()
+        found.append(same.filter(pl.col("position").is_in(has_one)).select(KNOWN.names()))
     return pl.concat(found).unique("transaction_id") if found else nothing_known()
 
 

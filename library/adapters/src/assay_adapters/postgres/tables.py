@@ -58,6 +58,7 @@ transactions: Final = Table(
     "transactions",
     metadata,
     _key("transaction_id", "Given by the supplier, or derived from the record's content"),
+    _number("number", "What predictions name it by: ascends with the commits, see entry"),
     _text("description", "As the supplier wrote it"),
     Column("amount", Numeric(18, 2), nullable=False, comment="A magnitude; see side"),
     _text("currency", "ISO 4217"),
@@ -83,20 +84,15 @@ transactions: Final = Table(
     PrimaryKeyConstraint("transaction_id", name="transactions_pkey"),
     CheckConstraint("amount >= 0", name="transactions_amount"),
     CheckConstraint("octet_length(content_hash) = 16", name="transactions_content_hash"),
-    # Entries lie on the disk almost in their order, where this costs a commit next to nothing.
-    Index(
-        "transactions_entry",
-        "entry",
-        postgresql_using="brin",
-        postgresql_with={"autosummarize": "on"},
-    ),
+    # No number comes twice, since no ledger entry does.
+    Index("transactions_number", "number"),
     comment="Every transaction that was classified, once",
 )
 
 predictions: Final = Table(
     "predictions",
     metadata,
-    _key("transaction_id", "The transaction that it is about"),
+    _number("number", "The transaction that it is about"),
     _key("model_name", "The model that made it"),
     _key("model_version", "and its version"),
     _text("category", "Of the model's taxonomy"),
@@ -106,7 +102,7 @@ predictions: Final = Table(
     _number("entry", "The ledger entry that it was committed with, which names the run"),
     _text("processing_type", "The kind of that run: batch, stream, …"),
     _now("created_at", "When it was committed"),
-    PrimaryKeyConstraint("transaction_id", "model_name", "model_version", name="predictions_pkey"),
+    PrimaryKeyConstraint("number", "model_name", "model_version", name="predictions_pkey"),
     CheckConstraint("confidence BETWEEN 0 AND 1", name="predictions_confidence"),
     # What people look at is a small part; the operators are those of beginnings (LIKE 'abc%').
     Index(

@@ -2,13 +2,12 @@
 
 import io
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import suppress
 from typing import Final, cast
 
 import polars as pl
 import psycopg
 from psycopg import sql
-from sqlalchemy import Connection, Engine, Row, exc, select, text
+from sqlalchemy import Connection, Engine, Row, select, text
 
 from assay.domain.chunk import RECORDS, Chunk, Idle, Revoked
 from assay.domain.errors import Unavailable
@@ -35,12 +34,6 @@ _COMMITTING: Final = text("""
         AND relation = to_regclass('positions')
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """)
-# What the index does not know yet is read anew for each chunk. Autovacuum makes it known as well.
-_SUMMARIZE: Final = text("""
-    SELECT brin_summarize_new_values(oid::regclass)
-    FROM pg_class
-    WHERE oid = to_regclass('transactions_entry') AND pg_has_role(relowner, 'USAGE')
-""")
 _ENTRIES: Final = text("""
     SELECT entry, classified
     FROM ledger
@@ -64,14 +57,15 @@ _TEXTS: Final = tuple(each for each in COLUMNS if each not in {"amount", "timest
 # In CSV a null is what has no quotes.
 _READ: Final = sql.SQL("""
     COPY (
-        SELECT {columns}, amount, (extract(epoch FROM timestamp) * 1000000)::bigint, entry, position
+        SELECT {columns}, amount, (extract(epoch FROM timestamp) * 1000000)::bigint, number
         FROM transactions
-        WHERE entry >= {first} AND entry < {next}
+        WHERE number >= {first} AND number < {next}
+        ORDER BY number
     ) TO STDOUT (FORMAT csv, FORCE_QUOTE ({columns}))
 """)
 _ROWS: Final = pl.Schema(
     dict.fromkeys((*_TEXTS, "amount"), pl.String())
-    | dict.fromkeys(("timestamp", "entry", "position"), pl.Int64())
+    | dict.fromkeys(("timestamp", "number"), pl.Int64())
 )
 
 
@@ -175,7 +169,6 @@ class TransactionSource:
     def _settle(self) -> bool:
         """Whether all that has a number up to the last one is committed, or never will be."""
         if self._last is None:
-            _summarize(self._engine)
             # One after the other: a number that is drawn in between is not among those read.
             with self._engine.connect() as connection:
                 last = connection.execute(_LAST).scalar_one()
@@ -251,8 +244,6 @@ def latest(
         Unavailable: PostgreSQL is away.
     """
     before, left = _ENDLESS, limit
-    with translated():
-        _summarize(engine)
     while left is None or left > 0:
         enough = min(chunk_records, left or chunk_records)
         rows, before = _before(engine, before, enough, chunk_records)
@@ -297,35 +288,26 @@ def to_come(engine: Engine, position: Position | None) -> int:
         return connection.execute(_TO_COME, {"first": first}).scalar_one()
 
 
-def _summarize(engine: Engine) -> None:
-    """Has the index know all rows, where that can be; else it takes longer to find them."""
-    with (
-        suppress(exc.DBAPIError, psycopg.Error),
-        engine.begin() as connection,
-        unlimited(connection),
-    ):
-        connection.execute(text("SET LOCAL lock_timeout = '2s'"))
-        connection.execute(_SUMMARIZE)
-
-
 def _read(connection: Connection, first: int, after: int) -> pl.DataFrame:
-    """The transactions of a stretch of ledger entries, in their order.
+    """The transactions of a stretch of ledger entries, in the order of their numbers.
 
     Returns:
-        Shaped as `TRANSACTIONS`, with `entry` besides.
+        Shaped as `TRANSACTIONS`, with `number` besides.
     """
     # Without statistics the whole table might be read for each chunk.
     connection.execute(text("SET LOCAL enable_seqscan = off"))
     statement = _READ.format(
-        columns=sql.SQL(", ").join(map(sql.Identifier, _TEXTS)), first=first, next=after
+        columns=sql.SQL(", ").join(map(sql.Identifier, _TEXTS)),
+        first=position_of(first),
+        next=position_of(after),
     )
     driver = cast("psycopg.Connection", connection.connection.driver_connection)
     with driver.cursor() as cursor, cursor.copy(statement) as copy:
         written = b"".join(copy)
-    rows = _parsed(written).sort("entry", "position").with_row_index("row")
+    rows = _parsed(written).with_row_index("row")
     moment = pl.col("timestamp").cast(pl.Datetime("us", "UTC"))
     return rows.with_columns(moment).select(
-        "entry", *(pl.col(name).cast(dtype) for name, dtype in TRANSACTIONS.items())
+        "number", *(pl.col(name).cast(dtype) for name, dtype in TRANSACTIONS.items())
     )
 
 
@@ -337,11 +319,10 @@ def _parsed(written: bytes) -> pl.DataFrame:
 
 def _records(rows: pl.DataFrame, partition: Partition) -> pl.DataFrame:
     """What stands for these transactions in a chunk: each one's id in place of its bytes."""
-    number = pl.int_range(pl.len(), dtype=pl.Int64).over("entry")
     raw = pl.col("transaction_id").cast(pl.Binary)
     given = {
         "partition": pl.lit(partition),
-        "position": pl.col("entry") * position_of(1) + number,
+        "position": pl.col("number"),
         "raw": raw,
         "length": raw.bin.size(),
     }

@@ -29,6 +29,7 @@ def is_rescore(source: str) -> bool:
 def position_of(entry: int) -> int:
     """The first position of the transactions of a ledger entry; those of the next one follow.
 
+    A store numbers its transactions so, and a prediction names its transaction by that number.
     Entries alone would not do: a range has at least as many positions as records.
     """
     return entry << _ENTRY_BITS

@@ -26,9 +26,10 @@ class Store(Protocol):
         other content a reject (`conflicting_duplicate`); of several with one id inside the
         outcome the first in order stands.
 
-        Of a rescore (see `assay.domain.rescore`) predictions alone are kept: one whose
-        transaction has a prediction of the same model and version becomes a duplicate, and
-        rejects leave nothing but their number.
+        Of a rescore (see `assay.domain.rescore`) predictions alone are kept, each of the
+        transaction that its record's position is the number of: one whose transaction has a
+        prediction of the same model and version becomes a duplicate, and rejects leave nothing but
+        how many they are.
 
         A range moves its partition from `first` to `next` and is committed once: where a
         partition does not stand at `first`, is finished or has another numbering, the whole

@@ -11,6 +11,7 @@ import pytest
 from assay.domain.errors import Fenced, Unavailable
 from assay.domain.outcome import Outcome
 from assay.domain.position import Position, Range
+from assay.domain.rescore import position_of
 from assay.domain.tally import Tally
 from assay.ports.store import Store
 from assay.testing.frames import outcome, together, transaction
@@ -205,16 +206,18 @@ class StoreSuite:
     def test_of_a_rescore_predictions_alone_are_kept(self, store: Store) -> None:
         """One for each version; transactions stay as they are, and rejects leave no trace."""
         store.commit(outcome(["a", "b"]))
+        # The numbers of what the first ledger entry holds, in the order of their ids.
+        first = position_of(1)
         unsure = [transaction(each, model_version="2", needs_review=each == "b") for each in "ab"]
-        rescored = outcome(unsure, source="rescore/linear/2", rejected=["c"])
+        rescored = outcome(unsure, source="rescore/linear/2", first=first, rejected=["c"])
         tally = Tally(read=3, classified=2, rejected=1, needs_review=1)
         assert store.commit(rescored) == tally
         assert store.commit(rescored) == tally
-        again = outcome([*unsure, "a"], source="rescore/linear/2", first=3)
-        assert store.commit(again) == Tally(read=3, duplicate=3)
+        again = outcome(unsure, source="rescore/linear/2", partition=_THERE, first=first)
+        assert store.commit(again) == Tally(read=2, duplicate=2)
         renamed = [transaction("a", model_name="tree"), "b"]
         tally = Tally(read=2, classified=1, duplicate=1)
-        assert store.commit(outcome(renamed, source="rescore/tree/1")) == tally
+        assert store.commit(outcome(renamed, source="rescore/tree/1", first=first)) == tally
         later = outcome(["a", "b", "c"], source="later")
         assert store.commit(later) == Tally(read=3, classified=1, duplicate=2)
 

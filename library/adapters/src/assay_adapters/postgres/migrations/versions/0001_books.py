@@ -1,5 +1,5 @@
 # noqa: INP001 - Alembic loads it by its path
-"""The books: transactions, predictions, runs, ledger, positions, dead letters, and views."""
+"""All tables and views."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,6 +8,32 @@ from sqlalchemy.dialects import postgresql
 revision = "0001"
 down_revision = None
 
+# A correction that a later one of the same subject has followed, or that was withdrawn, holds no
+# more. Without DISTINCT ON, so that they join as tables do: by the index for a few transactions, by
+# a hash for all of them.
+# The newest prediction is one that no later one follows, for the same reason.
+_BESIDE = """
+        -- confidence: of the model in its own category, which is predicted
+        SELECT
+            transactions.transaction_id, description, amount, currency, timestamp, merchant,
+            operation_type, side, mcc,
+            coalesce(own.category, alike.category, predictions.category) AS category,
+            confidence,
+            predictions.needs_review AND own.by IS NULL AND alike.by IS NULL AS needs_review,
+            model_name, model_version, processing_type, judged.run_id, origin.source,
+            origin.partition, position, predictions.created_at,
+            predictions.category AS predicted,
+            coalesce(own.by, alike.by) AS corrected_by,
+            coalesce(own.at, alike.at) AS corrected_at,
+            predictions.feature_hash
+        FROM transactions
+        {predictions} ON predictions.number = transactions.number
+        LEFT JOIN ledger AS origin ON origin.entry = transactions.entry
+        LEFT JOIN ledger AS judged ON judged.entry = predictions.entry
+        LEFT JOIN corrected_transactions AS own
+            ON own.transaction_id = transactions.transaction_id
+        LEFT JOIN corrected_descriptors AS alike ON alike.feature_hash = predictions.feature_hash
+"""
 _VIEWS = {
     "unprocessed_transactions": (
         "Transactions without any prediction",
@@ -15,39 +41,75 @@ _VIEWS = {
         SELECT transactions.*
         FROM transactions
         WHERE NOT EXISTS (
-            SELECT FROM predictions
-            WHERE predictions.transaction_id = transactions.transaction_id
+            SELECT FROM predictions WHERE predictions.number = transactions.number
+        )
+        """,
+    ),
+    "latest_predictions": (
+        "Of each transaction the prediction made last, without what people say",
+        """
+        SELECT *
+        FROM predictions AS said
+        WHERE NOT EXISTS (
+            SELECT FROM predictions AS later
+            WHERE later.number = said.number AND later.entry > said.entry
+        )
+        """,
+    ),
+    "corrected_descriptors": (
+        "What people say of all transactions of a descriptor: the corrections that hold",
+        """
+        SELECT feature_hash, category, by, at
+        FROM corrections AS said
+        WHERE feature_hash IS NOT NULL AND category IS NOT NULL AND NOT EXISTS (
+            SELECT FROM corrections AS later
+            WHERE later.feature_hash = said.feature_hash AND later.id > said.id
+        )
+        """,
+    ),
+    "corrected_transactions": (
+        "What people say of single transactions: the corrections that hold",
+        """
+        SELECT transaction_id, category, by, at
+        FROM corrections AS said
+        WHERE transaction_id IS NOT NULL AND category IS NOT NULL AND NOT EXISTS (
+            SELECT FROM corrections AS later
+            WHERE later.transaction_id = said.transaction_id AND later.id > said.id
         )
         """,
     ),
     "transactions_with_predictions": (
-        "Each transaction beside each of its predictions",
-        """
-        SELECT
-            transaction_id, description, amount, currency, timestamp, merchant, operation_type,
-            side, mcc, category, confidence, predictions.needs_review, model_name, model_version,
-            processing_type, judged.run_id, origin.source, origin.partition, position,
-            predictions.created_at
-        FROM transactions
-        JOIN predictions USING (transaction_id)
-        LEFT JOIN ledger AS origin ON origin.entry = transactions.entry
-        LEFT JOIN ledger AS judged ON judged.entry = predictions.entry
-        """,
+        "Each transaction beside each of its predictions, as corrected by people",
+        _BESIDE.format(predictions="JOIN predictions"),
+    ),
+    "transactions_with_category": (
+        "Each transaction once, with the category that people say, else the newest prediction",
+        # Also one whose predictions were deleted.
+        _BESIDE.format(predictions="LEFT JOIN latest_predictions AS predictions"),
     ),
     "transaction_stats": (
-        "Numbers and sums by category and model",
+        "Numbers and sums by category, as corrected by people, and model",
         """
         SELECT
-            category, model_name, model_version, currency, side,
+            coalesce(own.category, alike.category, predictions.category) AS category,
+            model_name, model_version, currency, side,
             count(*) AS transactions,
             sum(amount) AS amount,
             round(avg(confidence), 4) AS confidence,
-            count(*) FILTER (WHERE needs_review) AS needs_review,
+            count(*) FILTER (
+                WHERE needs_review AND own.by IS NULL AND alike.by IS NULL
+            ) AS needs_review,
             min(timestamp) AS earliest,
-            max(timestamp) AS latest
+            max(timestamp) AS latest,
+            count(*) FILTER (WHERE own.by IS NOT NULL OR alike.by IS NOT NULL) AS corrected
         FROM transactions
-        JOIN predictions USING (transaction_id)
-        GROUP BY category, model_name, model_version, currency, side
+        JOIN predictions USING (number)
+        LEFT JOIN corrected_transactions AS own
+            ON own.transaction_id = transactions.transaction_id
+        LEFT JOIN corrected_descriptors AS alike ON alike.feature_hash = predictions.feature_hash
+        GROUP BY
+            coalesce(own.category, alike.category, predictions.category),
+            model_name, model_version, currency, side
         """,
     ),
     "reconciliation": (
@@ -57,6 +119,7 @@ _VIEWS = {
         -- outside: holds rows whose position is not in the range
         -- doubled: rows whose position another row of the range has
         -- equal: classified, transactions, predicted; needs_review, reviewed
+        -- of a rescore: no transactions, and its predictions are of those of other entries
         WITH entries AS (
             SELECT *,
                 lag(next) OVER ranges AS previous_next,
@@ -74,12 +137,14 @@ _VIEWS = {
             GROUP BY entry
         ), judged AS (
             SELECT
-                entry,
+                predictions.entry,
                 count(*) AS predicted,
-                count(*) FILTER (WHERE needs_review) AS reviewed
-            FROM transactions
-            JOIN predictions USING (transaction_id, entry)
-            GROUP BY entry
+                count(*) FILTER (WHERE predictions.needs_review) AS reviewed
+            FROM predictions
+            JOIN transactions USING (number)
+            JOIN ledger ON ledger.entry = predictions.entry
+            WHERE transactions.entry = predictions.entry OR starts_with(ledger.source, 'rescore/')
+            GROUP BY predictions.entry
         )
         SELECT
             source, partition, run_id,
@@ -115,6 +180,118 @@ _VIEWS = {
 
 def upgrade() -> None:
     """Makes all tables and views."""
+    op.execute(sa.schema.CreateSequence(sa.Sequence("ledger_entry")))
+    op.create_table(
+        "corrections",
+        sa.Column(
+            "id",
+            sa.BigInteger(),
+            sa.Identity(always=True),
+            nullable=False,
+            comment="In their order",
+        ),
+        sa.Column(
+            "feature_hash",
+            sa.Text(),
+            nullable=True,
+            comment="All transactions whose prediction has it are meant,",
+        ),
+        sa.Column(
+            "transaction_id",
+            sa.Text(collation="C"),
+            nullable=True,
+            comment="or this one alone; the latest row of either counts",
+        ),
+        sa.Column(
+            "example",
+            sa.Text(collation="C"),
+            nullable=False,
+            comment="The transaction that was looked at; its other predictions tell what "
+            "other versions of the model call the descriptor",
+        ),
+        sa.Column(
+            "description",
+            sa.Text(),
+            nullable=False,
+            comment="What the example says, as the supplier wrote it",
+        ),
+        sa.Column("merchant", sa.Text(), nullable=True, comment="The same of its merchant"),
+        sa.Column(
+            "previous", sa.Text(), nullable=True, comment="The category that stood until then"
+        ),
+        sa.Column(
+            "category",
+            sa.Text(),
+            nullable=True,
+            comment="The right one; null where the correction is withdrawn",
+        ),
+        sa.Column("by", sa.Text(), nullable=False, comment="Who says so"),
+        sa.Column("reason", sa.Text(), nullable=True, comment="In their own words"),
+        sa.Column(
+            "at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+            comment="When",
+        ),
+        sa.CheckConstraint(
+            "num_nonnulls(feature_hash, transaction_id) = 1", name="corrections_subject"
+        ),
+        sa.PrimaryKeyConstraint("id", name="corrections_pkey"),
+        comment="What people say of predictions; rows are added only",
+    )
+    op.create_index("corrections_feature_hash", "corrections", ["feature_hash", "id"], unique=False)
+    op.create_index(
+        "corrections_transaction", "corrections", ["transaction_id", "id"], unique=False
+    )
+    op.create_table(
+        "dead_letter_actions",
+        sa.Column(
+            "id",
+            sa.BigInteger(),
+            sa.Identity(always=True),
+            nullable=False,
+            comment="In their order",
+        ),
+        sa.Column("letter", sa.BigInteger(), nullable=False, comment="The dead letter"),
+        sa.Column(
+            "action",
+            sa.Text(),
+            nullable=False,
+            comment="closed, failed (again), discarded or imported",
+        ),
+        sa.Column(
+            "at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+            comment="When",
+        ),
+        sa.Column(
+            "run_id",
+            sa.Text(collation="C"),
+            nullable=True,
+            comment="In which run; null where a person has discarded it",
+        ),
+        sa.Column("by", sa.Text(), nullable=False, comment="Who has asked for it"),
+        sa.Column(
+            "code", sa.Text(), nullable=False, comment="Why the letter was rejected until then"
+        ),
+        sa.Column("reason", sa.Text(), nullable=True, comment="The person's own words"),
+        sa.Column(
+            "edits",
+            postgresql.JSONB(),
+            nullable=True,
+            comment="What a redrive put in place of some columns",
+        ),
+        sa.CheckConstraint(
+            "action IN ('closed', 'failed', 'discarded', 'imported')",
+            name="dead_letter_actions_action",
+        ),
+        sa.PrimaryKeyConstraint("id", name="dead_letter_actions_pkey"),
+        comment="What was done with dead letters after they were rejected",
+    )
+    op.create_index("dead_letter_actions_letter", "dead_letter_actions", ["letter"], unique=False)
     op.create_table(
         "dead_letters",
         sa.Column(
@@ -230,30 +407,29 @@ def upgrade() -> None:
             nullable=True,
             comment="The run that imported it; null where it was rejected here",
         ),
+        sa.Column(
+            "topic_id",
+            sa.Text(collation="C"),
+            nullable=True,
+            comment="Of its origin: the topic's id, where it is one that has an id",
+        ),
+        sa.Column(
+            "retired",
+            sa.Text(collation="C"),
+            nullable=True,
+            comment="The accept-gap that put its partition's books aside",
+        ),
         sa.CheckConstraint("state IN ('open', 'closed', 'discarded')", name="dead_letters_state"),
         sa.PrimaryKeyConstraint("id", name="dead_letters_pkey"),
         comment="Every record that was rejected, once",
     )
     op.create_index(
-        "dead_letters_origin",
-        "dead_letters",
-        ["source", "partition", "position"],
-        unique=True,
-        postgresql_where=sa.text("import_run IS NULL"),
-    )
-    op.create_index(
         "dead_letters_imported",
         "dead_letters",
-        ["source", "partition", "position"],
+        ["source", "partition", "position", "topic_id", "retired"],
         unique=True,
+        postgresql_nulls_not_distinct=True,
         postgresql_where=sa.text("import_run IS NOT NULL"),
-    )
-    op.create_index(
-        "dead_letters_waiting",
-        "dead_letters",
-        ["destination", "claim", "source", "partition", "position"],
-        unique=False,
-        postgresql_where=sa.text("published_at IS NULL"),
     )
     op.create_index(
         "dead_letters_open",
@@ -263,83 +439,27 @@ def upgrade() -> None:
         postgresql_where=sa.text("state = 'open'"),
     )
     op.create_index(
+        "dead_letters_origin",
+        "dead_letters",
+        ["source", "partition", "position", "retired"],
+        unique=True,
+        postgresql_nulls_not_distinct=True,
+        postgresql_where=sa.text("import_run IS NULL"),
+    )
+    op.create_index(
         "dead_letters_redrive",
         "dead_letters",
         ["redrive", "number"],
         unique=False,
         postgresql_where=sa.text("redrive IS NOT NULL"),
     )
-    op.create_table(
-        "redrives",
-        sa.Column("run_id", sa.Text(collation="C"), nullable=False, comment="The run"),
-        sa.Column(
-            "lease", sa.Interval(), nullable=False, comment="How long it is left alone by others"
-        ),
-        sa.Column(
-            "leased_until",
-            sa.DateTime(timezone=True),
-            nullable=False,
-            comment="Until when; each commit begins the lease anew",
-        ),
-        sa.Column("by", sa.Text(), nullable=False, comment="Who has asked for it"),
-        sa.Column(
-            "edits",
-            postgresql.JSONB(),
-            nullable=False,
-            comment="What stands in some columns of every record",
-        ),
-        sa.PrimaryKeyConstraint("run_id", name="redrives_pkey"),
-        comment="Redrives that hold dead letters just now",
+    op.create_index(
+        "dead_letters_waiting",
+        "dead_letters",
+        ["destination", "claim", "source", "partition", "position"],
+        unique=False,
+        postgresql_where=sa.text("published_at IS NULL"),
     )
-    op.create_table(
-        "dead_letter_actions",
-        sa.Column(
-            "id",
-            sa.BigInteger(),
-            sa.Identity(always=True),
-            nullable=False,
-            comment="In their order",
-        ),
-        sa.Column("letter", sa.BigInteger(), nullable=False, comment="The dead letter"),
-        sa.Column(
-            "action",
-            sa.Text(),
-            nullable=False,
-            comment="closed, failed (again), discarded or imported",
-        ),
-        sa.Column(
-            "at",
-            sa.DateTime(timezone=True),
-            server_default=sa.text("now()"),
-            nullable=False,
-            comment="When",
-        ),
-        sa.Column(
-            "run_id",
-            sa.Text(collation="C"),
-            nullable=True,
-            comment="In which run; null where a person has discarded it",
-        ),
-        sa.Column("by", sa.Text(), nullable=False, comment="Who has asked for it"),
-        sa.Column(
-            "code", sa.Text(), nullable=False, comment="Why the letter was rejected until then"
-        ),
-        sa.Column("reason", sa.Text(), nullable=True, comment="The person's own words"),
-        sa.Column(
-            "edits",
-            postgresql.JSONB(),
-            nullable=True,
-            comment="What a redrive put in place of some columns",
-        ),
-        sa.CheckConstraint(
-            "action IN ('closed', 'failed', 'discarded', 'imported')",
-            name="dead_letter_actions_action",
-        ),
-        sa.PrimaryKeyConstraint("id", name="dead_letter_actions_pkey"),
-        comment="What was done with dead letters after they were rejected",
-    )
-    op.create_index("dead_letter_actions_letter", "dead_letter_actions", ["letter"], unique=False)
-    op.execute(sa.schema.CreateSequence(sa.Sequence("ledger_entry")))
     op.create_table(
         "ledger",
         sa.Column(
@@ -403,14 +523,14 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint("end_state IN ('finished', 'abandoned')", name="ledger_end_state"),
         sa.CheckConstraint(
-            "classified >= 0 AND rejected >= 0 AND duplicate >= 0"
-            " AND needs_review BETWEEN 0 AND classified",
-            name="ledger_counts",
+            "first >= 0 AND read <= next - first AND (first < next OR end_state IS "
+            "NOT DISTINCT FROM 'finished')",
+            name="ledger_range",
         ),
         sa.CheckConstraint(
-            "first >= 0 AND read <= next - first"
-            " AND (first < next OR end_state IS NOT DISTINCT FROM 'finished')",
-            name="ledger_range",
+            "classified >= 0 AND rejected >= 0 AND duplicate >= 0 AND needs_review "
+            "BETWEEN 0 AND classified",
+            name="ledger_counts",
         ),
         sa.CheckConstraint("read = classified + rejected + duplicate", name="ledger_balance"),
         sa.PrimaryKeyConstraint("source", "partition", "first", name="ledger_pkey"),
@@ -461,10 +581,7 @@ def upgrade() -> None:
     op.create_table(
         "predictions",
         sa.Column(
-            "transaction_id",
-            sa.Text(collation="C"),
-            nullable=False,
-            comment="The transaction that it is about",
+            "number", sa.BigInteger(), nullable=False, comment="The transaction that it is about"
         ),
         sa.Column(
             "model_name", sa.Text(collation="C"), nullable=False, comment="The model that made it"
@@ -508,10 +625,38 @@ def upgrade() -> None:
             comment="When it was committed",
         ),
         sa.CheckConstraint("confidence BETWEEN 0 AND 1", name="predictions_confidence"),
-        sa.PrimaryKeyConstraint(
-            "transaction_id", "model_name", "model_version", name="predictions_pkey"
-        ),
+        sa.PrimaryKeyConstraint("number", "model_name", "model_version", name="predictions_pkey"),
         comment="What each model said of each transaction",
+    )
+    op.create_index(
+        "predictions_review",
+        "predictions",
+        ["feature_hash"],
+        unique=False,
+        postgresql_ops={"feature_hash": "text_pattern_ops"},
+        postgresql_where=sa.text("needs_review"),
+    )
+    op.create_table(
+        "redrives",
+        sa.Column("run_id", sa.Text(collation="C"), nullable=False, comment="The run"),
+        sa.Column(
+            "lease", sa.Interval(), nullable=False, comment="How long it is left alone by others"
+        ),
+        sa.Column(
+            "leased_until",
+            sa.DateTime(timezone=True),
+            nullable=False,
+            comment="Until when; each commit begins the lease anew",
+        ),
+        sa.Column("by", sa.Text(), nullable=False, comment="Who has asked for it"),
+        sa.Column(
+            "edits",
+            postgresql.JSONB(),
+            nullable=False,
+            comment="What stands in some columns of every record",
+        ),
+        sa.PrimaryKeyConstraint("run_id", name="redrives_pkey"),
+        comment="Redrives that hold dead letters just now",
     )
     op.create_table(
         "runs",
@@ -557,6 +702,12 @@ def upgrade() -> None:
             nullable=False,
             comment="Given by the supplier, or derived from the record's content",
         ),
+        sa.Column(
+            "number",
+            sa.BigInteger(),
+            nullable=False,
+            comment="What predictions name it by: ascends with the commits, see entry",
+        ),
         sa.Column("description", sa.Text(), nullable=False, comment="As the supplier wrote it"),
         sa.Column(
             "amount",
@@ -595,10 +746,7 @@ def upgrade() -> None:
             comment="Origin: the ledger entry, which names run, source and partition,",
         ),
         sa.Column(
-            "position",
-            sa.BigInteger(),
-            nullable=False,
-            comment="and the position in its range",
+            "position", sa.BigInteger(), nullable=False, comment="and the position in its range"
         ),
         sa.Column(
             "created_at",
@@ -612,6 +760,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("transaction_id", name="transactions_pkey"),
         comment="Every transaction that was classified, once",
     )
+    op.create_index("transactions_number", "transactions", ["number"], unique=False)
     for name, (comment, query) in _VIEWS.items():
         op.execute(f"CREATE VIEW {name} AS {query}")
         op.execute(f"COMMENT ON VIEW {name} IS '{comment}'")
