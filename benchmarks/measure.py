@@ -19,6 +19,9 @@ _RSS_UNIT: Final = 1 if sys.platform == "darwin" else 1024
 _LAUNCH: Final = (sys.executable, "-I", "-S", str(Path(__file__).with_name("launch.py")))
 _GRACE: Final = 10.0
 _LOOK: Final = 0.5  # seconds between two looks at the memory of several processes
+_SELDOM: Final = (
+    2.0  # the same of servers: what is shared is counted page by page, which takes time
+)
 
 
 class CommandFailed(Exception):
@@ -33,8 +36,8 @@ class Spent:
         seconds: from its start to its end.
         cpu: CPU seconds of the command itself.
         servers: CPU seconds of each server meanwhile.
-        held: the most memory of each server, in bytes, as looked at twice a second; what its
-            processes share counts once, where the system can tell.
+        held: the most memory of each server, in bytes, as looked at every other second; what
+            its processes share counts once, where the system can tell.
         others: CPU seconds that everything else on this machine took meanwhile.
         peak: the most memory that the command held, in bytes; of several processes together, as
             looked at twice a second.
@@ -169,7 +172,7 @@ def _started(command: Sequence[str], environment: Mapping[str, str]) -> Generato
 
 @contextmanager
 def _watched(pid: int, *, shared: bool = False) -> Generator[_Seen]:
-    """What is below a process, looked at twice a second; of a server also the process itself.
+    """What is below a process, looked at twice a second; of a server the process itself as well.
 
     Args:
         pid: the process.
@@ -178,7 +181,7 @@ def _watched(pid: int, *, shared: bool = False) -> Generator[_Seen]:
     seen, over = _Seen(), threading.Event()
 
     def look() -> None:
-        while not over.wait(_LOOK):
+        while not over.wait(_SELDOM if shared else _LOOK):
             with suppress(psutil.Error):
                 process = psutil.Process(pid)
                 every = process.children(recursive=True)

@@ -38,7 +38,7 @@ def settle(classified: pl.DataFrame, known: pl.DataFrame) -> Settled:
         classified: shaped as `CLASSIFIED`, or with further columns.
         known: shaped as `KNOWN`; may hold other ids too.
     """
-    if known.is_empty() and classified["transaction_id"].is_unique().all():
+    if known.is_empty() and _are_distinct(classified["transaction_id"]):
         nothing = classified.clear()
         return Settled(classified, nothing, _conflicts(nothing))
     first = pl.col("transaction_id").is_first_distinct()
@@ -57,6 +57,13 @@ def settle(classified: pl.DataFrame, known: pl.DataFrame) -> Settled:
         for door in (pl.col("new"), ~pl.col("new") & same, ~pl.col("new") & ~same)
     )
     return Settled(new, duplicates, _conflicts(conflicts))
+
+
+def _are_distinct(ids: pl.Series) -> bool:
+    """Whether no id comes twice; quick where they are in order, as they usually are."""
+    if ids.is_sorted():
+        return not (ids == ids.shift()).any()
+    return ids.is_unique().all()
 
 
 def _conflicts(records: pl.DataFrame) -> pl.DataFrame:

@@ -10,7 +10,7 @@ import polars as pl
 
 from assay.domain.chunk import Chunk
 from assay.domain.identity import content_hash
-from assay.domain.outcome import CLASSIFIED
+from assay.domain.outcome import CLASSIFIED, Outcome
 from assay.domain.position import Partition, Range
 from assay.domain.reject import REJECTS
 from assay.domain.tally import Tally
@@ -76,6 +76,8 @@ class Flight:
         calls: what it is asked just now, by the job.
         classified, rejects: what is known so far.
         job: that decodes it just now.
+        outcome: it sorted by doors, once every record has found its own; what has left since is
+            still in it.
         gone: partitions that have left it.
         asked_at, answered_at: when the classifier was first asked, and last answered.
         is_smooth: whether each call was answered for good; else the time in between is no matter
@@ -90,6 +92,7 @@ class Flight:
     calls: dict[Future[Any], Ask] = field(default_factory=dict[Future[Any], Ask])
     classified: Door = field(default_factory=Door)
     rejects: Door = field(default_factory=Door)
+    outcome: Outcome | None = None
     gone: set[Partition] = field(default_factory=set[Partition])
     asked_at: float | None = None
     answered_at: float | None = None

@@ -137,7 +137,6 @@ class Pump:
             Breaker("store"),
         )
         self._commit: Future[tuple[Tally, float]] | None = None
-        self._outcome: Outcome | None = None
         self._counted: dict[Partition, Range] = {}  # the latest of each
         self._ends_at: float | None = None
         self.report = Report()
@@ -304,12 +303,12 @@ class Pump:
                 self._finish_call(flight, job)
         while (head := self._window.head) is not None and self._is_empty(head):
             self._window.pop()
-            self._outcome = None
         for flight in self._window:
             if flight.prepared is None and flight.job is None and flight.ranges:
                 self._prepare(flight)
             self._ask(flight)
         self._begin_commit()
+        self._sort_early()
         self._pace.looked(self._clock.now(), is_short=self._is_short())
         self._watch.look(self._window, self._breakers, self._pace)
         self._lose_patience()
@@ -457,11 +456,15 @@ class Pump:
             return
         if not self._to_store.allows(self._clock.now()) or not self._judge(head):
             return
-        if self._outcome is None:
-            self._outcome = self._sort(head)
-        self._outcome = self._outcome.without(head.gone)
+        head.outcome = (head.outcome or self._sort(head)).without(head.gone)
         self._to_store.began(self._clock.now())
-        self._commit = self._executor.submit(self._store_outcome, self._outcome)
+        self._commit = self._executor.submit(self._store_outcome, head.outcome)
+
+    def _sort_early(self) -> None:
+        """Sorts by doors what waits for the commit before it, so that its own can begin at once."""
+        for flight in self._window:
+            if flight.is_ready and flight.outcome is None and self._commit is not None:
+                flight.outcome = self._sort(flight)
 
     def _sort(self, flight: Flight) -> Outcome:
         classified, rejects = flight.sorted_by_door()
@@ -484,7 +487,8 @@ class Pump:
         return tally, self._clock.now() - began
 
     def _finish_commit(self) -> None:
-        job, outcome, head = self._commit, self._outcome, self._window.head
+        job, head = self._commit, self._window.head
+        outcome = None if head is None else head.outcome
         if job is None or outcome is None or head is None or not job.done():
             return
         self._commit = None
@@ -507,7 +511,6 @@ class Pump:
         self._to_store.succeeded(self._clock.now())
         self._watch.attempt("store", "ok")
         self._pace.committed(head.chunk.records.height, max(head.seconds, seconds))
-        self._outcome = None
         self._window.pop()
         still_owned = [each for each in outcome.ranges if each in head.ranges]
         self._source.ack({each.partition: each.position for each in still_owned})
