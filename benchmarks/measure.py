@@ -19,9 +19,7 @@ _RSS_UNIT: Final = 1 if sys.platform == "darwin" else 1024
 _LAUNCH: Final = (sys.executable, "-I", "-S", str(Path(__file__).with_name("launch.py")))
 _GRACE: Final = 10.0
 _LOOK: Final = 0.5  # seconds between two looks at the memory of several processes
-_SELDOM: Final = (
-    2.0  # the same of servers: what is shared is counted page by page, which takes time
-)
+_SELDOM: Final = 2.0  # the same of servers, whose shared memory is counted page by page
 
 
 class CommandFailed(Exception):

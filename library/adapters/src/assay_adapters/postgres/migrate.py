@@ -8,7 +8,7 @@ from sqlalchemy import func, select, text
 
 from assay_adapters.postgres.config import PostgresConfig
 from assay_adapters.postgres.connection import engine_for, translated, unlimited
-from assay_adapters.postgres.version import MIGRATIONS, missing, require_unicode
+from assay_adapters.postgres.version import MIGRATIONS, is_current, require_unicode
 
 _LOCK: Final = 0x6173736179  # a number that no other program locks
 
@@ -39,9 +39,9 @@ def migrate(config: PostgresConfig) -> list[str]:
             connection.execute(text("SET LOCAL lock_timeout = 0"))
             require_unicode(connection)
             connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
-            missing(connection)
-            scripts.attributes.update(connection=connection, note=note)
-            command.upgrade(scripts, "head")
+            if not is_current(connection):
+                scripts.attributes.update(connection=connection, note=note)
+                command.upgrade(scripts, "head")
     finally:
         engine.dispose()
     return applied

@@ -28,7 +28,7 @@ def check(engine: Engine) -> None:
     """
     with engine.connect() as connection:
         require_unicode(connection)
-        if missing(connection):
+        if not is_current(connection):
             raise Fatal("the tables are missing or older than this Assay: run `assay migrate`")
 
 
@@ -47,8 +47,8 @@ def require_unicode(connection: Connection) -> None:
         )
 
 
-def missing(connection: Connection) -> list[str]:
-    """The revisions that the tables lack, in order.
+def is_current(connection: Connection) -> bool:
+    """Whether the tables are of this version; else they are missing or older.
 
     Raises:
         Fatal: the tables are of a newer version of Assay.
@@ -58,11 +58,9 @@ def missing(connection: Connection) -> list[str]:
         applied = connection.scalar(
             select(column("version_num", String)).select_from(table(VERSION_TABLE))
         )
-    if applied is None:
-        return REVISIONS
-    if applied not in REVISIONS:
+    if applied not in {None, *REVISIONS}:
         raise Fatal(
             "the tables were made by a newer Assay: install that version; "
             "`assay migrate` does not go back"
         )
-    return REVISIONS[REVISIONS.index(applied) + 1 :]
+    return applied == REVISIONS[-1]

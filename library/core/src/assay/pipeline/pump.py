@@ -462,8 +462,10 @@ class Pump:
 
     def _sort_early(self) -> None:
         """Sorts by doors what waits for the commit before it, so that its own can begin at once."""
+        if self._commit is None:
+            return
         for flight in self._window:
-            if flight.is_ready and flight.outcome is None and self._commit is not None:
+            if flight.is_ready and flight.outcome is None:
                 flight.outcome = self._sort(flight)
 
     def _sort(self, flight: Flight) -> Outcome:
