@@ -2,6 +2,7 @@
 
 import typer
 from batch import batch
+from duplicates import duplicates
 from guard import guard
 from latency import latency
 from limits import limits
@@ -17,6 +18,7 @@ app.command()(stream)
 app.command()(scaling)
 app.command()(tables)
 app.command()(latency)
+app.command()(duplicates)
 app.command()(limits)
 app.command()(guard)
 app.command()(document)

@@ -5,7 +5,7 @@ from statistics import median
 from typing import Final, TypeVar
 
 from figures import TIMES, markdown_table, spread
-from found import Filled, Level, Part, Scaled
+from found import Filled, Level, Part, Repeated, Scaled
 
 SERVERS: Final = {"postgres": "PostgreSQL", "api": "model API", "kafka": "Kafka"}
 LAYOUTS: Final = {
@@ -46,6 +46,16 @@ the first of three ways; the others were made here alone, to see what they would
 A run begins after a checkpoint: each page that it touches for the first time is logged as a whole.
 Bytes per row are of both tables together, after the run. Medians of {runs} runs ± half of their
 range.
+
+"""
+_DUPLICATES: Final = """\
+One consumer reads a full topic of {records} records; after so many of them one comes once more that
+is on the topic already, with the same content: fifty records take turns, those whose ids sort
+before all others or after them. Rows are copied in the order of their ids, so that a known one is
+found at the beginning of a chunk's copy or at its end; then the chunk is copied anew without it,
+and before the next one the table is asked for known ids. *CPU* is in seconds per million records. A
+run counts once the tables were found to hold each record once, and the ledger to count the others
+as duplicates. Medians of {runs} runs ± half of their range, {api} API.
 
 """
 _LATENCY: Final = """\
@@ -199,6 +209,32 @@ def _filled(cases: dict[tuple[str, int], list[Filled]]) -> Iterable[str]:
         if layout != "plain" and (layout, most) in cases and ("plain", most) in cases:
             said = compared(cases[layout, most], cases["plain", most])
             yield f"{title.capitalize()}, against one table, with {most:,} rows before: {said}."
+
+
+def duplicates(part: Part[Repeated]) -> str:
+    """The chapter of duplicates."""
+    cases = _grouped(part.runs, lambda each: (each.every, each.sorts))
+    text = _DUPLICATES.format(
+        records=f"{part.runs[0].rows - part.runs[0].again:,}",
+        runs=_counts(cases.values()),
+        api=part.about["settings"]["api"],
+    )
+    plain = median(each.rate for each in next(iter(cases.values())))
+    return text + markdown_table(
+        ["comes again", "records/s", "of the rate without", "CPU, consumer", "CPU, PostgreSQL"],
+        (
+            [
+                f"one of {every:,}, sorts {sorts}" if every else "nothing",
+                _of(runs, lambda each: each.rate, ",.0f"),
+                f"{median(each.rate for each in runs) / plain:.0%}",
+                *(
+                    _of(runs, lambda each, name=name: each.per_million(name), ".1f")
+                    for name in ("assay", "postgres")
+                ),
+            ]
+            for (every, sorts), runs in cases.items()
+        ),
+    )
 
 
 def latency(part: Part[Level], pictures: str) -> str:

@@ -25,6 +25,7 @@ _TITLES: Final = {
     "scaling": "Scaling",
     "tables": "Table size",
     "latency": "Latency",
+    "duplicates": "Duplicates",
 }
 
 
@@ -52,6 +53,8 @@ def _chapters(found: Found, pictures: str) -> Iterator[str]:
         yield f"## {_TITLES['tables']}\n\n{chapters.tables(found.tables, pictures)}"
     if found.latency is not None:
         yield f"## {_TITLES['latency']}\n\n{chapters.latency(found.latency, pictures)}"
+    if found.duplicates is not None:
+        yield f"## {_TITLES['duplicates']}\n\n{chapters.duplicates(found.duplicates)}"
     if found.contest is not None:
         yield contest.contenders(found.contest)
 

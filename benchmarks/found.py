@@ -126,6 +126,40 @@ class Filled:
 
 
 @dataclass(frozen=True)
+class Repeated:
+    """One run over records of which some come again.
+
+    Attributes:
+        every: after so many a record comes once more; 0: none does.
+        sorts: where the ids of those stand among all: `first` or `last`; empty where none comes.
+        rows: records that came, with those that came again.
+        again: of these, the latter.
+        seconds: from the start of the process to its end.
+        cpu: CPU seconds by process.
+        others: CPU seconds that everything else on the machine took meanwhile.
+        load: of the machine before the run, over a minute.
+    """
+
+    every: int
+    sorts: str
+    rows: int
+    again: int
+    seconds: float
+    cpu: dict[str, float]
+    others: float
+    load: float
+
+    @property
+    def rate(self) -> float:
+        """Records a second, the start included."""
+        return self.rows / self.seconds
+
+    def per_million(self, name: str) -> float:
+        """CPU seconds of a million records."""
+        return self.cpu[name] / self.rows * MILLION
+
+
+@dataclass(frozen=True)
 class Setup:
     """How a contender was set up.
 
@@ -192,6 +226,7 @@ class Found:
     scaling: Part[Scaled] | None = None
     tables: Part[Filled] | None = None
     latency: Part[Level] | None = None
+    duplicates: Part[Repeated] | None = None
 
     def abouts(self) -> dict[str, dict[str, Any]]:
         """Machine, versions and settings of each part that was measured."""
@@ -218,6 +253,7 @@ def from_json(text: str) -> Found:
         scaling=_part(read["scaling"], Scaled),
         tables=_part(read["tables"], Filled),
         latency=_part(read["latency"], Level),
+        duplicates=_part(read.get("duplicates"), Repeated),
     )
 
 

@@ -64,6 +64,11 @@ _CUT: Final = 5
 ALL_FAULTS: Final = (0, 1, 2, 3, 4, _CUT)
 """Kinds of them: no id, no description, an amount, a time or a side that is none, a cut line."""
 
+Sorts = Literal["first", "last"]
+"""Where the ids of those that come again stand among all ids."""
+
+_AGAIN: Final = 50  # records that come again and again
+
 UNREADABLE: Final = (_CUT,)
 """Those that are no JSON, so that whoever only reads notices them."""
 
@@ -77,12 +82,14 @@ class Sample:
         broken: of these, those that break the contract or a rule.
         size: of the file, or of all messages, in bytes.
         checksum: the sum of the CRC-32 of each valid record, written as `CHECKSUM` writes it.
+        again: how many of them come once more, besides.
     """
 
     rows: int
     broken: int
     size: int
     checksum: int
+    again: int = 0
 
 
 CHECKSUM: Final = """
@@ -114,8 +121,14 @@ def send(
     days: int = DAYS,
     *,
     faults: Sequence[int] = ALL_FAULTS,
+    every: int = 0,
+    sorts: Sorts = "last",
 ) -> Sample:
-    """Puts as many messages on a topic, in turns on its partitions; the same for the same rows."""
+    """Puts as many messages on a topic, in turns on its partitions; the same for the same rows.
+
+    After `every` so many of them a record comes once more that is there, or will be: one of those
+    whose ids stand so among the first. 0: none does.
+    """
     producer = Producer(
         {
             "bootstrap.servers": servers,
@@ -127,27 +140,38 @@ def send(
         }
     )
     partitions = len(producer.list_topics(topic, timeout=10).topics[topic].partitions)
-    sent = 0
+    sent = again = 0
+    known: list[bytes] = []
+
+    def put_one(message: bytes) -> None:
+        nonlocal sent
+        while True:
+            try:
+                producer.produce(topic, message, partition=sent % partitions)
+            except BufferError:
+                producer.poll(0.1)
+            else:
+                break
+        sent += 1
 
     def put(frame: pl.DataFrame) -> int:
-        nonlocal sent
-        size = 0
-        for each in frame["message"].cast(pl.Binary):
-            while True:
-                try:
-                    producer.produce(topic, each, partition=sent % partitions)
-                except BufferError:
-                    producer.poll(0.1)
-                else:
-                    break
-            sent += 1
-            size += len(each)
-        return size
+        nonlocal again
+        if every and not known:
+            # What is stored begins with the id.
+            in_order = frame.drop_nulls("stored").sort("stored", descending=sorts == "last")
+            known.extend(in_order["message"].head(_AGAIN).cast(pl.Binary))
+        messages = frame["message"].cast(pl.Binary).to_list()
+        for number, each in enumerate(messages, start=1):
+            put_one(each)
+            if every and number % every == 0:
+                put_one(known[again % len(known)])
+                again += 1
+        return sum(map(len, messages))
 
     sample = make(rows, ids, put, days, faults=faults)
     if left := producer.flush(60):
         raise RuntimeError(f"{left} messages were not delivered")
-    return sample
+    return replace(sample, again=again)
 
 
 def make(

@@ -57,7 +57,7 @@ def tables(
     must.
 
     Needs 4 GB of disk and 0.4 more for each million rows: 8 GB with 10 million, less than 25 GB
-    with 50 million. Some hours with the defaults, most of it for copying and keys.
+    with 50 million. Some 40 minutes with the defaults, most of it for copying and keys.
     """
     asked = sorted({0, *numbers(present, least=0)})
     with ended_in_words():

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, cast
 
+import duplicates
 import latency
 import layouts
 import numpy as np
@@ -21,11 +22,11 @@ import typer
 from confluent_kafka import Consumer, TopicPartition
 from document import markdown
 from figures import TIMES
-from found import Filled, Found, Level, Part, Scaled, from_json
+from found import Filled, Found, Level, Part, Repeated, Scaled, from_json
 from harness import Bench, Rejects, Stub, WrongResult, check
 from latency import Looked, committed_rate, levels, spans_of
 from planning import costs, plan, size
-from sample import MASK, MULTIPLIER, Sample
+from sample import MASK, MULTIPLIER, Sample, Sorts
 from scaling import combinations
 from stream import make_topic
 from written import merge, planned, read
@@ -361,6 +362,45 @@ def test_a_stream_into_filled_tables_is_measured_and_checked(
     assert min(empty.wal, full.wal) > 1_998 * 200
     assert checked[0] == 0
     assert (checked[1] or 0) > 0
+
+
+# ---------------------------------------------------------------- duplicates
+
+
+def repeated(every: int, sorts: str, seconds: float) -> Repeated:
+    """A million records, of which some come again."""
+    again = 1_000_000 // every if every else 0
+    cpu = {"assay": 6.0, "postgres": seconds, "kafka": 1.0, "api": 1.0}
+    return Repeated(every, sorts, 1_000_000 + again, again, seconds, cpu, 0.0, 0.1)
+
+
+def test_records_that_come_again_are_counted_as_duplicates(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is in the tables once; a ledger that says otherwise makes the figure worth nothing."""
+    checked: list[int] = []
+
+    def checks(url: str, way: str, sample: Sample, rejects: Rejects) -> int:
+        with pytest.raises(WrongResult, match="ledger"):
+            check(url, way, replace(sample, again=sample.again - 1), rejects)
+        checked.append(sample.again)
+        return check(url, way, sample, rejects)
+
+    monkeypatch.setattr(duplicates, "check", checks)
+    cases: list[tuple[int, Sorts]] = [(10, "first"), (2, "last")]
+    few, many = duplicates.measured_duplicates(bench, cases, records=2_000, runs=1, api="stub")
+    assert (few.every, few.sorts, few.rows, few.again) == (10, "first", 2_200, 200)
+    assert (many.every, many.sorts, many.rows, many.again) == (2, "last", 3_000, 1_000)
+    assert checked == [200, 1_000]
+
+
+def test_the_document_tells_what_duplicates_cost(tmp_path: Path) -> None:
+    """Each case beside the rate without any."""
+    part = Part(ABOUT, [repeated(0, "", 10.0), repeated(1_000, "last", 20.0)])
+    merge(tmp_path, duplicates=part)
+    text = (tmp_path / "benchmarks.md").read_text("utf-8")
+    assert "| nothing | 100,000 | 100% | 6.0 | 10.0 |" in text
+    assert "| one of 1,000, sorts last | 50,050 | 50% | 6.0 | 20.0 |" in text
 
 
 # ---------------------------------------------------------------- planning
