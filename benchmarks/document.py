@@ -16,6 +16,11 @@ docs`; [benchmarks/](../benchmarks/README.md) is what they ran. In each part all
 cores of one machine, and none is tied to one: compare ratios, and CPU seconds per million records,
 not rates, with other machines. PostgreSQL syncs to disk as it does by default.
 
+Parts were measured one after the other, and a machine that others share is up to a quarter slower
+in some hours, by which CPU seconds grow as well: the same work has other figures in another part.
+Compare within a part. With far fewer records most of the time is the start of a process, in which
+the product, which loads more, is not ahead.
+
 """
 _FIGURES: Final = """\
 Each run, with the machine's load before it: [figures.json](benchmarks/figures.json).

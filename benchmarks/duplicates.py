@@ -76,6 +76,9 @@ def measured_duplicates(
     """
     prepared: list[_Case] = []
     for every, sorts in cases:
+        if every > records:
+            console.print(f"one of {every:,}: left out, since of {records:,} none would come again")
+            continue
         with console.status(f"Preparing {records:,} records …"):
             topic = make_topic(bench)
             sent = partial(send, every=every, sorts=sorts)
@@ -85,7 +88,7 @@ def measured_duplicates(
     found: list[Repeated] = []
     for number in range(runs):
         for case in prepared:
-            what = f"one of {case.every:,} again, {case.sorts}"
+            what = f"one of {case.every:,} again, {case.sorts}" if case.every else "none again"
             with console.status(f"{what}, run {number + 1} of {runs} …"):
                 found.append(_once(bench, case, number, api))
             console.print(f"{what}: {found[-1].rate:,.0f} records/s")
@@ -133,7 +136,7 @@ def _print(found: Sequence[Repeated]) -> None:
     for case in dict.fromkeys((each.every, each.sorts) for each in found):
         same = [each for each in found if (each.every, each.sorts) == case]
         table.add_row(
-            f"{case[0]:,}",
+            f"{case[0]:,}" if case[0] else "none",
             case[1],
             spread([each.rate for each in same], ",.0f"),
             f"{median(each.per_million('assay') for each in same):.1f}",

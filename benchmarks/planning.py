@@ -59,13 +59,15 @@ class Plan:
         per_day: records.
         rate: records a second on average.
         peak_rate: records a second in the busiest minutes.
-        consumers: processes, of a core each.
+        consumers: processes, of a core each, and of a core of PostgreSQL each: a consumer commits
+            over one connection.
         api_processes: of the model API.
         partitions: of the topic.
         cores: at the peak, by process.
         connections: to PostgreSQL, at most.
         memory: bytes of all processes of a kind together.
         days: that rows are kept.
+        rows: of each table when so many days are kept.
         disk: bytes of tables and indexes when so many days are kept.
         indexes: bytes of these, the indexes.
         wal: bytes that are logged on a day.
@@ -82,6 +84,7 @@ class Plan:
     connections: int
     memory: dict[str, int]
     days: int
+    rows: int
     disk: float
     indexes: float
     wal: float
@@ -134,8 +137,8 @@ def plan(cost: Costs, per_day: int, *, peak: float = PEAK, days: int = KEPT) -> 
     """What so many records a day need."""
     rate = per_day / _DAY
     cores = {name: rate * peak * each / MILLION / BUSY for name, each in cost.cpu.items()}
-    # Rounded before: a last digit too much is no process.
-    consumers, api = (max(1, ceil(round(cores[name], 6))) for name in ("assay", "api"))
+    consumers = _whole(max(cores["assay"], cores["postgres"]))
+    api = _whole(cores["api"])
     kept = per_day * days
     return Plan(
         per_day=per_day,
@@ -148,10 +151,25 @@ def plan(cost: Costs, per_day: int, *, peak: float = PEAK, days: int = KEPT) -> 
         connections=_POOL * (consumers + 1),
         memory={"assay": consumers * cost.memory["assay"], "api": api * cost.memory["api"]},
         days=days,
+        rows=kept,
         disk=kept * (cost.heap + cost.indexes),
         indexes=kept * cost.indexes,
         wal=per_day * cost.wal,
         wal_rate=rate * peak * cost.wal,
+    )
+
+
+def _whole(cores: float) -> int:
+    # Rounded before: a last digit too much is no process.
+    return max(1, ceil(round(cores, 6)))
+
+
+def warning(cost: Costs) -> str:
+    """What is to be said of plans whose tables are larger than any that was measured."""
+    return (
+        f"PostgreSQL was measured with {cost.present:,} rows in each table. Where more are kept,"
+        " its cores and its log are the least that is to be expected: both had grown up to there, and"
+        " how they go on depends on its memory and its disks."
     )
 
 
@@ -168,6 +186,7 @@ _LINES: Final[dict[str, Callable[[Plan], str]]] = {
     "connections to PostgreSQL": lambda each: str(each.connections),
     "memory, consumers": lambda each: size(each.memory["assay"]),
     "memory, model API": lambda each: size(each.memory["api"]),
+    "rows at the end": lambda each: f"{each.rows:,}",
     "disk, tables and indexes": lambda each: size(each.disk),
     "of these, indexes": lambda each: size(each.indexes),
     "log (WAL) a day": lambda each: size(each.wal),
@@ -203,7 +222,8 @@ def page(found: Found) -> str:
     return (
         f"What was measured:\n\n{markdown_table(['', 'measured'], rows)}\n"
         f"With a peak of {PEAK:.0f} times the average, and rows kept for {KEPT} days:\n\n"
-        f"{markdown_table(['records a day', *heads], lines(plans))}"
+        f"{markdown_table(['records a day', *heads], lines(plans))}\n"
+        f"{warning(cost)} Memory is the most of any run.\n"
     )
 
 

@@ -12,7 +12,7 @@ from figures import Figure, Limit, about, print_runs
 from found import Contest, Setup
 from harness import Api, Bench, ended_in_words, started
 from limits import measured_limits, print_limits
-from planning import KEPT, PEAK, costs, lines
+from planning import KEPT, PEAK, costs, lines, warning
 from planning import plan as plan_for
 from rich import box
 from rich.console import Console
@@ -32,7 +32,11 @@ _DOCS: Final = Path(__file__).parents[1] / "docs"
 def report(
     *,
     contenders: Annotated[
-        str, typer.Option(help="Who is measured beside the product, with commas.")
+        str,
+        typer.Option(
+            help="Who is measured beside the product, with commas: plain, quix, fast, benthos,"
+            " spark, connect; with bench-peers all of them."
+        ),
     ] = "plain",
     jobs: Annotated[str, typer.Option(help="What is done, with commas.")] = "stream,batch",
     apis: Annotated[str, typer.Option(help="Which APIs are asked, with commas.")] = "stub,model",
@@ -99,10 +103,15 @@ def plan(
     """
     with ended_in_words():
         cost = costs(read(figures))
+    found = plan_for(cost, per_day, peak=peak, days=days)
     table = Table("", f"{per_day:,} records a day", box=box.SIMPLE_HEAD)
-    for name, value in lines([plan_for(cost, per_day, peak=peak, days=days)]):
+    for name, value in lines([found]):
         table.add_row(name, value)
-    Console(width=80, highlight=False).print(table)
+    out = Console(width=80, highlight=False)
+    out.print(table)
+    if found.rows > cost.present:
+        out.print(warning(cost))
+    out.print("What it assumes: docs/planning.md.")
 
 
 def _named(text: str, known: Collection[str]) -> list[str]:
