@@ -10,6 +10,7 @@ from report import document, plan, report
 from scaling import scaling
 from stream import stream
 from tables import tables
+from warm import warm
 
 app = typer.Typer(add_completion=False)
 app.command()(report)
@@ -19,6 +20,7 @@ app.command()(scaling)
 app.command()(tables)
 app.command()(latency)
 app.command()(duplicates)
+app.command()(warm)
 app.command()(limits)
 app.command()(guard)
 app.command()(document)

@@ -7,17 +7,18 @@ import boto3
 import typer
 from compare import Prepared, Work, compare
 from contenders import ASSAY, Ready
-from harness import Api, Bench, Rejects, alone
+from harness import Api, Bench, Rejects, alone, numbers
 from sample import Ids, write
 
 from assay_local import Local
 
+_LEAST: Final = 1_000  # records: of fewer, none is broken
 _CONTRACT: Final = Path(__file__).parents[1] / "contracts" / "transactions.odcs.yaml"
 
 
 def batch(
     *,
-    records: Annotated[int, typer.Option(min=1_000, help="Records of the file.")] = 1_000_000,
+    records: Annotated[int, typer.Option(min=_LEAST, help="Records of the file.")] = 1_000_000,
     sizes: Annotated[
         str, typer.Option(help="Several such numbers, with commas: is peak memory the same?")
     ] = "",
@@ -39,7 +40,7 @@ def batch(
     """
     compare(
         BATCH,
-        sizes=[int(each) for each in sizes.split(",")] if sizes else [records],
+        sizes=numbers(sizes, _LEAST) if sizes else [records],
         ids=ids,
         against=against,
         api=api,

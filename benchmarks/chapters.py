@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 from typing import Final, TypeVar
 
-from figures import TIMES, markdown_table, spread
-from found import Filled, Level, Part, Repeated, Scaled
+from figures import TIMES, Figure, markdown_table, spread
+from found import SPANS, Filled, Level, Part, Repeated, Scaled, Warmed, middle
 
 SERVERS: Final = {"postgres": "PostgreSQL", "api": "model API", "kafka": "Kafka"}
 LAYOUTS: Final = {
@@ -71,11 +71,24 @@ twice. Where they come now and then, they come unasked. What is a third duplicat
 to write.
 
 """
+_MEMORY: Final = """\
+One consumer reads topics of several lengths, each into an empty database; an API of fixed answers.
+
+"""
+_WARM: Final = """\
+One consumer reads a full topic of {records} records, of whose descriptions a fifth are distinct,
+with the model's API. They come *equally often*, as in all other parts, which is the hardest for a
+memory of what was asked before; or *a few very often*, as in real traffic (Zipf's law, of exponent
+1.1).
+*Cold* is an API that was just started, *warm* the same one when the records come once more. *CPU*
+is in seconds per million records. Medians of {runs} runs ± half of their range.
+
+"""
 _LATENCY: Final = """\
 One consumer with default settings, one process that produces at a steady rate, a topic of three
 partitions, {api} API. Each record counts from when it was due, so that a producer that is late does
 not hide how long others waited, to the first look that found its row committed (a look each 5 ms).
-The first {warm:.0f} s do not count.
+The first {warm:.0f} s do not count. Medians of {runs} runs ± half of their range.
 
 """
 
@@ -152,8 +165,9 @@ def _scaled(cases: dict[tuple[int, int], list[Scaled]]) -> Iterable[str]:
                 f" {busiest:.0%}: **the work was hardly shared**; more --records would be."
             )
     yield (
-        "The last figure is what carries over: where consumers have cores of their own, the rate"
-        " grows as their number over it."
+        "The last figure is what carries over, as far as it is no noise: where consumers have cores"
+        " of their own, and API and PostgreSQL as many as they need, the rate grows as their number"
+        " over it."
     )
 
 
@@ -238,12 +252,20 @@ def duplicates(part: Part[Repeated]) -> str:
     )
     plain = median(each.rate for each in next(iter(cases.values())))
     return text + markdown_table(
-        ["comes again", "records/s", "of the rate without", "CPU, consumer", "CPU, PostgreSQL"],
+        [
+            "comes again",
+            "records/s",
+            "of the rate without",
+            "new ones/s",
+            "CPU, consumer",
+            "CPU, PostgreSQL",
+        ],
         (
             [
                 f"one of {every:,}, sorts {sorts}" if every else "nothing",
                 _of(runs, lambda each: each.rate, ",.0f"),
                 f"{median(each.rate for each in runs) / plain:.0%}",
+                f"{median((each.rows - each.again) / each.seconds for each in runs):,.0f}",
                 *(
                     _of(runs, lambda each, name=name: each.per_million(name), ".1f")
                     for name in ("assay", "postgres")
@@ -254,10 +276,52 @@ def duplicates(part: Part[Repeated]) -> str:
     )
 
 
+def memory(part: Part[Figure]) -> str:
+    """The chapter of memory."""
+    cases = _grouped(part.runs, lambda each: each.rows)
+    first = median(each.peak for each in next(iter(cases.values())))
+    return _MEMORY + markdown_table(
+        ["records", "peak memory, MiB", "against the first", "records/s"],
+        (
+            [
+                f"{rows:,}",
+                _of(runs, lambda each: each.peak / _MIB, ",.0f"),
+                f"{median(each.peak for each in runs) / first - 1:+.0%}",
+                _of(runs, lambda each: each.rate, ",.0f"),
+            ]
+            for rows, runs in cases.items()
+        ),
+    )
+
+
+def warm(part: Part[Warmed]) -> str:
+    """The chapter of a model's API that remembers."""
+    cases = _grouped(part.runs, lambda each: (each.traffic, each.is_warm))
+    text = _WARM.format(records=f"{part.runs[0].figure.rows:,}", runs=_counts(cases.values()))
+    return text + markdown_table(
+        ["descriptions come, API", "records/s", "CPU, consumer", "CPU, model API"],
+        (
+            [
+                f"{_TRAFFIC[traffic]}, {'warm' if is_warm else 'cold'}",
+                _of(runs, lambda each: each.figure.rate, ",.0f"),
+                *(
+                    _of(runs, lambda each, name=name: each.per_million(name), ".1f")
+                    for name in ("assay", "api")
+                ),
+            ]
+            for (traffic, is_warm), runs in cases.items()
+        ),
+    )
+
+
+_TRAFFIC: Final = {"even": "equally often", "skewed": "a few very often"}
+
+
 def latency(part: Part[Level], pictures: str) -> str:
     """The chapter of latency."""
     settings = part.about["settings"]
-    text = _LATENCY.format(warm=settings["warm"], api=settings["api"])
+    cases = _grouped(part.runs, lambda each: (each.rate, each.share))
+    text = _LATENCY.format(warm=settings["warm"], api=settings["api"], runs=_counts(cases.values()))
     text += f"![Seconds from due to committed, by rate]({pictures}/latency.png)\n\n"
     text += markdown_table(
         [
@@ -272,15 +336,17 @@ def latency(part: Part[Level], pictures: str) -> str:
         ],
         (
             [
-                f"{each.rate:,.0f}",
-                "" if each.share is None else f"{each.share:.0%}",
-                *(f"{value:.3f}" for value in (each.p50, each.p99, each.p999, each.highest)),
-                *(f"{value:.3f}" for value in (each.late_p99, each.late_highest)),
+                f"{rate:,.0f}",
+                "" if share is None else f"{share:.0%}",
+                *(
+                    _of(runs, lambda each, name=name: getattr(each, name), ".3f")
+                    for name in SPANS[:6]
+                ),
             ]
-            for each in part.runs
+            for (rate, share), runs in cases.items()
         ),
     )
-    said = _waited(part.runs, measured=settings["maximum"] == "measured")
+    said = _waited(middle(part.runs), measured=settings["maximum"] == "measured")
     return text + "\n" + "".join(f"- {each}\n" for each in said)
 
 

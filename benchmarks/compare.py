@@ -4,11 +4,13 @@ import json
 import os
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import psycopg
 from contenders import ASSAY, Job, Ready, chosen, ready, surroundings
 from figures import Figure, about, print_runs, print_sizes
+from found import Part
 from harness import Api, Bench, Rejects, WrongResult, check, console, ended_in_words, started
 from measure import run
 from plain import metadata
@@ -16,6 +18,7 @@ from rich.console import Console
 from sample import Ids, Sample
 from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
+from written import merge
 
 from assay_local import databases
 
@@ -64,8 +67,12 @@ def compare(
     runs: int,
     as_json: bool,
     keep: bool,
+    out: Path | None = None,
 ) -> None:
-    """Measures each size, the contenders taking turns, and prints the figures."""
+    """Measures each size, the contenders taking turns, and prints the figures.
+
+    With a folder `out`, those of the product are the document's chapter of memory.
+    """
     with ended_in_words():
         ways = [ready(each) for each in chosen(against) if each.does(work.job)]
         with started(*work.servers, keep=keep) as bench:
@@ -74,7 +81,8 @@ def compare(
                 with console.status(f"Preparing {size:,} records …"):
                     prepared = work.prepare(bench, size, ids)
                 found += measured(bench, work, prepared, ways, runs=runs, api=api)
-            settings = about(bench.local, ids)
+            settings = about(bench.local, ids, api=api)
+    merge(out, memory=Part(settings, [each for each in found if each.way == "assay"]))
     if as_json:
         print(json.dumps({"about": settings, "runs": [asdict(each) for each in found]}))
         return

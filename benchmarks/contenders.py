@@ -58,6 +58,7 @@ class Contender:
         packed: where its packages come from.
         half: whether it does but half of the work: it stores the transactions, asks no API, and
             holds no record against a rule.
+        last: its last arguments.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Contender:
     scripts: Mapping[Job, Sequence[str]]
     packed: From = "project"
     half: bool = False
+    last: Sequence[str] = ()
 
     @property
     def folder(self) -> Path:
@@ -124,6 +126,13 @@ CONTENDERS: Final = {
         Contender("quix", "Quix Streams", {"stream": _script("peers/quix.py")}, "lock"),
         Contender("fast", "FastStream with COPY", {"stream": _script("peers/fast.py")}, "lock"),
         Contender(
+            "fast3",
+            "FastStream with COPY, three processes",
+            {"stream": _script("peers/fast.py")},
+            "lock",
+            last=("3",),
+        ),
+        Contender(
             "benthos",
             "Benthos (engine of Redpanda Connect)",
             {"stream": _script("peers/benthos.py")},
@@ -160,7 +169,7 @@ class Ready:
 
     def command(self, job: Job, *arguments: str) -> list[str]:
         """The command for a job; it is for the product itself to say its own."""
-        return [self.python, *self.contender.scripts[job], *arguments]
+        return [self.python, *self.contender.scripts[job], *arguments, *self.contender.last]
 
 
 def chosen(names: str) -> list[Contender]:

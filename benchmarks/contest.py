@@ -48,9 +48,10 @@ _ALONE: Final = """\
 ### Limits
 
 What one part alone can do here, with nobody else at work: no contender can be quicker than the
-slowest of those that it uses. Beside it, what the product reaches of it, start included. COPY takes
-rows that were prepared before, sorted by key, a transaction for each chunk of the product, over one
-connection.
+slowest of those that it uses. Beside it, what the product reaches of it where it uses that part,
+start included. COPY takes rows that were prepared before, sorted by key, a transaction for each
+chunk of the product, over one connection. The model is asked by one thread, its API in several
+calls at once, which it answers in several threads; the stub is asked in Arrow, as by the product.
 
 """
 
@@ -160,6 +161,17 @@ def _compared(contest: Contest, job: str, api: str) -> str:
     )
 
 
+def _is_used(part: str, job: str, api: str) -> bool:
+    """Whether the product uses this part where it does this job."""
+    if part.startswith("consume"):
+        return job == "stream"
+    return part not in _OF_API or part in _ASKED[api]
+
+
+_ASKED: Final = {"model": ("the model", "the model's API"), "stub": ("the stub API",)}
+_OF_API: Final = (*_ASKED["model"], *_ASKED["stub"])
+
+
 def _limits(contest: Contest) -> str:
     rates = {
         each: median(map(rate, contest.section(*each)[PRODUCT]))
@@ -173,7 +185,10 @@ def _limits(contest: Contest) -> str:
             [
                 each.part,
                 spread(each.rates, ",.0f"),
-                *(f"{value / median(each.rates):.0%}" for value in rates.values()),
+                *(
+                    f"{value / median(each.rates):.0%}" if _is_used(each.part, *at) else ""
+                    for at, value in rates.items()
+                ),
             ]
             for each in contest.limits
         ),

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any, Final
 
 from chapters import LAYOUTS, SERVERS, log_mib
-from found import Filled, Level, Scaled
+from found import Filled, Level, Scaled, middle
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
@@ -104,6 +104,7 @@ def tables(runs: Sequence[Filled]) -> Any:
 
 def latency(runs: Sequence[Level]) -> Any:
     """Seconds from due to committed, by rate."""
+    runs = middle(runs)
     lines: dict[str, Callable[[Level], float]] = {
         "half of the records": lambda each: each.p50,
         "99 %": lambda each: each.p99,

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import chapters
 import contest
+import goals
 from figures import markdown_table
 from found import Found
 
@@ -31,6 +32,8 @@ _TITLES: Final = {
     "tables": "Table size",
     "latency": "Latency",
     "duplicates": "Duplicates",
+    "memory": "Memory",
+    "warm": "Repeated descriptions",
 }
 
 
@@ -50,6 +53,8 @@ def markdown(found: Found, pictures: str) -> str:
 
 
 def _chapters(found: Found, pictures: str) -> Iterator[str]:
+    if found.contest is not None or found.latency is not None:
+        yield f"## Goals\n\n{goals.chapter(found)}"
     if found.contest is not None:
         yield contest.chapters(found.contest, pictures)
     if found.scaling is not None:
@@ -60,6 +65,10 @@ def _chapters(found: Found, pictures: str) -> Iterator[str]:
         yield f"## {_TITLES['latency']}\n\n{chapters.latency(found.latency, pictures)}"
     if found.duplicates is not None:
         yield f"## {_TITLES['duplicates']}\n\n{chapters.duplicates(found.duplicates)}"
+    if found.memory is not None:
+        yield f"## {_TITLES['memory']}\n\n{chapters.memory(found.memory)}"
+    if found.warm is not None:
+        yield f"## {_TITLES['warm']}\n\n{chapters.warm(found.warm)}"
     if found.contest is not None:
         yield contest.contenders(found.contest)
 

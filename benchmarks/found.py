@@ -1,9 +1,10 @@
 """What benchmarks have found, part by part, and how it is kept between runs."""
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from statistics import median
+from typing import Any, Final, Generic, TypeVar
 
 from figures import MILLION, Figure, Limit
 
@@ -40,6 +41,21 @@ class Level:
     late_p99: float
     late_highest: float
     behind: float
+
+
+def middle(runs: Sequence[Level]) -> list[Level]:
+    """The medians of the runs of each rate, as a run each, in their order."""
+    rates = dict.fromkeys((each.rate, each.share) for each in runs)
+    found: list[Level] = []
+    for at in rates:
+        same = [each for each in runs if (each.rate, each.share) == at]
+        spans = {name: median(getattr(each, name) for each in same) for name in SPANS}
+        found.append(replace(same[0], **spans))
+    return found
+
+
+SPANS: Final = ("p50", "p99", "p999", "highest", "late_p99", "late_highest", "behind")
+"""What a `Level` measures, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +176,25 @@ class Repeated:
 
 
 @dataclass(frozen=True)
+class Warmed:
+    """One run with the model, whose API remembers what it was asked before, or not.
+
+    Attributes:
+        traffic: how often descriptions come: `even`, each as often, or `skewed`.
+        is_warm: whether the API was asked about the same records before.
+        figure: what it has cost.
+    """
+
+    traffic: str
+    is_warm: bool
+    figure: Figure
+
+    def per_million(self, name: str) -> float:
+        """CPU seconds of a million records."""
+        return self.figure.cpu[name] / self.figure.rows * MILLION
+
+
+@dataclass(frozen=True)
 class Setup:
     """How a contender was set up.
 
@@ -227,6 +262,8 @@ class Found:
     tables: Part[Filled] | None = None
     latency: Part[Level] | None = None
     duplicates: Part[Repeated] | None = None
+    memory: Part[Figure] | None = None
+    warm: Part[Warmed] | None = None
 
     def abouts(self) -> dict[str, dict[str, Any]]:
         """Machine, versions and settings of each part that was measured."""
@@ -254,7 +291,13 @@ def from_json(text: str) -> Found:
         tables=_part(read["tables"], Filled),
         latency=_part(read["latency"], Level),
         duplicates=_part(read.get("duplicates"), Repeated),
+        memory=_part(read.get("memory"), Figure),
+        warm=_part(read.get("warm"), _warmed),
     )
+
+
+def _warmed(figure: dict[str, Any], **rest: Any) -> Warmed:
+    return Warmed(figure=Figure(**figure), **rest)
 
 
 def _part(read: dict[str, Any] | None, kind: Callable[..., T]) -> Part[T] | None:

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final, Literal
+from zlib import crc32
 
 import psutil
 import psycopg
 import typer
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 from contenders import ASSAY
 from measure import CommandFailed, run
 from psycopg import sql
@@ -32,13 +33,15 @@ Api = Literal["stub", "model"]
 
 _STUB: Final = str(Path(__file__).with_name("stub.py"))
 _PATIENCE: Final = 60.0
+_SOON: Final = 0.2  # seconds that a call waits for messages
 
 # Counts per door, and a sum over all predictions, which every way has to agree on.
 _RESULT: Final = """
     SELECT (SELECT count(*) FROM transactions), (SELECT count(*) FROM predictions),
            (SELECT coalesce(sum(crc32(convert_to(concat_ws('|', transaction_id, category,
-               confidence), 'UTF8'))), 0)::bigint FROM {})
+               confidence, needs_review, model_version), 'UTF8'))), 0)::bigint FROM {})
 """
+_LETTERS: Final = "SELECT coalesce(sum(crc32(raw)), 0)::bigint FROM {}"
 _LEDGER: Final = "SELECT sum(read), sum(classified), sum(rejected), sum(duplicate) FROM ledger"
 
 console: Final = Console(stderr=True, highlight=False)
@@ -207,6 +210,38 @@ class Rejects:
         row = connection.execute(count).fetchone()
         return int(row[0]) if row else 0
 
+    def checksum(self, connection: psycopg.Connection) -> int:
+        """The sum of the CRC-32 of the bytes of each."""
+        if self.topic is not None:
+            return sum(map(crc32, contents(self.servers, self.topic)))
+        query = sql.SQL(_LETTERS).format(sql.Identifier(self.table))
+        row = connection.execute(query).fetchone()
+        return int(row[0]) if row else 0
+
+
+def contents(servers: str, topic: str) -> Generator[bytes]:
+    """The values of the messages of a topic, of which none was deleted."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": servers,
+            "group.id": "benchmark-read",
+            "enable.partition.eof": True,
+            "log_level": 3,
+        }
+    )
+    try:
+        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        consumer.assign([TopicPartition(topic, each, OFFSET_BEGINNING) for each in partitions])
+        ended = 0
+        while ended < len(partitions):
+            for each in consumer.consume(1_000, _SOON):
+                if each.error() is None:
+                    yield each.value() or b""
+                else:
+                    ended += 1
+    finally:
+        consumer.close()
+
 
 def messages(servers: str, topic: str) -> int:
     """How many messages a topic has, of which none was deleted."""
@@ -265,6 +300,8 @@ def check(
         if first(CHECKSUM) != (sample.checksum,):
             raise WrongResult(f"{way} stored other content than was sent")
         entered = (sample.rows + sample.again, good, sample.broken, sample.again)
+        if sample.letters is not None and rejects.checksum(connection) != sample.letters:
+            raise WrongResult(f"{way} has put other bytes aside than came broken")
         if way == "assay" and first(_LEDGER) != entered:
             raise WrongResult("the ledger does not say what the tables hold")
     return int(predicted)

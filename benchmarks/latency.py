@@ -18,7 +18,7 @@ import typer
 from compare import environ, make_tables
 from contenders import ASSAY
 from figures import about
-from found import Level, Part
+from found import Level, Part, middle
 from harness import Api, Bench, WrongResult, alone, console, ended_in_words, numbers, started
 from measure import CommandFailed, end, run
 from numpy.typing import NDArray
@@ -54,6 +54,7 @@ def latency(
         int, typer.Option(min=1_000, help="Read from a full topic to find that rate.")
     ] = 1_000_000,
     seconds: Annotated[int, typer.Option(min=1, help="How long each rate is kept.")] = 30,
+    runs: Annotated[int, typer.Option(min=1, help="Of all rates, in turns.")] = 3,
     api: Annotated[Api, typer.Option(help="Which API is asked: a stub, or the model's.")] = "model",
     out: Annotated[Path | None, OUT] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
@@ -72,7 +73,11 @@ def latency(
         if parts and maximum is None:
             maximum = _maximum(bench, records, seconds, api)
             console.print(f"at most {maximum:,.0f} records/s")
-        found = levels(bench, rate, parts, maximum, seconds=seconds, api=api)
+        found = [
+            each
+            for _ in range(runs)
+            for each in levels(bench, rate, parts, maximum, seconds=seconds, api=api)
+        ]
         found_on = about(bench.local, "ascending", **settings)
     if as_json:
         print(json.dumps({"about": found_on, "runs": [asdict(each) for each in found]}))
@@ -291,7 +296,7 @@ def _print(found: Sequence[Level]) -> None:
     table.title_justify = "left"
     for name in ("p50", "p99", "p99.9", "highest", "producer late"):
         table.add_column(name, justify="right")
-    for each in found:
+    for each in middle(found):
         spans = (each.p50, each.p99, each.p999, each.highest, each.late_highest)
         table.add_row(
             f"{each.rate:,.0f}",

@@ -215,9 +215,11 @@ def end(process: "subprocess.Popen[bytes]") -> None:
     os.killpg(process.pid, signal.SIGTERM)
     try:
         process.wait(_GRACE)
-    except subprocess.TimeoutExpired:
+    except BaseException as error:  # as well where whoever waits is asked once more to end
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        if not isinstance(error, subprocess.TimeoutExpired):
+            raise
 
 
 def _cpu(process: psutil.Process) -> float:

@@ -168,8 +168,8 @@ def warning(cost: Costs) -> str:
     """What is to be said of plans whose tables are larger than any that was measured."""
     return (
         f"PostgreSQL was measured with {cost.present:,} rows in each table. Where more are kept,"
-        " its cores and its log are the least that is to be expected: both had grown up to there, and"
-        " how they go on depends on its memory and its disks."
+        " its cores and its log are the least that is to be expected: both had grown up to there,"
+        " and how they go on depends on its memory and its disks."
     )
 
 

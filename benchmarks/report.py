@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from sample import Ids
 from stream import STREAM
-from written import OUT, merge, read, write
+from written import OUT, merge, read, readable, write
 
 from assay_local import LocalError
 
@@ -34,8 +34,8 @@ def report(
     contenders: Annotated[
         str,
         typer.Option(
-            help="Who is measured beside the product, with commas: plain, quix, fast, benthos,"
-            " spark, connect; with bench-peers all of them."
+            help="Who is measured beside the product, with commas: plain, quix, fast, fast3,"
+            " benthos, spark, connect; with bench-peers all of them."
         ),
     ] = "plain",
     jobs: Annotated[str, typer.Option(help="What is done, with commas.")] = "stream,batch",
@@ -82,7 +82,7 @@ def report(
 
 def document(
     *,
-    out: Annotated[Path, typer.Option(help="The folder that has the document.")],
+    out: Annotated[Path, typer.Option(help="The folder that has the document.", callback=readable)],
 ) -> None:
     """Write document and pictures again from the figures of the last runs."""
     write(read(out), out)
@@ -95,7 +95,9 @@ def plan(
         float, typer.Option(min=1, help="How many times the average comes in busy minutes.")
     ] = PEAK,
     days: Annotated[int, typer.Option(min=1, help="How long rows are kept.")] = KEPT,
-    figures: Annotated[Path, typer.Option(help="The folder that has the document.")] = _DOCS,
+    figures: Annotated[
+        Path, typer.Option(help="The folder that has the document.", callback=readable)
+    ] = _DOCS,
 ) -> None:
     """Say what so many records a day need, by the figures of scaling and tables.
 

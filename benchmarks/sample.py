@@ -23,6 +23,12 @@ BROKEN: Final = 0.001
 Ids = Literal["scattered", "ascending"]
 """How ids follow each other: like digests, the harder case for an index, or like counters."""
 
+Traffic = Literal["even", "skewed"]
+"""How often each description comes: as often as the others, or as in real traffic, where few come
+very often and most of them seldom: the nth as often as a Zipf distribution says."""
+
+_ZIPF: Final = 1.1  # its exponent: a tenth of the distinct ones are some two thirds of all
+
 MULTIPLIER: Final = 0x9E3779B97F
 """Of a record's number, which makes its scattered id."""
 
@@ -83,6 +89,7 @@ class Sample:
         size: of the file, or of all messages, in bytes.
         checksum: the sum of the CRC-32 of each valid record, written as `CHECKSUM` writes it.
         again: how many of them come once more, besides.
+        letters: the sum of the CRC-32 of the bytes of each broken message; None of a file.
     """
 
     rows: int
@@ -90,12 +97,13 @@ class Sample:
     size: int
     checksum: int
     again: int = 0
+    letters: int | None = None
 
 
 CHECKSUM: Final = """
     SELECT coalesce(sum(crc32(convert_to(concat_ws('|', transaction_id, description, amount,
-        extract(epoch FROM timestamp)::bigint, coalesce(merchant, ''), operation_type, side),
-        'UTF8'))), 0)::bigint
+        currency, extract(epoch FROM timestamp)::bigint, coalesce(merchant, ''), operation_type,
+        side), 'UTF8'))), 0)::bigint
     FROM transactions
 """
 """The same sum over what PostgreSQL holds."""
@@ -123,6 +131,7 @@ def send(
     faults: Sequence[int] = ALL_FAULTS,
     every: int = 0,
     sorts: Sorts = "last",
+    traffic: Traffic = "even",
 ) -> Sample:
     """Puts as many messages on a topic, in turns on its partitions; the same for the same rows.
 
@@ -140,7 +149,7 @@ def send(
         }
     )
     partitions = len(producer.list_topics(topic, timeout=10).topics[topic].partitions)
-    sent = again = 0
+    sent = again = letters = 0
     known: list[bytes] = []
 
     def put_one(message: bytes) -> None:
@@ -155,7 +164,9 @@ def send(
         sent += 1
 
     def put(frame: pl.DataFrame) -> int:
-        nonlocal again
+        nonlocal again, letters
+        broken = frame.filter(pl.col("stored").is_null())["message"]
+        letters += sum(map(crc32, broken.cast(pl.Binary)))
         if every and not known:
             # What is stored begins with the id.
             in_order = frame.drop_nulls("stored").sort("stored", descending=sorts == "last")
@@ -168,10 +179,10 @@ def send(
                 again += 1
         return sum(map(len, messages))
 
-    sample = make(rows, ids, put, days, faults=faults)
+    sample = make(rows, ids, put, days, faults=faults, traffic=traffic)
     if left := producer.flush(60):
         raise RuntimeError(f"{left} messages were not delivered")
-    return replace(sample, again=again)
+    return replace(sample, again=again, letters=letters)
 
 
 def make(
@@ -181,6 +192,7 @@ def make(
     days: int = DAYS,
     *,
     faults: Sequence[int] = ALL_FAULTS,
+    traffic: Traffic = "even",
 ) -> Sample:
     """Makes records slice by slice, the same for the same arguments.
 
@@ -190,10 +202,10 @@ def make(
         put: takes a slice, with the columns of `_frame`, and says how many bytes it was.
         days: in which their times are; summer time, up to `DAYS`.
         faults: the kinds of what is broken, in turns.
+        traffic: how often each description comes.
     """
     chance = np.random.default_rng(_SEED)
-    # Each description equally often: repeats are as far apart as they can be by chance.
-    descriptions = chance.permutation(np.arange(rows) % max(1, int(rows * DISTINCT)))
+    descriptions = _descriptions(rows, traffic, chance)
     broken = chance.choice(rows, size=int(rows * BROKEN), replace=False)
     faulty = np.full(rows, -1, np.int8)
     faulty[broken] = np.resize(faults, broken.size)
@@ -204,6 +216,17 @@ def make(
         size += put(frame)
         checksum += sum(map(crc32, frame["stored"].drop_nulls().cast(pl.Binary)))
     return Sample(rows, broken.size, size, checksum)
+
+
+def _descriptions(rows: int, traffic: Traffic, chance: np.random.Generator) -> NDArray[np.int64]:
+    """The numbers of the records' descriptions, of which a fifth as many are distinct."""
+    distinct = max(1, int(rows * DISTINCT))
+    # Equally often: repeats are as far apart as they can be by chance.
+    even = np.arange(rows) % distinct
+    if traffic == "skewed":
+        weights = 1 / np.arange(1, distinct + 1) ** _ZIPF
+        even[distinct:] = chance.choice(distinct, size=rows - distinct, p=weights / weights.sum())
+    return chance.permutation(even)
 
 
 def _frame(
@@ -264,6 +287,7 @@ def _frame(
         "id",
         "description",
         pl.format("{}.{}", "whole", "decimals"),
+        pl.lit("EUR"),
         (pl.col("time").dt.epoch("s") - _OFFSET).cast(pl.String),
         cells["merchant"],
         "operation_type",

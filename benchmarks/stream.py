@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Sequence
 from functools import cache, partial
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -10,16 +11,18 @@ from compare import Prepared, Work, compare
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from contenders import ASSAY, Ready
-from harness import Api, Bench, Rejects, alone
+from harness import Api, Bench, Rejects, alone, numbers
 from sample import ALL_FAULTS, UNREADABLE, Ids, send
+from written import OUT
 
 SERVERS: Final = ("postgres", "kafka", "api")
 PARTITIONS: Final = 3
+_LEAST: Final = 1_000  # records: of fewer, none is broken
 
 
 def stream(
     *,
-    records: Annotated[int, typer.Option(min=1_000, help="Messages on the topic.")] = 1_000_000,
+    records: Annotated[int, typer.Option(min=_LEAST, help="Messages on the topic.")] = 1_000_000,
     sizes: Annotated[
         str, typer.Option(help="Several such numbers, with commas: is peak memory the same?")
     ] = "",
@@ -28,11 +31,12 @@ def stream(
         str,
         typer.Option(
             help="Who does the same work as well, with commas:"
-            " plain, quix, fast, benthos, spark, connect."
+            " plain, quix, fast, fast3, benthos, spark, connect."
         ),
     ] = "",
     api: Annotated[Api, typer.Option(help="Which API is asked: a stub, or the model's.")] = "model",
     ids: Annotated[Ids, typer.Option(help="How the ids follow each other.")] = "scattered",
+    out: Annotated[Path | None, OUT] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     keep: Annotated[
         bool, typer.Option("--keep", help="Keep databases and logs, and say where.")
@@ -43,17 +47,19 @@ def stream(
     Servers of its own, each run on a fresh database; the topic has three partitions and is filled
     before. The process' start, joining the group and its end count. The model API is restarted
     before each run, so that it remembers nothing; PostgreSQL syncs to disk as it does by default.
-    A figure counts once the tables were found to hold what they must.
+    A figure counts once the tables were found to hold what they must. With --out, the figures of
+    the product are the document's chapter of memory: `--sizes 1000000,20000000 --api stub`.
     """
     compare(
         STREAM,
-        sizes=[int(each) for each in sizes.split(",")] if sizes else [records],
+        sizes=numbers(sizes, _LEAST) if sizes else [records],
         ids=ids,
         against=against,
         api=api,
         runs=runs,
         as_json=as_json,
         keep=keep,
+        out=out,
     )
 
 

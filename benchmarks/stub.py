@@ -1,4 +1,4 @@
-"""A model API that says the same of everything: what is left is the work around the model.
+"""A model API that knows nothing but the last digit of an id: what is left is the work around it.
 
 Run as a process: `python stub.py PORT`. It speaks the protocol of the model API: `POST /predict` as
 JSON or as Arrow, `GET /model`, `GET /health/ready`. Every record is answered under its own id, in
@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import polars as pl
 import uvicorn
+from pydantic_core import from_json
 
 from assay.domain.taxonomy import DEFAULT
 from assay.wire import arrow
@@ -21,7 +22,6 @@ NAME: Final = "stub"
 VERSION: Final = "1"
 
 _ANSWER: Final = {
-    "category": "Shopping",
     "needs_review": False,
     "model_version": VERSION,
     "model_name": NAME,
@@ -29,11 +29,21 @@ _ANSWER: Final = {
 }
 _CONFIDENCE: Final = 0.9
 _JSON: Final = "application/json"
-_END: Final = ',"confidence_score":0.9,' + json.dumps(_ANSWER)[1:]
+_CATEGORIES: Final = DEFAULT.categories[:10]
+_ENDS: Final = {
+    str(digit): f',"category":{json.dumps(category)},"confidence_score":{_CONFIDENCE},'
+    + json.dumps(_ANSWER)[1:]
+    for digit, category in enumerate(_CATEGORIES)
+}
 _COLUMNS: Final = [
     pl.lit(value).alias(name)
     for name, value in {**_ANSWER, "status": "ok", "confidence": _CONFIDENCE}.items()
 ]
+_CATEGORY: Final = (
+    pl.lit(pl.Series(_CATEGORIES))
+    .gather(pl.col("transaction_id").str.tail(1).cast(pl.UInt32, strict=False).fill_null(0))
+    .alias("category")
+)
 _NONE: Final = [pl.lit(None).alias(name) for name in ("code", "message")]
 _MODEL: Final = {
     "name": NAME,
@@ -59,12 +69,16 @@ def answer(body: bytes, content_type: str) -> bytes:
         ids = arrow.read_transactions(body).select("transaction_id")
         if ids["transaction_id"].null_count():
             raise ValueError("a record has no id")
-        return arrow.write_verdicts(ids.with_columns(*_COLUMNS, *_NONE))
+        return arrow.write_verdicts(ids.with_columns(_CATEGORY, *_COLUMNS, *_NONE))
     try:
-        found = [json.dumps(each["transaction_id"]) for each in json.loads(body)]
+        ids_asked: list[str] = [each["transaction_id"] for each in from_json(body)]
+        parts = [
+            f'{{"transaction_id":{json.dumps(each)}{_ENDS.get(each[-1:], _ENDS["0"])}'
+            for each in ids_asked
+        ]
     except (KeyError, TypeError):
         raise ValueError("a record has no id") from None
-    return ("[" + ",".join(f'{{"transaction_id":{each}{_END}' for each in found) + "]").encode()
+    return f"[{','.join(parts)}]".encode()
 
 
 async def application(

@@ -19,18 +19,25 @@ _START: Final = "<!-- planned -->"
 _END: Final = "<!-- /planned -->"
 
 
-def _readable(out: Path | None) -> Path | None:
-    """Before anything is measured: that what is found can be put to what is there."""
+def readable(out: Path | None) -> Path | None:
+    """Before anything is measured: that what is found can be put to what is there.
+
+    Raises:
+        BadParameter: it cannot.
+    """
+    if out is None:
+        return None
+    if not out.is_dir():
+        raise typer.BadParameter(f"{out} is no folder that exists")
     try:
-        if out is not None:
-            read(out)
-    except (KeyError, TypeError, ValueError) as error:
+        read(out)
+    except (LookupError, TypeError, ValueError, OSError) as error:
         raise typer.BadParameter(f"its {_FIGURES} cannot be read: {error!r}") from None
     return out
 
 
 OUT: Final[Any] = typer.Option(
-    help="A folder to write the document into; other parts stay in it.", callback=_readable
+    help="A folder to write the document into; other parts stay in it.", callback=readable
 )
 """The option of each command whose figures are a part of the document."""
 

@@ -4,6 +4,7 @@ import json
 import secrets
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
@@ -13,20 +14,22 @@ import duplicates
 import latency
 import layouts
 import numpy as np
+import polars as pl
 import psycopg
 import pytest
 import scaling
 import steady
 import tables
 import typer
+import warm
 from confluent_kafka import Consumer, TopicPartition
 from document import markdown
-from figures import TIMES
-from found import Filled, Found, Level, Part, Repeated, Scaled, from_json
+from figures import TIMES, Figure
+from found import Filled, Found, Level, Part, Repeated, Scaled, Warmed, from_json
 from harness import Bench, Rejects, Stub, WrongResult, check
 from latency import Looked, committed_rate, levels, spans_of
 from planning import costs, plan, size
-from sample import MASK, MULTIPLIER, Sample, Sorts
+from sample import MASK, MULTIPLIER, Sample, Sorts, Traffic, make
 from scaling import combinations
 from stream import make_topic
 from written import merge, planned, read
@@ -377,12 +380,24 @@ def repeated(every: int, sorts: str, seconds: float) -> Repeated:
 def test_records_that_come_again_are_counted_as_duplicates(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each is in the tables once; a ledger that says otherwise makes the figure worth nothing."""
+    """Each is in the tables once; a ledger that says otherwise makes the figure worth nothing.
+
+    So do other bytes among the dead letters, and other predictions than those before.
+    """
     checked: list[int] = []
 
     def checks(url: str, way: str, sample: Sample, rejects: Rejects) -> int:
         with pytest.raises(WrongResult, match="ledger"):
             check(url, way, replace(sample, again=sample.again - 1), rejects)
+        with pytest.raises(WrongResult, match="other bytes aside"):
+            check(url, way, replace(sample, letters=1), rejects)
+        said = check(url, way, sample, rejects)
+        with psycopg.connect(url) as connection:
+            connection.execute(
+                "UPDATE predictions SET needs_review = true WHERE number ="
+                " (SELECT min(number) FROM predictions)"
+            )
+        assert check(url, way, sample, rejects) != said
         checked.append(sample.again)
         return check(url, way, sample, rejects)
 
@@ -399,8 +414,71 @@ def test_the_document_tells_what_duplicates_cost(tmp_path: Path) -> None:
     part = Part(ABOUT, [repeated(0, "", 10.0), repeated(1_000, "last", 20.0)])
     merge(tmp_path, duplicates=part)
     text = (tmp_path / "benchmarks.md").read_text("utf-8")
-    assert "| nothing | 100,000 | 100% | 6.0 | 10.0 |" in text
-    assert "| one of 1,000, sorts last | 50,050 | 50% | 6.0 | 20.0 |" in text
+    assert "| nothing | 100,000 | 100% | 100,000 | 6.0 | 10.0 |" in text
+    assert "| one of 1,000, sorts last | 50,050 | 50% | 50,000 | 6.0 | 20.0 |" in text
+
+
+# ---------------------------------------------------------------- memory, repeated descriptions
+
+
+def test_an_api_that_remembers_is_measured_beside_one_that_does_not(bench: Bench) -> None:
+    """Cold and warm in turns, of descriptions that come equally often and of skewed ones."""
+    bench.local.start("api")
+    found = warm.measured_warm(bench, records=2_000, runs=1)
+    cases = [(each.traffic, each.is_warm) for each in found]
+    assert cases == [("even", False), ("even", True), ("skewed", False), ("skewed", True)]
+    assert all(each.figure.rows == 2_000 for each in found)
+    assert min(each.per_million("api") for each in found) > 0
+
+
+def test_skewed_descriptions_are_as_many_and_some_come_often() -> None:
+    """A fifth of the records are distinct either way."""
+    most: dict[Traffic, int] = {}
+    kinds: tuple[Traffic, ...] = ("even", "skewed")
+    for traffic in kinds:
+        said: list[str] = []
+
+        def put(frame: pl.DataFrame, said: list[str] = said) -> int:
+            said += [
+                json.loads(each)["description"] for each in frame.drop_nulls("stored")["message"]
+            ]
+            return 0
+
+        make(2_000, "ascending", put, traffic=traffic)
+        counts = Counter(said)
+        assert 390 < len(counts) <= 400
+        most[traffic] = counts.most_common(1)[0][1]
+    assert most["even"] <= 6
+    assert most["skewed"] > 100
+
+
+def test_the_document_tells_memory_and_what_a_warm_api_brings(tmp_path: Path) -> None:
+    runs = [
+        Figure("stream", "stub", "assay", rows, 10.0, 9.0, {"assay": 1.0}, 0.0, 0.1, peak << 20)
+        for rows, peak in ((1_000_000, 400), (20_000_000, 420))
+    ]
+    warmed = replace(runs[0], api="model", cpu={"assay": 6.0, "api": 2.0})
+    merge(
+        tmp_path,
+        memory=Part(ABOUT, runs),
+        warm=Part(ABOUT, [Warmed("skewed", is_warm=True, figure=warmed)]),
+    )
+    text = (tmp_path / "benchmarks.md").read_text("utf-8")
+    assert "| 20,000,000 | 420 | +5% | 2,000,000 |" in text
+    assert "| a few very often, warm | 100,000 | 6.0 | 2.0 |" in text
+
+
+# ---------------------------------------------------------------- goals
+
+
+def test_a_goal_that_is_missed_is_told_as_plainly_as_one_that_is_met(tmp_path: Path) -> None:
+    """Whether a figure may be more or less."""
+    level = Level(None, None, 2_000, 60_000, 0.13, 0.2, 0.3, 0.4, 0.0, 0.0, 0.0)
+    merge(tmp_path, latency=Part(ABOUT, [level]))
+    text = (tmp_path / "benchmarks.md").read_text("utf-8")
+    half = "| latency at 2,000 records/s: half of them | at most 120 ms | 130 ms | **missed** |"
+    assert half in text
+    assert "| latency at 2,000 records/s: 99 % | at most 400 ms | 200 ms | met |" in text
 
 
 # ---------------------------------------------------------------- planning

@@ -228,6 +228,10 @@ def test_the_stub_speaks_the_protocol_of_the_model_api() -> None:
         found = verdicts(answers, questions, DEFAULT)
         assert found["status"].to_list() == ["ok", "ok"]
         assert found["confidence"].to_list() == [0.9, 0.9]
+        assert found["category"].to_list() == [
+            DEFAULT.categories[int(each[-1]) if each[-1].isdigit() else 0]
+            for each in questions["transaction_id"]
+        ]
         with pytest.raises(Refused):
             verdicts(answers, questions.reverse().head(1), DEFAULT)
     with pytest.raises(ValueError, match="no id"):

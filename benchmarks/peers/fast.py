@@ -16,11 +16,14 @@ predictions, and both are committed in one transaction of PostgreSQL. What canno
 the dead-letter topic before. The offsets are committed after each batch (`NACK_ON_ERROR`). The
 event loop is uvloop, librdkafka fetches early.
 
+With a fifth argument it is as many such processes of one group, since one of them uses one core;
+all end once all records were read.
+
 It keeps no books. Killed between the two commits, it fails at the first key that is there already;
 a record that was repeated fails its batch for ever. There is no retry of a call, and none of what
 the API refuses.
 
-Run as a process: `fast.py TOPIC GROUP RECORDS LETTERS`; it ends after so many records.
+Run as a process: `fast.py TOPIC GROUP RECORDS LETTERS [PROCESSES]`; it ends after so many records.
 """
 
 # pyright: basic, reportMissingImports=false
@@ -29,6 +32,7 @@ Run as a process: `fast.py TOPIC GROUP RECORDS LETTERS`; it ends after so many r
 import asyncio
 import json
 import logging
+import multiprocessing
 import sys
 import time
 from typing import Any
@@ -41,18 +45,17 @@ from faststream import AckPolicy, FastStream
 from faststream.confluent import KafkaBroker
 
 _BATCH = 5_000
+_LOOK = 0.05  # seconds between two looks at whether all is read
 
 
-async def consume(topic: str, group: str, records: int, letters: str) -> None:
-    """Reads so many records; the last line of output has the counts."""
-    began = time.monotonic()
+async def consume(topic: str, group: str, records: int, letters: str, read: Any) -> None:
+    """Reads until so many records are read by all together."""
     broker = KafkaBroker(
         work.setting("KAFKA__BOOTSTRAP_SERVERS"), config=work.TUNED, log_level=logging.WARNING
     )
     app = FastStream(broker, logger=None)
     client = httpx.AsyncClient(base_url=work.setting("API__URL"), timeout=30)
     connection = await psycopg.AsyncConnection.connect(work.setting("POSTGRES__URL"))
-    seen = 0
 
     async def ask(raw: list[bytes]) -> bytes:
         response = await client.post("/predict", content=work.question(raw), headers=work.HEADERS)
@@ -77,7 +80,6 @@ async def consume(topic: str, group: str, records: int, letters: str) -> None:
         decoder=body,
     )
     async def handle(values: list[bytes]) -> None:
-        nonlocal seen
         good, raw, broken = work.sort(values)
         if broken:
             await broker.publish_batch(*broken, topic=letters)
@@ -88,15 +90,43 @@ async def consume(topic: str, group: str, records: int, letters: str) -> None:
                 work.COPY_PREDICTIONS, map(work.prediction_row, work.answers(await asked, good))
             )
             await connection.commit()
-        seen += len(values)
-        if seen >= records:
+        with read.get_lock():
+            read.value += len(values)
+        if read.value >= records:
             app.exit()
 
+    ending = asyncio.create_task(_end(app, read, records))
     await app.run()
+    ending.cancel()
     await client.aclose()
     await connection.close()
-    print(json.dumps({"read": seen, "seconds": round(time.monotonic() - began, 3)}))
+
+
+async def _end(app: FastStream, read: Any, records: int) -> None:
+    """Ends this process once all together have read so many records."""
+    while read.value < records:  # noqa: ASYNC110 - others count in processes of their own
+        await asyncio.sleep(_LOOK)
+    app.exit()
+
+
+def one(topic: str, group: str, records: int, letters: str, read: Any) -> None:
+    """One process."""
+    uvloop.run(consume(topic, group, records, letters, read))
+
+
+def main(topic: str, group: str, records: str, letters: str, processes: str = "1") -> None:
+    """Starts them; the last line of output has the counts."""
+    began = time.monotonic()
+    read = multiprocessing.Value("q", 0)
+    asked = topic, group, int(records), letters, read
+    others = [multiprocessing.Process(target=one, args=asked) for _ in range(int(processes) - 1)]
+    for each in others:
+        each.start()
+    one(*asked)
+    for each in others:
+        each.join()
+    print(json.dumps({"read": read.value, "seconds": round(time.monotonic() - began, 3)}))
 
 
 if __name__ == "__main__":
-    uvloop.run(consume(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]))
+    main(*sys.argv[1:])
