@@ -20,10 +20,12 @@ class Watched:
 
     Attributes:
         had: how many messages of each partition.
+        calls: that have brought any.
         losing: by which callback the partition is taken away once messages of it are in hand.
     """
 
     had: Counter[int | None]
+    calls = 0
     losing: str | None = None
 
     def __init__(self, properties: dict[str, Any]) -> None:
@@ -46,6 +48,7 @@ class Watched:
         messages: list[Message] = self._consumer.consume(most, timeout)
         came = Counter(each.partition() for each in messages if each.error() is None)
         self.had.update(came)
+        self.calls += came.total() > 0
         if came[0] and self.losing is not None:
             self.lose(self.losing)
             type(self).losing = None
@@ -197,3 +200,13 @@ def test_large_messages_are_held_no_more_than_a_few(make_topic: MakeTopic) -> No
     assert first <= 16
     assert max(others) <= 4
     assert first + sum(others) == 60
+
+
+def test_messages_are_taken_many_at_a_time(make_topic: MakeTopic, watched: list[Any]) -> None:
+    """A call for each would take a multiple of the time, and no count of instructions shows it."""
+    topic = make_topic()
+    topic.put(*[b"x"] * 20_000)
+    chunks = read(topic.source(linger=0.5), None, {})
+    (consumer,) = watched
+    assert len(values(chunks)) == consumer.had[0] == 20_000
+    assert consumer.calls < 200
