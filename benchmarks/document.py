@@ -53,7 +53,7 @@ def markdown(found: Found, pictures: str) -> str:
 
 
 def _chapters(found: Found, pictures: str) -> Iterator[str]:
-    if found.contest is not None or found.latency is not None:
+    if found.contest is not None or found.latency is not None or found.warm is not None:
         yield f"## Goals\n\n{goals.chapter(found)}"
     if found.contest is not None:
         yield contest.chapters(found.contest, pictures)
