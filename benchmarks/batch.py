@@ -8,17 +8,16 @@ import typer
 from compare import Prepared, Work, compare
 from contenders import ASSAY, Ready
 from harness import Api, Bench, Rejects, alone, numbers
-from sample import Ids, write
+from sample import LEAST, Ids, write
 
 from assay_local import Local
 
-_LEAST: Final = 1_000  # records: of fewer, none is broken
 _CONTRACT: Final = Path(__file__).parents[1] / "contracts" / "transactions.odcs.yaml"
 
 
 def batch(
     *,
-    records: Annotated[int, typer.Option(min=_LEAST, help="Records of the file.")] = 1_000_000,
+    records: Annotated[int, typer.Option(min=LEAST, help="Records of the file.")] = 1_000_000,
     sizes: Annotated[
         str, typer.Option(help="Several such numbers, with commas: is peak memory the same?")
     ] = "",
@@ -40,7 +39,7 @@ def batch(
     """
     compare(
         BATCH,
-        sizes=numbers(sizes, _LEAST) if sizes else [records],
+        sizes=numbers(sizes, LEAST) if sizes else [records],
         ids=ids,
         against=against,
         api=api,

@@ -121,25 +121,59 @@ def measured(
 def _once(
     bench: Bench, work: Work, way: Ready, prepared: Prepared, *, name: str, api: Api
 ) -> tuple[Figure, int]:
-    local, who = bench.local, way.contender.name
-    url = databases.create(local.postgres.url, name)
-    environment = environ(bench, url, bench.fresh_api(api))
+    who = way.contender
+    place = Place(bench, work.job, work.servers, api, bench.fresh_api(api))
+    command, rejects = prepared.command(way, name), prepared.rejects(name)
+    return once(place, who.name, command, prepared.sample, rejects, name=name, half=who.half)
+
+
+class Place(NamedTuple):
+    """Where a contender runs: the servers that its job needs, and how the API is reached."""
+
+    bench: Bench
+    job: Job
+    servers: Sequence[str]
+    api: Api
+    reached: dict[str, str]
+
+
+def once(
+    place: Place,
+    who: str,
+    command: Sequence[str],
+    sample: Sample,
+    rejects: Rejects,
+    *,
+    name: str,
+    half: bool = False,
+) -> tuple[Figure, int]:
+    """One run on a fresh database, which counts once the tables hold what they must.
+
+    Returns:
+        What it has cost, and the sum over all predictions.
+
+    Raises:
+        WrongResult: they do not.
+        CommandFailed: it did not end as it should.
+    """
+    bench = place.bench
+    url = databases.create(bench.local.postgres.url, name)
+    environment = environ(bench, url, place.reached)
     make_tables(who, url, environment)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CHECKPOINT")
-    command, rejects = prepared.command(way, name), prepared.rejects(name)
     load = os.getloadavg()[0]
-    spent = run(command, environment, bench.processes(work.servers, api))
+    spent = run(command, environment, bench.processes(place.servers, place.api))
     if who == "assay":
         rejects = Rejects(table="dead_letters")
-    predicted = check(url, who, prepared.sample, rejects, half=way.contender.half)
+    predicted = check(url, who, sample, rejects, half=half)
     if not bench.keep:
-        databases.drop(local.postgres.url, name)
+        databases.drop(bench.local.postgres.url, name)
     return Figure(
-        job=work.job,
-        api=api,
+        job=place.job,
+        api=place.api,
         way=who,
-        rows=prepared.sample.rows,
+        rows=sample.rows + sample.again,
         seconds=spent.seconds,
         inner_seconds=json.loads(spent.output)["seconds"],
         cpu={who: spent.cpu, **spent.servers},

@@ -1,30 +1,22 @@
 """What records cost that come again, by how many they are and where their ids stand among all."""
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Final, NamedTuple
 
-import psycopg
 import typer
-from compare import environ, make_tables
-from contenders import ASSAY
 from figures import about, spread
 from found import Part, Repeated
-from harness import Api, Bench, Rejects, alone, check, console, ended_in_words, started
-from measure import run
+from harness import Api, Bench, console, ended_in_words, started
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from sample import DAYS, Sample, Sorts, send
-from stream import SERVERS, make_topic
+from sample import LEAST, Sample, Sorts
+from stream import SERVERS, consumed, sent
 from written import OUT, merge
-
-from assay_local import databases
 
 _CASES: Final[tuple[tuple[int, Sorts], ...]] = (
     (0, "last"),
@@ -37,7 +29,7 @@ _CASES: Final[tuple[tuple[int, Sorts], ...]] = (
 
 def duplicates(
     *,
-    records: Annotated[int, typer.Option(min=1_000, help="Of which some come again.")] = 1_000_000,
+    records: Annotated[int, typer.Option(min=LEAST, help="Of which some come again.")] = 1_000_000,
     runs: Annotated[int, typer.Option(min=1, help="Of each case, in turns.")] = 3,
     api: Annotated[Api, typer.Option(help="Which API is asked: a stub, or the model's.")] = "stub",
     out: Annotated[Path | None, OUT] = None,
@@ -80,10 +72,7 @@ def measured_duplicates(
             console.print(f"one of {every:,}: left out, since of {records:,} none would come again")
             continue
         with console.status(f"Preparing {records:,} records …"):
-            topic = make_topic(bench)
-            sent = partial(send, every=every, sorts=sorts)
-            url = bench.local.kafka.url
-            sample = alone(sent, url, topic, records, "scattered", DAYS)
+            topic, sample = sent(bench, records, every=every, sorts=sorts)
             prepared.append(_Case(every, sorts, topic, sample))
     found: list[Repeated] = []
     for number in range(runs):
@@ -105,26 +94,17 @@ class _Case(NamedTuple):
 
 
 def _once(bench: Bench, case: _Case, number: int, api: Api) -> Repeated:
-    name, sample = f"{case.topic}-{number}", case.sample
-    url = databases.create(bench.local.postgres.url, name)
-    environment = environ(bench, url, bench.fresh_api(api))
-    make_tables("assay", url, environment)
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("CHECKPOINT")
-    load = os.getloadavg()[0]
-    options = ["--topic", case.topic, "--group", name, "--until-idle", "0"]
-    spent = run([ASSAY, "stream", "consume", *options], environment, bench.processes(SERVERS, api))
-    check(url, "assay", sample, Rejects(table="dead_letters"))
-    databases.drop(bench.local.postgres.url, name)
+    name = f"{case.topic}-{number}"
+    cost = consumed(bench, case.topic, case.sample, name, api=api, reached=bench.fresh_api(api))
     return Repeated(
         every=case.every,
         sorts=case.sorts if case.every else "",
-        rows=sample.rows + sample.again,
-        again=sample.again,
-        seconds=spent.seconds,
-        cpu={"assay": spent.cpu, **spent.servers},
-        others=spent.others,
-        load=load,
+        rows=cost.rows,
+        again=case.sample.again,
+        seconds=cost.seconds,
+        cpu=cost.cpu,
+        others=cost.others,
+        load=cost.load,
     )
 
 

@@ -27,6 +27,9 @@ Traffic = Literal["even", "skewed"]
 """How often each description comes: as often as the others, or as in real traffic, where few come
 very often and most of them seldom: the nth as often as a Zipf distribution says."""
 
+LEAST: Final = 1_000
+"""Records of which one is broken; of fewer, none is."""
+
 _ZIPF: Final = 1.1  # its exponent: a tenth of the distinct ones are some two thirds of all
 
 MULTIPLIER: Final = 0x9E3779B97F

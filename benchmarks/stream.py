@@ -7,22 +7,22 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from compare import Prepared, Work, compare
+from compare import Place, Prepared, Work, compare, once
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from contenders import ASSAY, Ready
+from figures import Figure
 from harness import Api, Bench, Rejects, alone, numbers
-from sample import ALL_FAULTS, UNREADABLE, Ids, send
+from sample import ALL_FAULTS, LEAST, UNREADABLE, Ids, Sample, send
 from written import OUT
 
 SERVERS: Final = ("postgres", "kafka", "api")
 PARTITIONS: Final = 3
-_LEAST: Final = 1_000  # records: of fewer, none is broken
 
 
 def stream(
     *,
-    records: Annotated[int, typer.Option(min=_LEAST, help="Messages on the topic.")] = 1_000_000,
+    records: Annotated[int, typer.Option(min=LEAST, help="Messages on the topic.")] = 1_000_000,
     sizes: Annotated[
         str, typer.Option(help="Several such numbers, with commas: is peak memory the same?")
     ] = "",
@@ -52,7 +52,7 @@ def stream(
     """
     compare(
         STREAM,
-        sizes=numbers(sizes, _LEAST) if sizes else [records],
+        sizes=numbers(sizes, LEAST) if sizes else [records],
         ids=ids,
         against=against,
         api=api,
@@ -78,18 +78,46 @@ def _prepare(bench: Bench, records: int, ids: Ids) -> Prepared:
     return _filled(bench, records, ids, ALL_FAULTS)._replace(half=half)
 
 
+def sent(bench: Bench, records: int, ids: Ids = "scattered", **how: Any) -> tuple[str, Sample]:
+    """A topic of its own with a sample; returns its name, and what is on it.
+
+    Args:
+        bench: with the servers of `SERVERS`.
+        records: on it.
+        ids: how they follow each other.
+        how: further arguments of `sample.send`.
+    """
+    topic = make_topic(bench)
+    return topic, alone(partial(send, **how), bench.local.kafka.url, topic, records, ids)
+
+
+def consumed(
+    bench: Bench, topic: str, sample: Sample, name: str, *, api: Api, reached: dict[str, str]
+) -> Figure:
+    """What one consumer of the product costs that reads such a topic.
+
+    Raises:
+        WrongResult: the tables do not hold what was sent.
+        CommandFailed: it did not end as it should.
+    """
+    place = Place(bench, "stream", SERVERS, api, reached)
+    return once(place, "assay", _command(topic, name), sample, Rejects(), name=name)[0]
+
+
+def _command(topic: str, group: str) -> list[str]:
+    return [ASSAY, "stream", "consume", "--topic", topic, "--group", group, "--until-idle", "0"]
+
+
 def _filled(bench: Bench, records: int, ids: Ids, faults: Sequence[int]) -> Prepared:
     """A topic with a sample, of which some are broken in these ways."""
-    topic = make_topic(bench)
-    sample = alone(partial(send, faults=faults), bench.local.kafka.url, topic, records, ids)
+    topic, sample = sent(bench, records, ids, faults=faults)
     letters: dict[str, str] = {}
 
     def command(way: Ready, name: str) -> list[str]:
         if way.contender.name != "assay":
             letters[name] = make_topic(bench, end="-letters")
             return way.command("stream", topic, name, str(records), letters[name])
-        options = ["--topic", topic, "--group", name, "--until-idle", "0"]
-        return [ASSAY, "stream", "consume", *options]
+        return _command(topic, name)
 
     def rejects(name: str) -> Rejects:
         return Rejects(topic=letters.get(name), servers=bench.local.kafka.url)
