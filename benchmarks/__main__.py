@@ -38,4 +38,4 @@ def benchmarks(context: typer.Context) -> None:
 
 
 if __name__ == "__main__":
-    app()
+    app(prog_name="poe bench")

@@ -246,11 +246,11 @@ def duplicates(part: Part[Repeated]) -> str:
     """The chapter of duplicates."""
     cases = _grouped(part.runs, lambda each: (each.every, each.sorts))
     text = _DUPLICATES.format(
-        records=f"{part.runs[0].rows - part.runs[0].again:,}",
+        records=f"{part.runs[0].figure.rows - part.runs[0].again:,}",
         runs=_counts(cases.values()),
         api=part.about["settings"]["api"],
     )
-    plain = median(each.rate for each in next(iter(cases.values())))
+    plain = median(each.figure.rate for each in next(iter(cases.values())))
     return text + markdown_table(
         [
             "comes again",
@@ -263,17 +263,22 @@ def duplicates(part: Part[Repeated]) -> str:
         (
             [
                 f"one of {every:,}, sorts {sorts}" if every else "nothing",
-                _of(runs, lambda each: each.rate, ",.0f"),
-                f"{median(each.rate for each in runs) / plain:.0%}",
-                f"{median((each.rows - each.again) / each.seconds for each in runs):,.0f}",
+                _of(runs, lambda each: each.figure.rate, ",.0f"),
+                f"{median(each.figure.rate for each in runs) / plain:.0%}",
+                f"{median(map(_new, runs)):,.0f}",
                 *(
-                    _of(runs, lambda each, name=name: each.per_million(name), ".1f")
+                    _of(runs, lambda each, name=name: each.figure.per_million(name), ".1f")
                     for name in ("assay", "postgres")
                 ),
             ]
             for (every, sorts), runs in cases.items()
         ),
     )
+
+
+def _new(run: Repeated) -> float:
+    """Records a second that came for the first time."""
+    return (run.figure.rows - run.again) / run.figure.seconds
 
 
 def memory(part: Part[Figure]) -> str:
@@ -305,7 +310,7 @@ def warm(part: Part[Warmed]) -> str:
                 f"{_TRAFFIC[traffic]}, {'warm' if is_warm else 'cold'}",
                 _of(runs, lambda each: each.figure.rate, ",.0f"),
                 *(
-                    _of(runs, lambda each, name=name: each.per_million(name), ".1f")
+                    _of(runs, lambda each, name=name: each.figure.per_million(name), ".1f")
                     for name in ("assay", "api")
                 ),
             ]

@@ -58,7 +58,7 @@ calls at once, which it answers in several threads; the stub is asked in Arrow, 
 
 def own_cpu(each: Figure) -> float:
     """CPU seconds of the contender for a million records."""
-    return each.cpu[each.way] / each.rows * MILLION
+    return each.per_million(each.way)
 
 
 def servers_cpu(each: Figure) -> float:

@@ -79,8 +79,17 @@ def measured_duplicates(
         for case in prepared:
             what = f"one of {case.every:,} again, {case.sorts}" if case.every else "none again"
             with console.status(f"{what}, run {number + 1} of {runs} …"):
-                found.append(_once(bench, case, number, api))
-            console.print(f"{what}: {found[-1].rate:,.0f} records/s")
+                figure = consumed(
+                    bench,
+                    case.topic,
+                    case.sample,
+                    f"{case.topic}-{number}",
+                    api=api,
+                    reached=bench.fresh_api(api),
+                )
+            sorts = case.sorts if case.every else ""
+            found.append(Repeated(case.every, sorts, case.sample.again, figure))
+            console.print(f"{what}: {figure.rate:,.0f} records/s")
     return found
 
 
@@ -93,28 +102,13 @@ class _Case(NamedTuple):
     sample: Sample
 
 
-def _once(bench: Bench, case: _Case, number: int, api: Api) -> Repeated:
-    name = f"{case.topic}-{number}"
-    cost = consumed(bench, case.topic, case.sample, name, api=api, reached=bench.fresh_api(api))
-    return Repeated(
-        every=case.every,
-        sorts=case.sorts if case.every else "",
-        rows=cost.rows,
-        again=case.sample.again,
-        seconds=cost.seconds,
-        cpu=cost.cpu,
-        others=cost.others,
-        load=cost.load,
-    )
-
-
 def _print(found: Sequence[Repeated]) -> None:
     table = Table("one of", box=box.SIMPLE_HEAD, title="By how many come again")
     table.title_justify = "left"
     for name in ("sorts", "records/s", "CPU s of 1 M: consumer", "PostgreSQL"):
         table.add_column(name, justify="right", no_wrap=True)
     for case in dict.fromkeys((each.every, each.sorts) for each in found):
-        same = [each for each in found if (each.every, each.sorts) == case]
+        same = [each.figure for each in found if (each.every, each.sorts) == case]
         table.add_row(
             f"{case[0]:,}" if case[0] else "none",
             case[1],

@@ -148,31 +148,14 @@ class Repeated:
     Attributes:
         every: after so many a record comes once more; 0: none does.
         sorts: where the ids of those stand among all: `first` or `last`; empty where none comes.
-        rows: records that came, with those that came again.
-        again: of these, the latter.
-        seconds: from the start of the process to its end.
-        cpu: CPU seconds by process.
-        others: CPU seconds that everything else on the machine took meanwhile.
-        load: of the machine before the run, over a minute.
+        again: how many came again.
+        figure: what it has cost, with those among its rows.
     """
 
     every: int
     sorts: str
-    rows: int
     again: int
-    seconds: float
-    cpu: dict[str, float]
-    others: float
-    load: float
-
-    @property
-    def rate(self) -> float:
-        """Records a second, the start included."""
-        return self.rows / self.seconds
-
-    def per_million(self, name: str) -> float:
-        """CPU seconds of a million records."""
-        return self.cpu[name] / self.rows * MILLION
+    figure: Figure
 
 
 @dataclass(frozen=True)
@@ -188,10 +171,6 @@ class Warmed:
     traffic: str
     is_warm: bool
     figure: Figure
-
-    def per_million(self, name: str) -> float:
-        """CPU seconds of a million records."""
-        return self.figure.cpu[name] / self.figure.rows * MILLION
 
 
 @dataclass(frozen=True)
@@ -290,14 +269,14 @@ def from_json(text: str) -> Found:
         scaling=_part(read["scaling"], Scaled),
         tables=_part(read["tables"], Filled),
         latency=_part(read["latency"], Level),
-        duplicates=_part(read.get("duplicates"), Repeated),
+        duplicates=_part(read.get("duplicates"), _with_figure(Repeated)),
         memory=_part(read.get("memory"), Figure),
-        warm=_part(read.get("warm"), _warmed),
+        warm=_part(read.get("warm"), _with_figure(Warmed)),
     )
 
 
-def _warmed(figure: dict[str, Any], **rest: Any) -> Warmed:
-    return Warmed(figure=Figure(**figure), **rest)
+def _with_figure(kind: Callable[..., T]) -> Callable[..., T]:
+    return lambda figure, **rest: kind(figure=Figure(**figure), **rest)
 
 
 def _part(read: dict[str, Any] | None, kind: Callable[..., T]) -> Part[T] | None:

@@ -67,9 +67,9 @@ def measured_warm(bench: Bench, *, records: int, runs: int) -> list[Warmed]:
                 what = f"{traffic}, {'warm' if is_warm else 'cold'}"
                 with console.status(f"{what}, run {number + 1} of {runs} …"):
                     name = f"{topic}-{number}-{is_warm}"
-                    cost = consumed(bench, topic, sample, name, api="model", reached=reached)
-                    found.append(Warmed(traffic, is_warm, cost))
-                console.print(f"{what}: {found[-1].figure.rate:,.0f} records/s")
+                    figure = consumed(bench, topic, sample, name, api="model", reached=reached)
+                found.append(Warmed(traffic, is_warm, figure))
+                console.print(f"{what}: {figure.rate:,.0f} records/s")
     return found
 
 
@@ -79,11 +79,11 @@ def _print(found: Sequence[Warmed]) -> None:
     for name in ("API", "records/s", "CPU s of 1 M: API"):
         table.add_column(name, justify="right", no_wrap=True)
     for traffic, is_warm in dict.fromkeys((each.traffic, each.is_warm) for each in found):
-        same = [each for each in found if (each.traffic, each.is_warm) == (traffic, is_warm)]
+        same = [each.figure for each in found if (each.traffic, each.is_warm) == (traffic, is_warm)]
         table.add_row(
             traffic,
             "warm" if is_warm else "cold",
-            spread([each.figure.rate for each in same], ",.0f"),
+            spread([each.rate for each in same], ",.0f"),
             spread([each.per_million("api") for each in same], ".1f"),
         )
     Console(width=80, highlight=False).print(table)

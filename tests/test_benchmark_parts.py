@@ -374,8 +374,9 @@ def test_a_stream_into_filled_tables_is_measured_and_checked(
 def repeated(every: int, sorts: str, seconds: float) -> Repeated:
     """A million records, of which some come again."""
     again = 1_000_000 // every if every else 0
-    cpu = {"assay": 6.0, "postgres": seconds, "kafka": 1.0, "api": 1.0}
-    return Repeated(every, sorts, 1_000_000 + again, again, seconds, cpu, 0.0, 0.1)
+    rows, cpu = 1_000_000 + again, {"assay": 6.0, "postgres": seconds}
+    figure = Figure("stream", "stub", "assay", rows, seconds, seconds, cpu, 0.0, 0.1, 400 << 20)
+    return Repeated(every, sorts, again, figure)
 
 
 def test_records_that_come_again_are_counted_as_duplicates(
@@ -406,8 +407,8 @@ def test_records_that_come_again_are_counted_as_duplicates(
     monkeypatch.setattr(compare, "check", checks)
     cases: list[tuple[int, Sorts]] = [(10, "first"), (2, "last")]
     few, many = duplicates.measured_duplicates(bench, cases, records=2_000, runs=1, api="stub")
-    assert (few.every, few.sorts, few.rows, few.again) == (10, "first", 2_200, 200)
-    assert (many.every, many.sorts, many.rows, many.again) == (2, "last", 3_000, 1_000)
+    assert (few.every, few.sorts, few.figure.rows, few.again) == (10, "first", 2_200, 200)
+    assert (many.every, many.sorts, many.figure.rows, many.again) == (2, "last", 3_000, 1_000)
     assert checked == [200, 1_000]
 
 
@@ -430,7 +431,7 @@ def test_an_api_that_remembers_is_measured_beside_one_that_does_not(bench: Bench
     cases = [(each.traffic, each.is_warm) for each in found]
     assert cases == [("even", False), ("even", True), ("skewed", False), ("skewed", True)]
     assert all(each.figure.rows == 2_000 for each in found)
-    assert min(each.per_million("api") for each in found) > 0
+    assert min(each.figure.per_million("api") for each in found) > 0
 
 
 def test_skewed_descriptions_are_as_many_and_some_come_often() -> None:
