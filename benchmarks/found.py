@@ -276,7 +276,10 @@ def from_json(text: str) -> Found:
 
 
 def _with_figure(kind: Callable[..., T]) -> Callable[..., T]:
-    return lambda figure, **rest: kind(figure=Figure(**figure), **rest)
+    def made(figure: dict[str, Any], **rest: Any) -> T:
+        return kind(figure=Figure(**figure), **rest)
+
+    return made
 
 
 def _part(read: dict[str, Any] | None, kind: Callable[..., T]) -> Part[T] | None:
