@@ -68,8 +68,8 @@ class Figure:
         return self.rows / self.seconds
 
     def per_million(self, name: str) -> float:
-        """CPU seconds of a million records by a process; not a number where there was none."""
-        return self.cpu.get(name, nan) / self.rows * MILLION
+        """CPU seconds of a million records, by a process that took part."""
+        return self.cpu[name] / self.rows * MILLION
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,11 @@ class Limit:
 
 
 def _cpu(name: str) -> Callable[[Figure], float]:
-    return lambda each: each.per_million(name or each.way)
+    def of(each: Figure) -> float:
+        own = name or each.way
+        return each.per_million(own) if own in each.cpu else nan
+
+    return of
 
 
 _LINES: Final[dict[str, tuple[str, Callable[[Figure], float]]]] = {
