@@ -18,27 +18,23 @@ def create(servers: str, name: str, *, partitions: int = 3) -> str:
     admin: Any = AdminClient({"bootstrap.servers": servers, "log_level": 0})  # partial stubs
     created = admin.create_topics([NewTopic(name, partitions)], operation_timeout=SECONDS)
     created[name].result(SECONDS)
-    _await_leaders(admin, name, partitions)  # not told to all yet
+    _ends(admin, name, partitions)  # not told to all yet
     return name
 
 
-def _await_leaders(admin: Any, name: str, partitions: int) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not _answers(admin, name, partitions):
-        if time.monotonic() > deadline:
-            raise LocalError(f"Kafka has the topic {name}, but does not show it.")
-        time.sleep(0.01)
-
-
-def _answers(admin: Any, name: str, partitions: int) -> bool:
-    """Whether those who lead a topic's partitions know that they do."""
+def _ends(admin: Any, name: str, partitions: int) -> list[int]:
+    """Where each partition of a topic ends, asked until all who lead one know that they do."""
     ends = {TopicPartition(name, each): OffsetSpec.latest() for each in range(partitions)}
-    try:
-        for end in admin.list_offsets(ends, request_timeout=SECONDS).values():
-            end.result(SECONDS)
-    except KafkaException:
-        return False
-    return True
+    deadline = time.monotonic() + SECONDS
+    while True:
+        try:
+            found = admin.list_offsets(ends, request_timeout=SECONDS).values()
+            return [end.result(SECONDS).offset for end in found]
+        except KafkaException as error:
+            if time.monotonic() > deadline:
+                message = f"Kafka has the topic {name}, but does not show it."
+                raise LocalError(message) from error
+        time.sleep(0.01)
 
 
 def read(servers: str, name: str) -> list[tuple[bytes | None, bytes | None]]:
@@ -52,11 +48,9 @@ def read(servers: str, name: str) -> list[tuple[bytes | None, bytes | None]]:
     config = {"bootstrap.servers": servers, "group.id": name, "fetch.wait.max.ms": 10}
     consumer: Any = Consumer(config)  # its stubs are partial
     try:
-        partitions = consumer.list_topics(name, SECONDS).topics[name].partitions
-        _await_leaders(admin, name, len(partitions))  # a broker that was paused leads anew
-        starts = [TopicPartition(name, each, 0) for each in partitions]
-        whole = sum(consumer.get_watermark_offsets(each, SECONDS)[1] for each in starts)
-        consumer.assign(starts)
+        partitions = len(consumer.list_topics(name, SECONDS).topics[name].partitions)
+        whole = sum(_ends(admin, name, partitions))  # a broker that was paused leads anew
+        consumer.assign([TopicPartition(name, each, 0) for each in range(partitions)])
         messages: list[Any] = []
         while len(messages) < whole:
             found = consumer.consume(min(10_000, whole - len(messages)), SECONDS)
