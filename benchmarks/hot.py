@@ -22,6 +22,7 @@ from assay.contract.contract import Contract
 from assay.contract.document import parse
 from assay.domain.chunk import Chunk
 from assay.domain.outcome import Outcome
+from assay.domain.reject import RAW_LIMIT
 from assay.domain.settle import tallies
 from assay.domain.taxonomy import DEFAULT
 from assay.pipeline import files
@@ -163,7 +164,7 @@ def _held(came: Sequence[Message]) -> Chunk:
     held = Held()
     for start in range(0, len(came), _CALL):
         held.add(came[start : start + _CALL])
-    return cut(held.frame(), {each: Owned(next=0) for each in range(_PARTITIONS)})
+    return cut(held.frame(RAW_LIMIT), {each: Owned(next=0) for each in range(_PARTITIONS)})
 
 
 def _read(of: Given) -> Chunk:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.panel import Panel
 
 from assay_local import Local, LocalError, servers
-from demo import batch, stream
+from demo import batch, fan_out, stream
 from demo.steps import DemoFailed, assay, console
 
 _NEXT = """\
@@ -36,6 +36,7 @@ def main() -> int:
     halves = parser.add_mutually_exclusive_group()
     halves.add_argument("--batch", action="store_true", help="files only")
     halves.add_argument("--stream", action="store_true", help="the stream only")
+    halves.add_argument("--fan-out", action="store_true", help="one stream to four targets instead")
     asked = parser.parse_args()
     console.rule("[bold]Assay[/]: every record leaves through exactly one door")
     names = ["postgres", "api"]
@@ -44,11 +45,10 @@ def main() -> int:
     try:
         with _started(names) as (local, environment):
             assay(environment, "migrate")
-            if not asked.stream:
-                batch.show(environment)
-            if not asked.batch:
-                console.print()
-                stream.show(environment, local)
+            if asked.fan_out:
+                fan_out.show(environment)
+            else:
+                _show_halves(asked, environment, local)
             console.print(Panel.fit(_NEXT, title="Try next", border_style="green"))
     except (DemoFailed, LocalError) as error:
         Console(stderr=True).print(f"[bold red]error:[/] {error}")
@@ -57,6 +57,14 @@ def main() -> int:
         console.print("interrupted; the servers are stopped")
         return 130
     return 0
+
+
+def _show_halves(asked: argparse.Namespace, environment: Mapping[str, str], local: Local) -> None:
+    if not asked.stream:
+        batch.show(environment)
+    if not asked.batch:
+        console.print()
+        stream.show(environment, local)
 
 
 _CALLED = {

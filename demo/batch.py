@@ -20,7 +20,7 @@ FILES = {"2024-q1.csv": (2_500, 1), "2024-q2.csv.gz": (2_500, 2), "2024-q3.csv":
 def show(environment: Mapping[str, str]) -> None:
     """Shows it; the tables are there."""
     console.rule("Files", align="left")
-    s3 = _bucket(environment)
+    s3 = bucket(environment)
     for name, (records, seed) in FILES.items():
         _put(s3, f"inbox/{name}", records, seed)
     console.print(f"1. {len(FILES)} files of invented transactions lie in s3://{BUCKET}/inbox/.")
@@ -51,7 +51,8 @@ def _run(environment: Mapping[str, str], prefix: str, *, expected: int = 0) -> d
     return last_line(assay(environment, *arguments, expected=expected))
 
 
-def _bucket(environment: Mapping[str, str]) -> Any:
+def bucket(environment: Mapping[str, str]) -> Any:
+    """Makes the demo's bucket; returns a client."""
     s3: Any = boto3.client(  # pyright: ignore[reportUnknownMemberType] - partial stubs
         "s3",
         endpoint_url=environment["ASSAY_S3__ENDPOINT_URL"],

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from rich import box
@@ -51,18 +52,21 @@ class Started:
 
     def __init__(self, environment: Mapping[str, str], *arguments: str) -> None:
         self._arguments = arguments
+        self._errors = TemporaryFile("w+")  # noqa: SIM115 - open as long as this is
         self._process = subprocess.Popen(  # noqa: S603 - our own command
             _command(*arguments),
             env=environment,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self._errors,
             text=True,
         )
 
-    @property
-    def has_ended(self) -> bool:
-        """Whether it runs no more."""
-        return self._process.poll() is not None
+    def require_running(self) -> None:
+        """Ends the demo, with what it has said last, where it runs no more."""
+        if self._process.poll() is not None:
+            self._errors.seek(0)
+            said = self._errors.read().strip().rpartition("\n")[2]
+            raise DemoFailed(f"{' '.join(self._arguments)} has ended: {said}")
 
     def summary(self, seconds: float) -> dict[str, Any]:
         """Its last line, when it has ended by itself within so many seconds."""
@@ -80,13 +84,14 @@ class Started:
 
     def end(self) -> None:
         """Ends it, if it still runs."""
-        if not self.has_ended:
+        if self._process.poll() is None:
             self._process.terminate()
             try:
                 self._process.wait(5)
             except subprocess.TimeoutExpired:
                 self._process.kill()
         self._process.communicate()
+        self._errors.close()
 
 
 @contextmanager

@@ -163,7 +163,8 @@ def _wait(what: str, consumers: list[Started], holds: Callable[[], bool]) -> Non
     """Waits until it is so; the consumers must not end meanwhile."""
     until = time.monotonic() + _PATIENCE
     while not holds():
-        require(not any(each.has_ended for each in consumers), f"a consumer ended before {what}")
+        for each in consumers:
+            each.require_running()
         require(time.monotonic() < until, f"not so after {_PATIENCE} s: {what}")
         time.sleep(0.1)
 

@@ -49,6 +49,11 @@ def record(name: str, **members: object) -> bytes:
     ).encode()
 
 
+def many(count: int) -> list[bytes]:
+    """So many records, all of which the impostor classifies."""
+    return [record(f"{number}-{number % 1000}") for number in range(count)]
+
+
 def gives_up(ids: list[str]) -> list[Answer]:
     """Cannot judge the record t-2 just now."""
     found = answers(ids)
@@ -120,6 +125,8 @@ class Stream:
             "ASSAY_STREAM__TOPIC": self.topic,
             "ASSAY_STREAM__DEAD_LETTER_TOPIC": f"{self.name}-dead",
             "ASSAY_STREAM__EVENT_TOPIC": f"{self.name}-events",
+            "ASSAY_STREAM__PREDICTION_TOPIC": f"{self.name}-predictions",
+            "ASSAY_STREAM__LEDGER_TOPIC": f"{self.name}-ledger",
             "ASSAY_STREAM__GROUP": self.name,
         }
 
@@ -153,26 +160,31 @@ class Stream:
         return self.run("stream", "consume", *idle, *arguments)
 
     def on(self, suffix: str) -> list[Message]:
-        """What is on a topic, partition by partition."""
+        """What is on a topic by now, partition by partition; of transactions what is committed."""
         topic = f"{self.name}-{suffix}"
-        consumer = Consumer({"bootstrap.servers": self.servers, "group.id": "test"})
+        settings = {"bootstrap.servers": self.servers, "group.id": "test"}
+        consumer = Consumer({**settings, "enable.partition.eof": True})
         found: list[Message] = []
         try:
             for number in consumer.list_topics(topic, 10).topics[topic].partitions:
                 _, after = consumer.get_watermark_offsets(TopicPartition(topic, number), 10)
                 consumer.assign([TopicPartition(topic, number, 0)])
-                came = 0
-                while came < after:
-                    messages = consumer.consume(after - came, 10)
-                    came += len(messages)
-                    found += messages
+                while (message := consumer.poll(30)) is not None and not message.error():
+                    if (message.offset() or 0) >= after:  # it has grown meanwhile
+                        break
+                    found.append(message)
+                assert message is not None, f"{topic}/{number} does not come to its end"
         finally:
             consumer.close()
         return found
 
+    def values(self, suffix: str) -> list[dict[str, Any]]:
+        """The same, read as JSON."""
+        return [json.loads(each.value() or b"") for each in self.on(suffix)]
+
     def events(self) -> list[dict[str, Any]]:
         """What is on the event topic."""
-        return [json.loads(each.value() or b"") for each in self.on("events")]
+        return self.values("events")
 
     def origins(self) -> Counter[str]:
         """How often each letter is on the dead-letter topic."""

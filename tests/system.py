@@ -104,6 +104,7 @@ class System:
         """Starts a command of `assay` at once."""
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         out, err = folder / "out", folder / "err"
+        err.touch()  # read while the command begins
         process = forked.start("cli", arguments, self.environment | environment, out=out, err=err)
         return Forked(process, out, err)
 

@@ -8,14 +8,9 @@ import pytest
 from system import ROOT
 
 
-@pytest.mark.chaos  # a minute, on servers of its own
-def test_the_stream_is_shown_to_its_end() -> None:
-    """Through the outage, the dead letters and the redrive, until the books balance; ends with 0.
-
-    Whatever servers the environment names are left alone.
-    """
+def _shown(half: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "demo", "--stream"],
+        [sys.executable, "-m", "demo", half],
         cwd=ROOT,
         env={**os.environ, "COLUMNS": "100", "ASSAY_POSTGRES__URL": "postgresql://nowhere.invalid"},
         capture_output=True,
@@ -24,7 +19,24 @@ def test_the_stream_is_shown_to_its_end() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout[-2_000:] + done.stderr[-2_000:]
-    *shown, last = done.stdout.partition("6. The books, held against the topic.")
+    return done.stdout
+
+
+@pytest.mark.chaos  # half a minute, on servers of its own
+def test_one_stream_reaches_four_targets() -> None:
+    """One of which is away and catches up; each holds all, and the books balance."""
+    shown = _shown("--fan-out")
+    assert "s later all are told" in shown
+    assert "The books balance, over" in shown
+
+
+@pytest.mark.chaos  # a minute, on servers of its own
+def test_the_stream_is_shown_to_its_end() -> None:
+    """Through the outage, the dead letters and the redrive, until the books balance; ends with 0.
+
+    Whatever servers the environment names are left alone.
+    """
+    *shown, last = _shown("--stream").partition("6. The books, held against the topic.")
     assert "both go on by themselves" in shown[0]
     assert "None was rejected since the model was away" in shown[0]
     words = last.split()

@@ -27,6 +27,7 @@ from assay.domain.codes import CODES
 from assay.domain.metrics import METRICS
 from assay.domain.position import Range
 from assay.domain.reject import RAW_LIMIT
+from assay.wire import predictions
 from assay.wire.messages import decode
 from assay_adapters.environment.sections import GROUP, SECTIONS, installed
 from assay_cli.sample import read
@@ -86,7 +87,13 @@ def environment(
         "ASSAY_KAFKA__BOOTSTRAP_SERVERS": kafka_servers,
         **{
             f"ASSAY_STREAM__{name}": f"test-{name.lower()}-{secrets.token_hex(8)}"
-            for name in ("TOPIC", "DEAD_LETTER_TOPIC", "EVENT_TOPIC")
+            for name in (
+                "TOPIC",
+                "DEAD_LETTER_TOPIC",
+                "EVENT_TOPIC",
+                "PREDICTION_TOPIC",
+                "LEDGER_TOPIC",
+            )
         },
         "COLUMNS": "100",
         "PATH": f"{uv.parent}:{os.environ['PATH']}",
@@ -394,7 +401,8 @@ def test_the_reject_codes_are_those_of_the_code() -> None:
     )
     assert found.valid.is_empty()
     _, undecodable = decode(_messages(BROKEN_MESSAGES))
-    rejects = pl.concat([found.rejects, undecodable])
+    no_predictions = predictions.decode(_messages(BROKEN_MESSAGES)).rejects
+    rejects = pl.concat([found.rejects, undecodable, no_predictions])
     rows = table("docs/contracts.md", "reject-codes")
     in_files = [row for row in rows if row[1] not in {"classify", "commit"}]
     assert {

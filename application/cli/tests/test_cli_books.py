@@ -90,7 +90,7 @@ def test_a_topic_made_anew_waits_as_a_whole_and_the_way_on_is_named(
     """However many partitions differ, the command stands there once; a topic that fits has none."""
     there = [Unfinished(f"kafka/{name}", "0", 90, 0, "old") for name in ("anew", "gone", "same")]
     books = (*there, Unfinished("kafka/anew", "1", 9, 0, "old"))
-    report = Report(1, Tally(), 0, 0, 0, (), books, ())
+    report = Report(1, Tally(), 0, 0, 0, 0, (), books, ())
     topics = {
         "anew": Topic("new", {0: Bounds(2, 60)}),
         "same": Topic("old", {0: Bounds(0, 100)}),

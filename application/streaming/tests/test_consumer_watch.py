@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from assay.domain import metrics
 from assay.domain.chunk import Chunk, Idle, Revoked
+from assay.domain.dependencies import OF_STREAM
 from assay.domain.errors import Unavailable
 from assay.domain.position import Partition, Positions
 from assay.memory.classifier import MemoryClassifier
@@ -109,7 +110,7 @@ class Watched:
     executor: Executor
     seconds: Sequence[Second]
     until_idle: float | None = None
-    progress: Line | Lines = field(default_factory=Lines)
+    progress: Line | Lines = field(default_factory=lambda: Lines(OF_STREAM))
     whole: Whole = all_is_read
 
     def __post_init__(self) -> None:
@@ -161,7 +162,7 @@ def test_a_terminal_shows_it_above_the_line(executor: Executor) -> None:
     out = StringIO()
     console = Console(file=out, force_terminal=True, width=80, color_system=None)
     with console.status("joining the group") as status:
-        Watched(executor, [NONE] * 8, progress=Line(status))
+        Watched(executor, [NONE] * 8, progress=Line(status, OF_STREAM))
     shown = " ".join(out.getvalue().split())
     assert "a member of group mine may hold them until its session is over" in shown
 

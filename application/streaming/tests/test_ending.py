@@ -70,6 +70,8 @@ def stream(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         ({"TOPIC": "a", "EVENT_TOPIC": "a"}, "EVENT_TOPIC: .* than ASSAY_STREAM__TOPIC"),
         ({"EVENT_TOPIC": "failed-transactions"}, "EVENT_TOPIC: .* than .*DEAD_LETTER_TOPIC"),
         ({"TOPIC": "errors"}, "EVENT_TOPIC: .* than ASSAY_STREAM__TOPIC"),
+        ({"PREDICTION_TOPIC": "errors"}, "PREDICTION_TOPIC: .* than ASSAY_STREAM__EVENT_TOPIC"),
+        ({"LEDGER_TOPIC": "predictions"}, "LEDGER_TOPIC: .* than .*PREDICTION_TOPIC"),
     ],
 )
 def test_no_service_reads_what_it_writes(

@@ -25,20 +25,19 @@ def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
 def test_topics_are_made_that_are_missing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kafka_servers: str
 ) -> None:
-    """All three, as the settings have them; a second time all are there and stay as they are."""
+    """All five, as the settings have them; a second time all are there and stay as they are."""
     prefix = f"test-{secrets.token_hex(8)}"
     monkeypatch.setenv("ASSAY_KAFKA__BOOTSTRAP_SERVERS", kafka_servers)
-    for name in ("TOPIC", "DEAD_LETTER_TOPIC", "EVENT_TOPIC"):
-        monkeypatch.setenv(f"ASSAY_STREAM__{name}", f"{prefix}-{name.lower()}")
+    names = ("topic", "dead_letter_topic", "event_topic", "prediction_topic", "ledger_topic")
+    for name in names:
+        monkeypatch.setenv(f"ASSAY_STREAM__{name.upper()}", f"{prefix}-{name}")
     monkeypatch.setenv("ASSAY_STREAM__PARTITIONS", "4")
     for said in ("made", "is there"):
         with pytest.raises(SystemExit) as ended:
             main()
         assert ended.value.code == 0
         lines = capsys.readouterr().out.splitlines()
-        assert lines == [
-            f"{prefix}-{name}: {said}" for name in ("topic", "dead_letter_topic", "event_topic")
-        ]
+        assert lines == [f"{prefix}-{name}: {said}" for name in names]
     found = Topics(KafkaConfig(bootstrap_servers=kafka_servers)).named(f"{prefix}-topic")
     assert found.partitions == (0, 1, 2, 3)
 

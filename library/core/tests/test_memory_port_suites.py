@@ -16,25 +16,38 @@ from assay.memory.objects import MemoryObjects
 from assay.memory.selection import MemorySelection
 from assay.memory.source import MemorySource
 from assay.memory.store import MemoryStore
+from assay.memory.target import MemoryTarget
 from assay.ports.classifier import Classifier
 from assay.ports.letters import Letters
 from assay.ports.meter import Meter
 from assay.ports.objects import Objects
 from assay.ports.source import Source
 from assay.ports.store import Store
+from assay.ports.target import Target
 from assay.testing.classifier import ClassifierSuite
 from assay.testing.letters import LettersSuite, MakeLetters
 from assay.testing.meter import MeterSuite
 from assay.testing.objects import ObjectsSuite
 from assay.testing.selection import MakeSelection, SelectionSuite
 from assay.testing.source import MakeSource, SharedSourceSuite
-from assay.testing.store import StoreSuite
+from assay.testing.store import IdStoreSuite
+from assay.testing.target import TargetSuite
 
 
-class TestMemoryStore(StoreSuite):
+class TestMemoryStore(IdStoreSuite):
     @pytest.fixture
     def make_store(self) -> Callable[[], Store]:
         return repeat(MemoryStore()).__next__
+
+
+class TestMemoryTarget(TargetSuite):
+    @pytest.fixture
+    def target(self) -> Target:
+        return MemoryTarget()
+
+    def held(self, target: Target) -> Mapping[str, Mapping[str, object]]:
+        assert isinstance(target, MemoryTarget)
+        return {name: {**row, "amount": str(row["amount"])} for name, row in target.held.items()}
 
 
 class TestMemoryLetters(LettersSuite):

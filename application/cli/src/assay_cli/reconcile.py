@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from assay.domain.books import Difference, Report
+from assay.domain.books import Difference, Gap, OnTheWay, Report
 from assay.domain.errors import DATA
 from assay_cli import bootstrap
 from assay_cli.offsets import PREFIX, Standing, compare
@@ -55,9 +55,11 @@ def _document(report: Report, standings: Sequence[Standing]) -> dict[str, Any]:
         "redriven": report.redriven,
         "imported": report.imported,
         "rescored": report.rescored,
+        "delivered": report.delivered,
         "differences": [asdict(each) for each in report.differences],
         "unfinished": [asdict(each) for each in report.unfinished],
         "gaps": [asdict(each) for each in report.gaps],
+        "on_the_way": [asdict(each) for each in report.on_the_way],
         "topics": [asdict(each) for each in standings],
     }
 
@@ -75,6 +77,7 @@ def _show(report: Report, standings: Sequence[Standing], *, were_asked: bool) ->
         "dead letters that were tried again": report.redriven,
         "dead letters that were taken in": report.imported,
         "transactions that were predicted again": report.rescored,
+        "predictions that were classified before": report.delivered,
     }
     for what, number in parts.items():
         if number:
@@ -95,12 +98,9 @@ def _show(report: Report, standings: Sequence[Standing], *, were_asked: bool) ->
     elif any(each.source.startswith(PREFIX) for each in opened):
         say("The topics themselves were not looked at: set ASSAY_KAFKA__BOOTSTRAP_SERVERS.\n")
     if report.gaps:
-        say("Gaps that were accepted: offsets that were gone before they were read.")
-        rows = table("source", "partition", "first", "next", numbers=("first", "next"))
-        for each in report.gaps:
-            add(rows, each.source, each.partition, each.first, each.next)
-        show(rows)
-        say()
+        _show_gaps(report.gaps)
+    if report.on_the_way:
+        _show_on_the_way(report.on_the_way)
     _conclude(report)
 
 
@@ -122,6 +122,24 @@ def _show_topics(standings: Sequence[Standing]) -> None:
     show(rows)
     if before := sum(each.before for each in standings):
         say(f"{before:,} offsets before `read from` are not read, as reading began later.")
+    say()
+
+
+def _show_gaps(gaps: Sequence[Gap]) -> None:
+    say("Gaps that were accepted: offsets that were gone before they were read.")
+    rows = table("source", "partition", "first", "next", numbers=("first", "next"))
+    for each in gaps:
+        add(rows, each.source, each.partition, each.first, each.next)
+    show(rows)
+    say()
+
+
+def _show_on_the_way(found: Sequence[OnTheWay]) -> None:
+    say("On the way from a classifier's topics, since less than ten minutes:")
+    rows = table("source", "what", "expected", "found", numbers=("expected", "found"))
+    for each in found:
+        add(rows, each.source, each.what, each.expected, each.found)
+    show(rows)
     say()
 
 

@@ -39,7 +39,7 @@ def topics() -> None:
 _Topic = Annotated[
     str | None, typer.Option(metavar="NAME", help="Another topic than ASSAY_STREAM__TOPIC names.")
 ]
-_StatusPort = Annotated[
+StatusPort = Annotated[
     int | None,
     typer.Option(
         min=0,
@@ -181,56 +181,63 @@ def publish(
     raise typer.Exit(producers.publish(uris, contract, topic=topic, rejects=rejects, replace=force))
 
 
+_Group = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Consumers of one group share the topic's partitions; unless given,"
+        " ASSAY_STREAM__GROUP.",
+    ),
+]
+InstanceId = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="A name that this consumer keeps when it is started again, so that a short absence"
+        " moves no partition. Each consumer has its own. Unless given,"
+        " ASSAY_STREAM__INSTANCE_ID.",
+    ),
+]
+Start = Annotated[
+    Literal["earliest", "latest"] | None,
+    typer.Option(
+        "--from",
+        metavar="earliest|latest",
+        help="Where a topic begins that was never read; unless given, ASSAY_STREAM__START.",
+    ),
+]
+RejectLimit = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        max=1,
+        metavar="SHARE",
+        help="The share of the latest records that may be rejected, from 0 to 1. Beyond it the"
+        " consumer stops, since something else than the records must be wrong. 1 accepts any.",
+    ),
+]
+UntilIdle = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        metavar="SECONDS",
+        help="End once all is read and nothing has come for so long; unless given, never."
+        " Without partitions it ends once others have committed all there is; until then it"
+        " waits, since they may die. While Kafka or PostgreSQL is away it waits.",
+    ),
+]
+
+
 @app.command()
 def consume(
     *,
     topic: _Topic = None,
-    group: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Consumers of one group share the topic's partitions; unless given,"
-            " ASSAY_STREAM__GROUP.",
-        ),
-    ] = None,
-    instance_id: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="A name that this consumer keeps when it is started again, so that a short"
-            " absence moves no partition. Each consumer has its own. Unless given,"
-            " ASSAY_STREAM__INSTANCE_ID.",
-        ),
-    ] = None,
-    start: Annotated[
-        Literal["earliest", "latest"] | None,
-        typer.Option(
-            "--from",
-            metavar="earliest|latest",
-            help="Where a topic begins that was never read; unless given, ASSAY_STREAM__START.",
-        ),
-    ] = None,
-    reject_limit: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            max=1,
-            metavar="SHARE",
-            help="The share of the latest records that may be rejected, from 0 to 1. Beyond it the"
-            " consumer stops, since something else than the records must be wrong. 1 accepts any.",
-        ),
-    ] = 0.5,
-    until_idle: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            metavar="SECONDS",
-            help="End once all is read and nothing has come for so long; unless given, never."
-            " Without partitions it ends once others have committed all there is; until then it"
-            " waits, since they may die. While Kafka or PostgreSQL is away it waits.",
-        ),
-    ] = None,
-    status_port: _StatusPort = None,
+    group: _Group = None,
+    instance_id: InstanceId = None,
+    start: Start = None,
+    reject_limit: RejectLimit = 0.5,
+    until_idle: UntilIdle = None,
+    status_port: StatusPort = None,
 ) -> None:
     """Classify a topic's records and store transactions, predictions and rejects.
 
@@ -255,6 +262,64 @@ def consume(
     from assay_streaming import consumer
 
     code = consumer.consume(
+        overrides={
+            "topic": topic,
+            "group": group,
+            "instance_id": instance_id,
+            "start": start,
+            "status_port": status_port,
+        },
+        reject_limit=reject_limit,
+        until_idle=until_idle,
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+def classify(
+    *,
+    topic: _Topic = None,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Consumers of one group share the topic's partitions; unless given,"
+            " ASSAY_STREAM__GROUP and -classify.",
+        ),
+    ] = None,
+    instance_id: InstanceId = None,
+    start: Start = None,
+    reject_limit: RejectLimit = 0.5,
+    until_idle: UntilIdle = None,
+    status_port: StatusPort = None,
+) -> None:
+    """Classify a topic's records and put the predictions on another topic.
+
+    For many who want them: each reads ASSAY_STREAM__PREDICTION_TOPIC in its own
+    time, see `assay connect`. Needs no database. Start as many as you like in
+    one group.
+
+    Predictions, dead letters, an entry in the ledger (on topics as well) and
+    the group's offsets are one transaction of Kafka: whoever reads committed
+    messages finds each record once. Which ids came before is not known here;
+    that is judged where there is a database.
+
+    SIGTERM and Ctrl-C end it: what was read by then is committed. A second one
+    ends it at once, and loses nothing either.
+
+    Examples:
+      assay stream classify --instance-id classifier-1 --status-port 9401
+      assay stream classify --topic cards --group cards --until-idle 10
+
+    The last line on standard output is a summary in JSON.
+
+    Exit codes: 0 stopped; 65 too many records were rejected; 78 settings,
+    rights or topics are wrong, or records that were never read are gone from
+    the topic.
+    """
+    from assay_streaming import consumer
+
+    code = consumer.classify(
         overrides={
             "topic": topic,
             "group": group,
@@ -332,7 +397,7 @@ def dead_letters(
             " Unless given, ASSAY_STREAM__INSTANCE_ID.",
         ),
     ] = None,
-    status_port: _StatusPort = None,
+    status_port: StatusPort = None,
 ) -> None:
     """Publish the dead letters of streams, and try retriable ones again.
 

@@ -7,6 +7,8 @@ from pydantic import BaseModel, Field, ValidationInfo, field_validator
 _NAMED_BEFORE: Final = {
     "topic": "ASSAY_STREAM__TOPIC (or --topic)",
     "dead_letter_topic": "ASSAY_STREAM__DEAD_LETTER_TOPIC",
+    "event_topic": "ASSAY_STREAM__EVENT_TOPIC",
+    "prediction_topic": "ASSAY_STREAM__PREDICTION_TOPIC",
 }
 """Topics that others must not be, and what names them."""
 
@@ -17,11 +19,14 @@ class StreamConfig(BaseModel, frozen=True):
     Attributes:
         topic: where transactions come from.
         dead_letter_topic: where rejects are published.
-        event_topic: where one event per reject and per change of state is published. The three are
-            different topics: what a service writes it must not read as transactions.
+        event_topic: where one event per reject and per change of state is published.
+        prediction_topic: where `assay stream classify` puts what it has classified.
+        ledger_topic: where it puts its ledger entries. The five are different topics: what a
+            service writes it must not read as transactions.
         partitions: of topics that `assay stream topics` makes.
         replication: how often each partition of these is kept; unless given, as the brokers say.
-        group: consumers of one group share the topic's partitions.
+        group: consumers of one group share the topic's partitions. Groups of other services than
+            `assay stream consume` are this and their names: `assay-classify`.
         instance_id: a name that one service keeps when it is started again, and shares with no
             other of its kind: a short absence moves no partition then, and what a relay has left
             behind is taken up at once.
@@ -50,6 +55,8 @@ class StreamConfig(BaseModel, frozen=True):
         default="failed-transactions", min_length=1, validate_default=True
     )
     event_topic: str = Field(default="errors", min_length=1, validate_default=True)
+    prediction_topic: str = Field(default="predictions", min_length=1, validate_default=True)
+    ledger_topic: str = Field(default="ledger", min_length=1, validate_default=True)
     partitions: int = Field(default=3, ge=1)
     replication: int | None = Field(default=None, ge=1)
     group: str = Field(default="assay", min_length=1)
@@ -57,7 +64,7 @@ class StreamConfig(BaseModel, frozen=True):
     start: Literal["earliest", "latest"] = "earliest"
     chunk_records: int = Field(default=50_000, ge=1, le=1_000_000)
     chunk_mib: int = Field(default=16, ge=1)
-    linger: float = Field(default=0.05, ge=0, le=60)
+    linger: float = Field(default=0.05, ge=0, le=3_600)
     window_chunks: int = Field(default=2, ge=1)
     window_mib: int = Field(default=64, ge=1)
     queue_mib: int = Field(default=32, ge=1)
@@ -69,7 +76,7 @@ class StreamConfig(BaseModel, frozen=True):
     status_host: str = "127.0.0.1"
     status_port: int = Field(default=0, ge=0, le=65_535)
 
-    @field_validator("dead_letter_topic", "event_topic")
+    @field_validator("dead_letter_topic", "event_topic", "prediction_topic", "ledger_topic")
     @classmethod
     def _is_its_own(cls, name: str, info: ValidationInfo) -> str:
         for other, named_by in _NAMED_BEFORE.items():

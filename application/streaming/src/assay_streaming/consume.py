@@ -17,6 +17,7 @@ from assay.domain.outcome import Outcome
 from assay.domain.position import Partition
 from assay.domain.reject import by_code
 from assay.domain.tally import Tally
+from assay.pipeline.inflight import Decode
 from assay.pipeline.pace import Pace
 from assay.pipeline.pump import Policy, Pump
 from assay.pipeline.watch import Watch
@@ -30,7 +31,10 @@ from assay_streaming.events import Events, Told
 from assay_streaming.health import Health
 
 PIPELINE: Final = "stream"
-"""The label of its metrics."""
+"""What `assay stream consume` is called in metrics and events."""
+
+CLASSIFY: Final = "classify"
+"""What `assay stream classify` is called there."""
 
 _EVERY: Final = 1.0  # seconds between two looks at what is not told by itself
 _SOON: Final = 0.1
@@ -89,13 +93,16 @@ class Services:
     """What a consumer is composed of.
 
     Attributes:
+        classifier: None where records come with their predictions.
+        decode: reads the messages.
         pace: of this consumer; its source knows it, too.
         connections: how many connections to the database are in use.
         on_signal: calls back at the first SIGTERM or Ctrl-C; the second ends the process.
+        look: called now and then; raises what has happened beside.
     """
 
     source: StreamSource
-    classifier: Classifier
+    classifier: Classifier | None
     store: Store
     executor: Executor
     clock: Clock
@@ -105,6 +112,8 @@ class Services:
     events: Events
     connections: Callable[[], int]
     on_signal: Callable[[Callable[[], None]], AbstractContextManager[list[int]]]
+    decode: Decode = decode
+    look: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -120,6 +129,7 @@ class Request:
         policy: patience, limits, window.
         until_idle: ends when all is read and nothing has come for so many seconds; None goes on
             for ever. Without partitions that is said of what the others have committed.
+        pipeline: the label of its metrics, and the service that its events name.
     """
 
     run_id: str
@@ -129,6 +139,7 @@ class Request:
     session: float
     policy: Policy
     until_idle: float | None = None
+    pipeline: str = PIPELINE
 
 
 @dataclass
@@ -182,11 +193,10 @@ class _Watcher:
         asking: since when it has had none, with Kafka there; None once that was said, or needs not.
     """
 
+    request: Request
     services: Services
     result: Result
     progress: Progress
-    group: str
-    session: float
     came: float
     owned: Collection[Partition] = field(default_factory=list[Partition])
     ends: int | None = None
@@ -201,6 +211,10 @@ class _Watcher:
         self.came = self.services.clock.now()
         self.services.health.moved()
         self.result.committed(outcome, tally)
+        meter, pipeline = self.services.meter, self.request.pipeline
+        for each in outcome.ranges:
+            meter.set(metrics.POSITION, each.next, pipeline=pipeline, partition=each.partition)
+        meter.set(metrics.LAST_COMMIT, time.time(), pipeline=pipeline)
 
     def look(self, pump: Pump) -> None:
         """Tells how it stands."""
@@ -214,15 +228,21 @@ class _Watcher:
         self._say_unassigned(pump)
         self.seen.update(lags)
         for each in self.seen - (set(assigned) - lags.keys()):  # of those nothing is known
-            meter.set(metrics.LAG, lags.get(each, 0), pipeline=PIPELINE, partition=each)
-        meter.set(metrics.DATABASE_CONNECTIONS, self.services.connections(), pipeline=PIPELINE)
+            meter.set(
+                metrics.LAG, lags.get(each, 0), pipeline=self.request.pipeline, partition=each
+            )
+        meter.set(
+            metrics.DATABASE_CONNECTIONS,
+            self.services.connections(),
+            pipeline=self.request.pipeline,
+        )
         lag = self._lag(pump)
         self.services.health.look(
             away=pump.away,
             is_busy=any(lags.values()) and not (pump.is_failing or pump.is_asking),
             facts={
                 "run_id": self.result.run_id,
-                "group": self.group,
+                "group": self.request.group,
                 "partitions": assigned,
                 "lag": lag,
             },
@@ -262,7 +282,7 @@ class _Watcher:
             self.asking = now
         elif now >= self.asking + _JOINING:
             self.asking = None
-            self.progress.unassigned(self.group, self.session)
+            self.progress.unassigned(self.request.group, self.request.session)
 
 
 def consume(request: Request, services: Services, result: Result, progress: Progress) -> None:
@@ -273,8 +293,8 @@ def consume(request: Request, services: Services, result: Result, progress: Prog
         Fatal: it does not help to go on: settings, rights, or records that are gone.
     """
     health, clock = services.health, services.clock
-    watcher = _Watcher(services, result, progress, request.group, request.session, came=clock.now())
-    told = Told(services.events, request.run_id, PIPELINE)
+    watcher = _Watcher(request, services, result, progress, came=clock.now())
+    told = Told(services.events, request.run_id, request.pipeline)
 
     def away(dependency: str, error: Unavailable | None) -> None:
         progress.away(dependency, error)
@@ -285,7 +305,7 @@ def consume(request: Request, services: Services, result: Result, progress: Prog
         source_name=request.source,
         destination=request.destination,
         source=services.source,
-        decode=decode,
+        decode=services.decode,
         classifier=services.classifier,
         store=services.store,
         executor=services.executor,
@@ -293,7 +313,7 @@ def consume(request: Request, services: Services, result: Result, progress: Prog
         watch=Watch(
             services.meter,
             clock,
-            PIPELINE,
+            request.pipeline,
             committed=watcher.committed,
             away=away,
             answered=health.moved,
@@ -316,6 +336,7 @@ def consume(request: Request, services: Services, result: Result, progress: Prog
         for _ in pump.steps():
             if clock.now() >= looked + every:
                 looked = clock.now()
+                services.look()
                 watcher.look(pump)
                 if patience is not None and watcher.idle(pump) > patience:
                     pump.stop()

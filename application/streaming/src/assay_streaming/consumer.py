@@ -1,18 +1,22 @@
-"""What `consume` and `accept-gap` do between their options and their exit codes."""
+"""What services that read a topic do between their options and their exit codes."""
 
 import gc
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 from rich.console import Console
 
+from assay.domain.dependencies import OF_STREAM, OF_TARGET, OF_TOPICS
 from assay.domain.errors import DONE, NOTHING_TO_DO, TEMPORARY
 from assay.pipeline.pump import Policy
+from assay.ports.target import Connector
 from assay_streaming import bootstrap
-from assay_streaming.consume import Request, Result
+from assay_streaming.bootstrap import fan_out
+from assay_streaming.consume import CLASSIFY, Request, Result, Services
 from assay_streaming.consume import consume as run_consumer
 from assay_streaming.ending import overridden, to_the_end, until_its_end
 from assay_streaming.gaps import Gaps, accept
@@ -29,8 +33,118 @@ def consume(*, overrides: Mapping[str, Any], reject_limit: float, until_idle: fl
         Fatal: the settings are wrong.
     """
     settings = overridden(bootstrap.read(bootstrap.ConsumerSettings), overrides)
+    request = _request(settings, reject_limit, until_idle)
+    result = Result(request.run_id)
+    services = bootstrap.consumer(request, settings, result)
+    return to_the_end(partial(_consume, request, services, result, OF_STREAM), result)
+
+
+def classify(*, overrides: Mapping[str, Any], reject_limit: float, until_idle: float | None) -> int:
+    """Classifies from topic to topic; the rest is as for `consume`.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        Fatal: the settings are wrong.
+    """
+    settings = _of_service(bootstrap.ClassifierSettings, CLASSIFY, overrides, {})
+    request = replace(_request(settings, reject_limit, until_idle), pipeline=CLASSIFY)
+    result = Result(request.run_id)
+    services = fan_out.classifier(request, settings)
+    return to_the_end(partial(_consume, request, services, result, OF_TOPICS), result)
+
+
+def to_postgres(
+    *, overrides: Mapping[str, Any], reject_limit: float, until_idle: float | None
+) -> int:
+    """Takes predictions to PostgreSQL; the rest is as for `consume`.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        Fatal: the settings are wrong.
+    """
+    settings = _of_service(bootstrap.BookSettings, POSTGRES, overrides, {})
+    request = _of_connector(POSTGRES, settings, reject_limit, until_idle)
+    result = Result(request.run_id)
+    services = _to_postgres(request, settings, result)
+    return to_the_end(partial(_consume, request, services, result, OF_STREAM), result)
+
+
+def to_target(
+    name: str,
+    connector: Connector,
+    *,
+    overrides: Mapping[str, Any],
+    reject_limit: float,
+    until_idle: float | None,
+) -> int:
+    """Takes predictions to a target; the rest is as for `consume`.
+
+    Args:
+        name: of the connector.
+        connector: opens the target.
+        overrides: settings of the section `stream`.
+        reject_limit: the share that may be rejected.
+        until_idle: as `Request` has it.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        Fatal: the settings are wrong.
+    """
+    settings = _of_service(fan_out.settings_of(connector), name, overrides, connector.defaults)
+    request = _of_connector(name, settings, reject_limit, until_idle)
+    result = Result(request.run_id)
+    services = fan_out.to_target(request, settings, connector)
+    return to_the_end(partial(_consume, request, services, result, OF_TARGET), result)
+
+
+def _of_connector(
+    name: str, settings: bootstrap.KafkaSettings, reject_limit: float, until_idle: float | None
+) -> Request:
+    return replace(
+        _request(settings, reject_limit, until_idle),
+        source=f"kafka/{settings.stream.prediction_topic}",
+        pipeline=name,
+    )
+
+
+@contextmanager
+def _to_postgres(
+    request: Request, settings: bootstrap.BookSettings, result: Result
+) -> Generator[Services]:
+    with fan_out.to_postgres(request, settings, result) as (services, copying):
+        yield services
+        if request.until_idle is not None:
+            copying.finish()
+
+
+def _of_service(
+    kind: type[bootstrap.AnySettings],
+    service: str,
+    overrides: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+) -> bootstrap.AnySettings:
+    """The settings of a service whose group is named after it, unless it is named otherwise.
+
+    Its own defaults go before the usual ones, and after what is set.
+    """
+    read = bootstrap.read(kind)
+    stream = read.stream
+    group = overrides["group"] or f"{stream.group}-{service}"
+    own = {name: each for name, each in defaults.items() if name not in stream.model_fields_set}
+    return overridden(read, {**own, **overrides, "group": group})
+
+
+def _request(
+    settings: bootstrap.KafkaSettings, reject_limit: float, until_idle: float | None
+) -> Request:
     stream = settings.stream
-    request = Request(
+    return Request(
         run_id=str(uuid4()),
         source=f"kafka/{stream.topic}",
         destination=f"kafka:{stream.dead_letter_topic}",
@@ -44,20 +158,27 @@ def consume(*, overrides: Mapping[str, Any], reject_limit: float, until_idle: fl
         ),
         until_idle=until_idle,
     )
-    result = Result(request.run_id)
 
-    def act() -> None:
-        with (
-            bootstrap.consumer(request, settings, result) as services,
-            until_its_end(result),
-            shown(Console(stderr=True)) as progress,
-        ):
-            # What was loaded by now stays: the collector need not look through it, which it would
-            # for every few thousand messages.
-            gc.freeze()
-            run_consumer(request, services, result, progress)
 
-    return to_the_end(act, result)
+def _consume(
+    request: Request,
+    composed: AbstractContextManager[Services],
+    result: Result,
+    names: Mapping[str, str],
+) -> None:
+    with (
+        composed as services,
+        until_its_end(result),
+        shown(Console(stderr=True), names) as progress,
+    ):
+        # What was loaded by now stays: the collector need not look through it, which it would
+        # for every few thousand messages.
+        gc.freeze()
+        run_consumer(request, services, result, progress)
+
+
+POSTGRES: Final = "postgres"
+"""What the connector to PostgreSQL is called."""
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """How a stream gets on: a line that changes on a terminal, a log line now and then elsewhere."""
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
-from assay.domain.dependencies import OF_STREAM
 from assay.domain.errors import Unavailable
 from assay.domain.tally import Tally
 
@@ -27,8 +26,8 @@ _log: Any = structlog.get_logger(__name__)
 class Line:
     """One line on standard error."""
 
-    def __init__(self, status: Status) -> None:
-        self._status = status
+    def __init__(self, status: Status, names: Mapping[str, str]) -> None:
+        self._status, self._names = status, names
         self._last = time.monotonic(), 0
 
     def look(self, tally: Tally, lag: int | None) -> None:
@@ -45,7 +44,7 @@ class Line:
 
     def away(self, dependency: str, error: Unavailable | None) -> None:
         """Says above the line what is waited for."""
-        name = OF_STREAM[dependency]
+        name = self._names[dependency]
         waiting = f"[yellow]waiting for {name}[/]: {escape(str(error))}"
         self._status.console.print(
             waiting if error is not None else f"{name} is back", highlight=False
@@ -60,7 +59,8 @@ class Line:
 class Lines:
     """A log line every ten seconds in which something came, and every minute of an outage."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self._names = names
         self._next = time.monotonic() + _EVERY
         self._read = 0
         self._away: dict[str, float] = {}
@@ -71,7 +71,7 @@ class Lines:
         for dependency, said in self._away.items():
             if now >= said + _SELDOM:
                 self._away[dependency] = now
-                _log.warning(f"still waiting for {OF_STREAM[dependency]}", dependency=dependency)
+                _log.warning(f"still waiting for {self._names[dependency]}", dependency=dependency)
         if now >= self._next and tally.read > self._read:
             self._next = time.monotonic() + _EVERY
             self._read = tally.read
@@ -81,11 +81,11 @@ class Lines:
         """Says what is waited for."""
         if error is None:
             self._away.pop(dependency, None)
-            _log.info(f"{OF_STREAM[dependency]} is back", dependency=dependency)
+            _log.info(f"{self._names[dependency]} is back", dependency=dependency)
         else:
             self._away[dependency] = time.monotonic()
             _log.warning(
-                f"waiting for {OF_STREAM[dependency]}", dependency=dependency, error=str(error)
+                f"waiting for {self._names[dependency]}", dependency=dependency, error=str(error)
             )
 
     def unassigned(self, group: str, session: float) -> None:
@@ -94,10 +94,15 @@ class Lines:
 
 
 @contextmanager
-def shown(console: Console) -> Generator[Line | Lines]:
-    """Whichever fits the console, for as long as the block lasts."""
+def shown(console: Console, names: Mapping[str, str]) -> Generator[Line | Lines]:
+    """Whichever fits the console, for as long as the block lasts.
+
+    Args:
+        console: standard error.
+        names: what people call the dependencies.
+    """
     if not console.is_terminal:
-        yield Lines()
+        yield Lines(names)
         return
     with console.status("joining the group", spinner="dots") as status:
-        yield Line(status)
+        yield Line(status, names)

@@ -1,6 +1,6 @@
 """The services there are. A new one is a module like its neighbours and a line here."""
 
-from assay_local import api, kafka, postgres, s3
+from assay_local import api, kafka, opensearch, postgres, questdb, s3
 
 SERVICES = {
     service.name: service
@@ -9,8 +9,13 @@ SERVICES = {
         s3.SERVICE,
         kafka.SERVICE,
         api.SERVICE,
+        opensearch.SERVICE,
+        questdb.SERVICE,
     )
 }
+USUAL = ("postgres", "s3", "kafka", "api")
+"""Those that come up where none is named; targets of connectors do where they are."""
+
 CLUSTERS = {"kafka": kafka.BROKERS}
 """Services that are a cluster of one server or more: all that there may be, the first named so."""
 

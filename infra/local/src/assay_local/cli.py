@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from assay_local import dotenv, local, report
-from assay_local.catalogue import CLUSTERS, KNOWN, SERVICES
+from assay_local.catalogue import CLUSTERS, KNOWN, SERVICES, USUAL
 from assay_local.errors import LocalError, ServerError
 from assay_local.local import Report
 from assay_local.server import Started
@@ -40,7 +40,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document inst
 def up(
     services: Annotated[
         list[str] | None,
-        typer.Argument(metavar="SERVICE", help=f"Any of {', '.join(SERVICES)}; else all."),
+        typer.Argument(
+            metavar="SERVICE", help=f"Any of {', '.join(SERVICES)}; else the first {len(USUAL)}."
+        ),
     ] = None,
     *,
     brokers: Annotated[
@@ -75,7 +77,7 @@ def up(
         environment = _environment()
         failure: ServerError | None = None
         try:
-            with _progress(services or list(SERVICES), quiet=as_json) as heard:
+            with _progress(services or list(USUAL), quiet=as_json) as heard:
                 local.up(
                     *services or (),
                     data=place,
@@ -90,7 +92,7 @@ def up(
     unreachable = [
         KNOWN[row.service].keys[0]
         for row in found
-        if row.state == "external, unreachable" and row.service in (services or SERVICES)
+        if row.state == "external, unreachable" and row.service in (services or USUAL)
     ]
     seconds = time.monotonic() - begin
     if as_json:

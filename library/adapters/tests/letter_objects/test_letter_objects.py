@@ -65,9 +65,9 @@ class Away:
         """Nothing to be had."""
         raise Unavailable(f"{item.uri} from {start}")
 
-    def write(self, uri: str, body: bytes) -> Object:
+    def write(self, uri: str, body: bytes, *, is_new: bool = False) -> Object:
         """Nothing to be had."""
-        raise Unavailable(f"{uri} with {len(body)} bytes")
+        raise Unavailable(f"{uri} with {len(body)} bytes, new: {is_new}")
 
     def move(self, item: Object, to: str) -> Object:
         """Nothing to be had."""

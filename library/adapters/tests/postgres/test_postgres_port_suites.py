@@ -11,13 +11,13 @@ from assay.ports.letters import Letters
 from assay.ports.store import Store
 from assay.testing.letters import LettersSuite, MakeLetters
 from assay.testing.selection import MakeSelection, SelectionSuite
-from assay.testing.store import StoreSuite
+from assay.testing.store import IdStoreSuite
 from assay_adapters.postgres.letters import PostgresLetters
 from assay_adapters.postgres.selection import PostgresSelection
 from assay_adapters.postgres.store import PostgresStore
 
 
-class TestPostgresStore(StoreSuite):
+class TestPostgresStore(IdStoreSuite):
     @pytest.fixture
     def make_store(self, make_engine: Callable[[], Engine]) -> Callable[[], Store]:
         """Each store with connections of its own."""

@@ -1,7 +1,8 @@
 """Composes the streaming services: the one place that names their adapters.
 
 What only the publisher of files needs is in `assay_streaming.bootstrap.files`: a consumer starts
-without what speaks to S3.
+without what speaks to S3. What reads or writes predictions on topics is in
+`assay_streaming.bootstrap.fan_out`.
 """
 
 import platform
@@ -21,10 +22,11 @@ from sqlalchemy import Engine, QueuePool
 
 from assay.domain import metrics
 from assay.domain.errors import AssayError, Fatal
-from assay.domain.reject import REDRIVE
-from assay.pipeline.pace import within
+from assay.domain.reject import RAW_LIMIT, REDRIVE
+from assay.pipeline.pace import Pace, within
 from assay.pipeline.redrive import Services as RedriveServices
 from assay.ports.store import Store
+from assay.wire import predictions
 from assay_adapters.clock.system import SystemClock
 from assay_adapters.compression.decompress import decompress
 from assay_adapters.console.run import complain, last_line, run
@@ -38,7 +40,7 @@ from assay_adapters.kafka.events import KafkaEvents
 from assay_adapters.kafka.letters import LARGEST, KafkaLetters
 from assay_adapters.kafka.producer import KafkaProducer
 from assay_adapters.kafka.reading import WholeRecords
-from assay_adapters.kafka.source import KafkaSource, Reading
+from assay_adapters.kafka.source import Begin, KafkaSource, Reading
 from assay_adapters.kafka.topics import Topics
 from assay_adapters.log.config import LogConfig
 from assay_adapters.log.configure import configure
@@ -47,6 +49,7 @@ from assay_adapters.postgres.config import PostgresConfig
 from assay_adapters.postgres.connection import engine_for
 from assay_adapters.postgres.letters import PostgresLetters
 from assay_adapters.postgres.lookup import DeadLetters
+from assay_adapters.postgres.published import require_own_books
 from assay_adapters.postgres.retire import retire, unfinished
 from assay_adapters.postgres.runs import end_run, serving, start_run
 from assay_adapters.postgres.selection import PostgresSelection
@@ -70,12 +73,23 @@ _log: Any = structlog.get_logger(__name__)
 __all__ = ["complain", "decompress", "interrupt", "last_line", "on_signal", "read_text", "run"]
 
 
-class KafkaSettings(Settings):
+class LogSettings(Settings):
+    """What every command reads from the environment."""
+
+    log: LogConfig = Field(default_factory=LogConfig)
+
+
+class KafkaSettings(LogSettings):
     """What every streaming service reads from the environment."""
 
     kafka: KafkaConfig
     stream: StreamConfig = Field(default_factory=StreamConfig)
-    log: LogConfig = Field(default_factory=LogConfig)
+
+
+class ClassifierSettings(KafkaSettings):
+    """What a service reads from the environment that classifies from topic to topic."""
+
+    api: ApiConfig
 
 
 class BookSettings(KafkaSettings):
@@ -105,9 +119,10 @@ class Books(NamedTuple):
 
 
 AnySettings = TypeVar("AnySettings", bound=KafkaSettings)
+AnyLogSettings = TypeVar("AnyLogSettings", bound=LogSettings)
 
 
-def read(kind: type[AnySettings]) -> AnySettings:
+def read(kind: type[AnyLogSettings]) -> AnyLogSettings:
     """Reads the settings, once, and sets up the log."""
     settings = load(kind)
     configure(settings.log.level)
@@ -118,15 +133,21 @@ def make_topics(settings: KafkaSettings) -> Iterator[tuple[str, bool]]:
     """Makes the topics that are missing; yields each name and whether it is new."""
     topics = Topics(settings.kafka)
     stream = settings.stream
-    for name in (stream.topic, stream.dead_letter_topic, stream.event_topic):
-        letters = name == stream.dead_letter_topic
+    largest = {
+        stream.topic: None,
+        stream.dead_letter_topic: LARGEST,
+        stream.event_topic: None,
+        stream.prediction_topic: predictions.LARGEST,
+        stream.ledger_topic: None,
+    }
+    for name, limit in largest.items():
         yield (
             name,
             topics.make(
                 name,
                 partitions=stream.partitions,
                 replication=stream.replication,
-                config={"max.message.bytes": str(LARGEST)} if letters else {},
+                config={} if limit is None else {"max.message.bytes": str(limit)},
             ),
         )
 
@@ -141,55 +162,33 @@ def consumer(request: Request, settings: ConsumerSettings, result: Result) -> Ge
     """
     stream = settings.stream
     with ExitStack() as stack:
-        engine = _engine(stack, settings.postgres)
-        api = settings.api
-        classifier = HttpClassifier(api)
+        engine = engine_of(stack, settings.postgres)
+        require_own_books(engine, request.source, are_published=False)
+        classifier = HttpClassifier(settings.api)
         stack.callback(classifier.close)
-        own = (each for each in metrics.METRICS if each not in metrics.OF_LETTERS)
-        meter, clock = PrometheusMeter(own), SystemClock()
-        # What waits for its chunk to be cut is not late.
-        health = Health(clock, stream.stall + stream.linger)
-        pace = within(
-            stream.chunk_records,
-            chunks=stream.window_chunks,
-            workers=stream.workers,
-            connections=api.connections,
-            timeout=api.timeout,
-        )
+        meter, clock = stream_meter(), SystemClock()
+        health, pace = health_of(stream, clock), pace_of(stream, settings.api)
         # Before anything is told or noted: librdkafka finds here what is wrong with its properties.
-        source = KafkaSource(
-            settings.kafka,
-            Reading(
-                topic=stream.topic,
-                group=stream.group,
-                start=stream.start,
-                instance=stream.instance_id,
-                chunk_records=stream.chunk_records,
-                chunk_bytes=stream.chunk_mib << 20,
-                linger=stream.linger,
-                queue_bytes=stream.queue_mib << 20,
-            ),
-            begin=partial(
-                begin, engine, request.source, run_id=str(uuid4()), version=version("assay")
-            ),
-            chunk_records=lambda: pace.chunk_records,
+        source = source_of(
+            settings,
+            stream.topic,
+            pace,
+            partial(begin, engine, request.source, run_id=str(uuid4()), version=version("assay")),
         )
-        url = _served(stack, stream, health, meter)
-        _noted(stack, engine, result, kind="stream", source=request.source, url=url)
+        url = served_by(stack, stream, health, meter)
+        noted_by(stack, engine, result, kind="stream", source=request.source, url=url)
         # Beside the start, which waits for no service that does not answer.
         looking = Thread(target=_look_for_others, args=(engine, request), daemon=True)
         looking.start()
         # It may hold a connection just now, which is to be given back before all are closed.
         stack.callback(looking.join, _LOOKING)
-        events = _events(stack, settings, meter, PIPELINE)
+        events = events_of(stack, settings, meter, PIPELINE)
         if "start" in stream.model_fields_set and unfinished(engine, request.source):
             _log.info(
                 "reading goes on where the books stand; --from counts for what was never read"
             )
         stack.callback(source.close)
-        executor = ThreadPoolExecutor(stream.workers, thread_name_prefix="worker")
-        # What is still under way when the stream fails is not waited for before it begins.
-        stack.callback(executor.shutdown, wait=True, cancel_futures=True)
+        executor = workers(stack, stream)
         yield Services(
             source=source,
             classifier=classifier,
@@ -200,9 +199,81 @@ def consumer(request: Request, settings: ConsumerSettings, result: Result) -> Ge
             pace=pace,
             health=health,
             events=events,
-            connections=_connections(engine),
+            connections=connections_of(engine),
             on_signal=on_signal,
         )
+
+
+def stream_meter() -> PrometheusMeter:
+    """What a service that reads a topic tells of itself."""
+    return PrometheusMeter(each for each in metrics.METRICS if each not in metrics.OF_LETTERS)
+
+
+def health_of(stream: StreamConfig, clock: SystemClock) -> Health:
+    """How a service that reads a topic is."""
+    # What waits for its chunk to be cut is not late.
+    return Health(clock, stream.stall + stream.linger)
+
+
+def pace_of(stream: StreamConfig, api: ApiConfig) -> Pace:
+    """How much is taken on at a time."""
+    return within(
+        stream.chunk_records,
+        chunks=stream.window_chunks,
+        workers=stream.workers,
+        connections=api.connections,
+        timeout=api.timeout,
+    )
+
+
+def source_of(
+    settings: KafkaSettings,
+    topic: str,
+    pace: Pace,
+    begin: Begin,
+    *,
+    record_bytes: int = RAW_LIMIT,
+    follow: bool = True,
+) -> KafkaSource:
+    """A topic, as a source.
+
+    Args:
+        settings: how it is read.
+        topic: its name.
+        pace: how much at a time.
+        begin: enters where reading begins.
+        record_bytes: of a longer record its head is read.
+        follow: whether the group's committed offsets follow what is acked.
+
+    Raises:
+        Fatal: a property is wrong.
+    """
+    stream = settings.stream
+    return KafkaSource(
+        settings.kafka,
+        Reading(
+            topic=topic,
+            group=stream.group,
+            start=stream.start,
+            instance=stream.instance_id,
+            chunk_records=stream.chunk_records,
+            chunk_bytes=stream.chunk_mib << 20,
+            linger=stream.linger,
+            queue_bytes=stream.queue_mib << 20,
+            record_bytes=record_bytes,
+            follow=follow,
+        ),
+        begin=begin,
+        chunk_records=lambda: pace.chunk_records,
+    )
+
+
+def workers(stack: ExitStack, stream: StreamConfig) -> ThreadPoolExecutor:
+    """Do the jobs, until the stack is closed."""
+    executor = ThreadPoolExecutor(stream.workers, thread_name_prefix="worker")
+    # What is still under way when a stream fails is not waited for before it begins.
+    stack.callback(executor.shutdown, wait=True, cancel_futures=True)
+    return executor
 
 
 def _look_for_others(engine: Engine, request: Request) -> None:
@@ -241,7 +312,7 @@ class Noted(Protocol):
         ...
 
 
-def _engine(stack: ExitStack, config: PostgresConfig) -> Engine:
+def engine_of(stack: ExitStack, config: PostgresConfig) -> Engine:
     """PostgreSQL with tables of this version, until the stack is closed."""
     engine = engine_for(config)
     stack.callback(engine.dispose)
@@ -249,13 +320,15 @@ def _engine(stack: ExitStack, config: PostgresConfig) -> Engine:
     return engine
 
 
-def _connections(engine: Engine) -> Callable[[], int]:
+def connections_of(engine: Engine) -> Callable[[], int]:
     """How many connections of a pool are in use."""
     pool = engine.pool
     return pool.checkedout if isinstance(pool, QueuePool) else lambda: 0
 
 
-def _served(stack: ExitStack, stream: StreamConfig, health: Health, meter: PrometheusMeter) -> str:
+def served_by(
+    stack: ExitStack, stream: StreamConfig, health: Health, meter: PrometheusMeter
+) -> str:
     """Answers for health and metrics until the stack is closed; returns where."""
     answering = served(
         stream.status_host,
@@ -276,7 +349,7 @@ def _served(stack: ExitStack, stream: StreamConfig, health: Health, meter: Prome
     return url
 
 
-def _noted(
+def noted_by(
     stack: ExitStack, engine: Engine, result: Noted, *, kind: str, source: str, url: str | None
 ) -> None:
     """Notes that a service has begun, and how it has ended when the stack is closed."""
@@ -300,7 +373,7 @@ def _noted(
     )
 
 
-def _events(
+def events_of(
     stack: ExitStack, settings: KafkaSettings, meter: PrometheusMeter, pipeline: str
 ) -> KafkaEvents:
     """Tells events until the stack is closed."""
@@ -346,15 +419,15 @@ def dead_letter_service(
     """
     stream = settings.stream
     with ExitStack() as stack:
-        engine = _engine(stack, settings.postgres)
+        engine = engine_of(stack, settings.postgres)
         meter, clock = PrometheusMeter(), SystemClock()
         health = Health(clock, stream.stall)
         publisher = KafkaLetters(settings.kafka)  # finds wrong properties before anything is told
         if not request.once:
-            url = _served(stack, stream, health, meter)
+            url = served_by(stack, stream, health, meter)
             kind = dead_letters.SERVICE
-            _noted(stack, engine, result, kind=kind, source="dead_letters", url=url)
-        events = _events(stack, settings, meter, dead_letters.PIPELINE)
+            noted_by(stack, engine, result, kind=kind, source="dead_letters", url=url)
+        events = events_of(stack, settings, meter, dead_letters.PIPELINE)
         # A stranger's claims are taken up when their lease is over.
         relay = stream.instance_id or f"{platform.node()}/{request.run_id}"
         letters = PostgresLetters(engine, f"stream/{relay}")
@@ -376,7 +449,7 @@ def dead_letter_service(
             meter=meter,
             health=health,
             events=events,
-            connections=_connections(engine),
+            connections=connections_of(engine),
             on_signal=on_signal,
         )
 
@@ -392,8 +465,7 @@ def _redrives(
     """Makes what redrives are composed of, each by its run."""
     classifier = HttpClassifier(settings.api)
     stack.callback(classifier.close)
-    executor = ThreadPoolExecutor(settings.stream.workers, thread_name_prefix="worker")
-    stack.callback(executor.shutdown, wait=True, cancel_futures=True)
+    executor = workers(stack, settings.stream)
     store = PostgresStore(engine, processing_type="redrive")
 
     def make(run_id: str) -> RedriveServices:
@@ -428,7 +500,7 @@ def books(settings: BookSettings, source: str) -> Generator[Books]:
         Fatal: settings or tables are wrong, or there are neither topic nor books of this name.
     """
     with ExitStack() as stack:
-        engine = _engine(stack, settings.postgres)
+        engine = engine_of(stack, settings.postgres)
         topics = Topics(settings.kafka)
         stand = unfinished(engine, source)
         name = settings.stream.topic

@@ -14,6 +14,8 @@ from pydantic import BaseModel
 
 GROUP: Final = "assay.settings"
 
+OF_CONNECTORS: Final = ("archive", "lake", "search", "series", "webhook")
+
 SECTIONS: Final = (
     "postgres",
     "s3",
@@ -21,6 +23,7 @@ SECTIONS: Final = (
     "kafka",
     "batch",
     "stream",
+    *OF_CONNECTORS,
     "log",
     "models",
     "server",
@@ -33,6 +36,20 @@ OTHERS: Final = frozenset({"ASSAY_TEST_DATA"})
 
 
 def installed() -> dict[str, type[BaseModel]]:
-    """The sections whose packages are installed, with their models, in the order of `SECTIONS`."""
+    """The sections whose packages are installed, with their models, those of `SECTIONS` first.
+
+    The others belong to connectors that somebody has written for himself.
+    """
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
-    return {name: found[name].load() for name in SECTIONS if name in found}
+    return {name: found[name].load() for name in names() if name in found}
+
+
+def is_optional(name: str) -> bool:
+    """Whether who says nothing of a section does not want what reads it, as with any connector."""
+    return name in OF_CONNECTORS or name not in SECTIONS
+
+
+def names() -> tuple[str, ...]:
+    """All that a variable may begin with: `SECTIONS`, and whatever else is installed."""
+    found = {entry.name for entry in entry_points(group=GROUP)}
+    return (*SECTIONS, *sorted(found - {*SECTIONS}))

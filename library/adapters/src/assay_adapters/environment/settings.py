@@ -22,7 +22,7 @@ from pydantic_settings import (
 
 from assay.domain.errors import Fatal
 from assay.domain.wording import worded
-from assay_adapters.environment.sections import OTHERS, SECTIONS
+from assay_adapters.environment.sections import OTHERS, is_optional, names
 
 PREFIX: Final = "ASSAY_"
 
@@ -114,7 +114,7 @@ def load(settings_class: type[AnySettings], *, strict: bool = True) -> AnySettin
 
 def load_section(name: str, config: type[Config], *, strict: bool = True) -> Config:
     """One section by itself, as `load` reads it."""
-    return getattr(load(_made_of({name: config}), strict=strict), name)
+    return getattr(load(made_of({name: config}), strict=strict), name)
 
 
 def is_named(section: str) -> bool:
@@ -124,21 +124,37 @@ def is_named(section: str) -> bool:
 
 
 def survey(configs: Mapping[str, type[BaseModel]]) -> Survey:
-    """What stands in these sections, and all that is wrong, without failing."""
+    """What stands in these sections, and all that is wrong, without failing.
+
+    Optional ones of which nothing is said are left out.
+    """
+    with suppress(OSError, UnicodeDecodeError):  # what is wrong with the file is told below
+        configs = {
+            name: config
+            for name, config in configs.items()
+            if is_named(name) or not is_optional(name)
+        }
     problems: Sequence[str] = ()
     try:
-        load(_made_of(configs))
+        load(made_of(configs))
     except WrongSettings as error:
         problems = error.problems
     sections = dict[str, Sequence[Row]]()
     for name, config in configs.items():
         with suppress(WrongSettings):
-            sections[name] = describe(load(_made_of({name: config}), strict=False))
+            sections[name] = describe(load(made_of({name: config}), strict=False))
     return Survey(sections, problems)
 
 
-def _made_of(configs: Mapping[str, type[BaseModel]]) -> type[Settings]:
-    """Settings with these sections; one that can do without any variable may be absent."""
+def made_of(
+    configs: Mapping[str, type[BaseModel]], base: type[AnySettings] = Settings
+) -> type[AnySettings]:
+    """Settings with these sections; one that can do without any variable may be absent.
+
+    Args:
+        configs: the sections, by their names.
+        base: settings that these are added to.
+    """
     fields: dict[str, Any] = {
         name: (
             config,
@@ -148,7 +164,7 @@ def _made_of(configs: Mapping[str, type[BaseModel]]) -> type[Settings]:
         )
         for name, config in configs.items()
     }
-    return create_model("Sections", __base__=Settings, **fields)
+    return create_model("Sections", __base__=base, **fields)
 
 
 def describe(settings: Settings) -> list[Row]:
@@ -170,17 +186,18 @@ def _given(settings_class: type[Settings]) -> tuple[Mapping[str, Any], Mapping[s
 def _unknown(settings_class: type[Settings]) -> Iterator[str]:
     environment, file = _given(settings_class)
     own = {name.upper() for name in _names(settings_class, ())}
+    sections = names()
     for name in sorted({each.upper() for each in (*environment, *file)}):
         if not name.startswith(PREFIX) or name in own or name in OTHERS:
             continue
         section, delimiter, rest = name.removeprefix(PREFIX).partition("__")
         ours = section.lower() in settings_class.model_fields
-        if delimiter and section.lower() in SECTIONS and not ours:
+        if delimiter and section.lower() in sections and not ours:
             continue
         others = set[str]()
         if delimiter and not ours:
             # What a section of another service holds is not known here.
-            foreign = [each for each in SECTIONS if each not in settings_class.model_fields]
+            foreign = [each for each in sections if each not in settings_class.model_fields]
             alike = get_close_matches(section.lower(), foreign)
             others = {f"{PREFIX}{each.upper()}__{rest}" for each in alike}
         # Without what all of them begin with, which would make any two alike.

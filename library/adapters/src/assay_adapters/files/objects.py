@@ -24,6 +24,7 @@ BLOCK: Final = 1 << 20
 # Two changes within one tick of a file system's clock leave the same time behind, so a time is
 # trusted only once it has passed. FAT has the longest tick.
 _TICK: Final = 2_000_000_000
+_NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 
 
 class LocalObjects:
@@ -87,18 +88,20 @@ class LocalObjects:
             # A file that was cut short in the meantime ends as well.
             _require_unchanged(file, before, item.uri)
 
-    def write(self, uri: str, body: bytes) -> Object:
+    def write(self, uri: str, body: bytes, *, is_new: bool = False) -> Object:
         """Puts a file in place of any other, all at once; on disk when this returns.
 
-        Folders that are missing are made.
+        Folders that are missing are made. On a disk without hard links a name that must be new is
+        taken by an empty file just before.
 
         Raises:
+            Taken: with `is_new`, a file is there.
             Unavailable: the disk is full, or the disk or share is away.
             Fatal: access is denied, or a folder has the name.
         """
         with translated(uri):
             path = _named(uri)
-            with _replacing(path) as file:
+            with _replacing(path, _link if is_new else Path.replace) as file:
                 file.write(body)
             return Object(
                 path.as_uri(), _version(len(body), hashlib.sha256(body).hexdigest()), len(body)
@@ -262,6 +265,26 @@ def _put(file: Path, target: Path) -> None:
     except OSError:
         target.unlink()
         raise
+
+
+def _link(file: Path, target: Path) -> None:
+    """Gives a file a name that is free, at once where the disk has hard links.
+
+    Raises:
+        Taken: it is not.
+    """
+    try:
+        os.link(file, target)
+    except FileExistsError:
+        if target.is_file():
+            raise Taken(f"{target.as_uri()} is there already") from None
+        raise
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        _put(file, target)
+    else:
+        file.unlink()
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """The model API as a classifier."""
 
-import ssl
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final, Literal, cast
@@ -13,7 +12,7 @@ from assay.domain.taxonomy import DEFAULT, Taxonomy
 from assay.wire import arrow, json
 from assay_adapters.http.answers import read_json, verdicts
 from assay_adapters.http.config import ApiConfig
-from assay_adapters.http.deadline import BoundedTransport, within
+from assay_adapters.http.exchange import Exchange
 from assay_adapters.http.statuses import Health, error_of, health_of
 
 JSON: Final = "application/json"
@@ -37,27 +36,15 @@ class HttpClassifier:
     """
 
     def __init__(self, config: ApiConfig, taxonomy: Taxonomy = DEFAULT) -> None:
-        self._config = config
         self._taxonomy = taxonomy
         self._format: Literal["arrow", "json"] = config.format
-        self._url = str(config.url).rstrip("/")
-        self._where = httpx.URL(self._url).copy_with(username=None, password=None)
         key = config.api_key
-        self._client = httpx.Client(
-            headers={
-                # A short answer that unpacks to a long one would get around the limit.
-                "accept-encoding": "identity",
-                **({"authorization": f"Bearer {key.get_secret_value()}"} if key else {}),
-            },
-            timeout=httpx.Timeout(config.timeout, connect=config.connect_timeout),
-            trust_env=False,
-            transport=BoundedTransport(
-                ssl.create_default_context(),
-                httpx.Limits(
-                    max_connections=config.connections,
-                    max_keepalive_connections=config.connections,
-                ),
-            ),
+        self._api = Exchange(
+            str(config.url),
+            config,
+            name="the model API",
+            section="API",
+            headers={"authorization": f"Bearer {key.get_secret_value()}"} if key else {},
         )
 
     def classify(self, transactions: pl.DataFrame) -> pl.DataFrame:
@@ -85,7 +72,7 @@ class HttpClassifier:
             Unavailable: it is away, or something else answers there.
             Fatal: as `classify`, or its taxonomy is another one.
         """
-        response = self._send("GET", "/model", {"accept": JSON}, b"")
+        response = self._api.send("GET", "/model", {"accept": JSON}, b"")
         self._raise_for(response)
         try:
             about = cast(dict[str, Any], json.loads(response.content))
@@ -94,48 +81,17 @@ class HttpClassifier:
         except (ValueError, LookupError, TypeError):
             raise self._something_else() from None
         if categories != set(self._taxonomy.categories):
-            raise Fatal(f"the model at {self._where} speaks another taxonomy than this service")
+            raise Fatal(f"{self._api.where} speaks another taxonomy than this service")
         return found
 
     def close(self) -> None:
         """Closes the connections."""
-        self._client.close()
+        self._api.close()
 
     def _ask(self, spoken: Literal["arrow", "json"], transactions: pl.DataFrame) -> httpx.Response:
         content_type = _CONTENT_TYPES[spoken]
         headers = {"content-type": content_type, "accept": content_type}
-        return self._send("POST", "/predict", headers, _WRITERS[spoken](transactions))
-
-    def _send(
-        self, method: str, path: str, headers: dict[str, str], content: bytes
-    ) -> httpx.Response:
-        """The answer, read whole, and unpacked where somebody has packed it all the same."""
-        body = bytearray()
-        try:
-            with (
-                within(self._config.timeout),
-                self._client.stream(
-                    method, self._url + path, headers=headers, content=content
-                ) as response,
-            ):
-                for part in response.iter_bytes():
-                    body += part
-                    if len(body) > self._config.answer_limit:
-                        raise Unavailable(
-                            f"the answer of {self._where} is longer than ASSAY_API__ANSWER_LIMIT",
-                            too_much=True,
-                        )
-        except httpx.TimeoutException as error:
-            raise Unavailable(
-                f"the model API at {self._where} did not answer within {self._config.timeout:g} s",
-                too_much=isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout),
-            ) from None
-        except httpx.RequestError as error:
-            raise Unavailable(
-                f"the model API at {self._where} is away ({type(error).__name__})"
-            ) from None
-        told = {name: each for name, each in response.headers.items() if name != "content-encoding"}
-        return httpx.Response(response.status_code, headers=told, content=bytes(body))
+        return self._api.send("POST", "/predict", headers, _WRITERS[spoken](transactions))
 
     def _read(self, response: httpx.Response) -> pl.DataFrame:
         self._raise_for(response)
@@ -145,21 +101,21 @@ class HttpClassifier:
         try:
             return _READERS[content_type](response.content)
         except ValueError as error:
-            raise Unavailable(f"the answer of {self._where} cannot be read: {error}") from None
+            raise Unavailable(f"the answer of {self._api.where} cannot be read: {error}") from None
 
     def _raise_for(self, response: httpx.Response) -> None:
         if response.status_code != HTTPStatus.OK:
-            raise error_of(response.status_code, response.headers, str(self._where), self._health)
+            raise error_of(response.status_code, response.headers, self._api.where, self._health)
 
     def _health(self) -> Health:
         try:
-            response = self._send("GET", "/health/ready", {"accept": JSON}, b"")
+            response = self._api.send("GET", "/health/ready", {"accept": JSON}, b"")
         except Unavailable:
             return "away"
         return health_of(response.status_code, _content_type(response))
 
     def _something_else(self) -> Unavailable:
-        return Unavailable(f"no model API answers at {self._where}, but something else does")
+        return Unavailable(f"no model API answers at {self._api.url}, but something else does")
 
 
 def _content_type(response: httpx.Response) -> str:

@@ -46,11 +46,11 @@ def error_of(
     Args:
         status: any but 200.
         headers: of the answer, whatever the case of their names.
-        where: the API's address, for the message.
+        where: the API and its address, for the message.
         health: asks for the API's health; called for 400, 413, 422 and 500, which are the fault
             of the records only where it is the API that says so, and is well.
     """
-    said = f"the model API at {where} answered {status}"
+    said = f"{where} answered {status}"
     judged = status in _REFUSED or status == HTTPStatus.INTERNAL_SERVER_ERROR
     found = health() if judged else None
     too_much = status in _TOO_MUCH

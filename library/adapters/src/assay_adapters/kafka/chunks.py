@@ -1,6 +1,5 @@
 """What came of a topic's partitions and is not acked yet, and the chunks that are cut from it."""
 
-import hashlib
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,9 +8,8 @@ from itertools import chain
 import polars as pl
 from confluent_kafka import Message
 
-from assay.domain.chunk import RECORDS, Chunk
+from assay.domain.chunk import RECORDS, Chunk, with_heads
 from assay.domain.position import Range
-from assay.domain.reject import RAW_LIMIT
 
 
 @dataclass
@@ -27,6 +25,7 @@ class Owned:
         is_at_end: whether nothing that can be read came since its end was reached.
         numbering: the topic's id.
         is_over: whether nothing is to be read of it any more.
+        stop: where the next range ends, whatever it holds; None where any end will do.
     """
 
     next: int | None = None
@@ -36,6 +35,7 @@ class Owned:
     is_at_end: bool = False
     numbering: str | None = None
     is_over: bool = False
+    stop: int | None = None
 
     @property
     def is_placed(self) -> bool:
@@ -51,6 +51,11 @@ class Owned:
     def has_holes(self) -> bool:
         """Whether more has come of it than was handed out."""
         return self.next is not None and self.seen > self.next
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all has come that the range holds whose end is given."""
+        return self.stop is not None and self.seen >= self.stop
 
 
 @dataclass
@@ -101,8 +106,8 @@ class Held:
         partitions, offsets, keys, values = map(list, zip(*kept, strict=True))
         return Held(partitions, offsets, keys, values, _size(values, keys), self.since)
 
-    def frame(self) -> pl.DataFrame:
-        """The records shaped as `RECORDS`; of one longer than 1 MiB the head."""
+    def frame(self, limit: int) -> pl.DataFrame:
+        """The records shaped as `RECORDS`; of one with more bytes than this the head."""
         frame = pl.DataFrame(
             {
                 "partition": pl.Series(self.partitions, dtype=pl.Int32),
@@ -117,19 +122,8 @@ class Held:
             occurrence=pl.lit(None, pl.UInt32),
             fault=pl.lit(None, pl.String),
         )
-        if (frame["length"] > RAW_LIMIT).any():
-            is_long = pl.col("length") > RAW_LIMIT
-            head = pl.col("raw").bin.head(RAW_LIMIT)
-            digests = [
-                hashlib.sha256(each).digest() if each and len(each) > RAW_LIMIT else None
-                for each in self.values
-            ]
-            frame = frame.with_columns(
-                pl.when(is_long).then(head).otherwise("raw").alias("raw"),
-                pl.Series("sha256", digests, dtype=pl.Binary),
-                pl.when(is_long).then(pl.lit("record_too_long")).alias("fault"),
-            )
-        return frame.select(pl.col(name).cast(dtype) for name, dtype in RECORDS.items())
+        shaped = frame.select(pl.col(name).cast(dtype) for name, dtype in RECORDS.items())
+        return with_heads(shaped, limit)
 
 
 def cut(records: pl.DataFrame, partitions: Mapping[int, Owned]) -> Chunk:

@@ -1,8 +1,9 @@
 """Topics read outside of a group: from their beginning to their end, or one message."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from threading import Lock
+from types import MappingProxyType
 from typing import Any, Final
 
 import polars as pl
@@ -22,6 +23,7 @@ _SILENCE: Final = 10.0  # seconds without a message or an end after which Kafka 
 _ASK: Final = 5.0  # seconds for a broker to say whether it has a record
 _STREAMS: Final = "kafka/"
 _OURS: Final = "assay.id"
+_AT_THE_BEGINNING: Final[Mapping[int, int]] = MappingProxyType({})
 _GONE: Final = {
     KafkaError._AUTO_OFFSET_RESET,  # noqa: SLF001 - librdkafka's own name
     KafkaError.OFFSET_OUT_OF_RANGE,
@@ -59,6 +61,35 @@ def letters_on(config: KafkaConfig, topic: str) -> Iterator[tuple[pl.DataFrame, 
         yield _letters(topic, ours), len(messages) - len(ours)
 
 
+def letters_among(messages: Iterable[Message]) -> pl.DataFrame:
+    """The dead letters among messages of a topic, shaped as `LETTERS`; others are none of Assay's.
+
+    Raises:
+        Unreadable: a message has the header of one and is none all the same; says where.
+    """
+    ours = [each for each in messages if _is_ours(each)]
+    return _letters(ours[0].topic() or "" if ours else "", ours)
+
+
+def newest(config: KafkaConfig, topic: str, most: int = 500) -> list[Message]:
+    """The latest messages on a topic, the newest first.
+
+    Args:
+        config: how Kafka is reached.
+        topic: its name.
+        most: offsets of each partition that are looked at, those of markers included.
+
+    Raises:
+        Unavailable: Kafka is away.
+        Fatal: there is no such topic, or it may not be read.
+    """
+    topics = Topics(config)
+    bounds = topics.bounds(topics.named(topic))
+    begins = {each: max(first, after - most) for each, (first, after) in bounds.items()}
+    found = [each for part in _to_the_end(config, topic, begins) for each in part]
+    return sorted(found, key=lambda each: each.timestamp()[1], reverse=True)
+
+
 def _letters(topic: str, messages: list[Message]) -> pl.DataFrame:
     try:
         return letters_from_messages(map(_parts, messages))
@@ -90,13 +121,17 @@ def _bytes(content: str | bytes | None) -> bytes | None:
     return content.encode() if isinstance(content, str) else content
 
 
-def _to_the_end(config: KafkaConfig, topic: str) -> Iterator[list[Message]]:
+def _to_the_end(
+    config: KafkaConfig, topic: str, begins: Mapping[int, int] = _AT_THE_BEGINNING
+) -> Iterator[list[Message]]:
+    """The messages from some offsets, or the first ones, to where the topic ends just now."""
     topics = Topics(config)
     bounds = topics.bounds(topics.named(topic))
-    ends = {number: after for number, (first, after) in bounds.items() if after > first}
+    begins = {each: max(first, begins.get(each, 0)) for each, (first, _) in bounds.items()}
+    ends = {number: after for number, (_, after) in bounds.items() if after > begins[number]}
     consumer = _consumer(config)
     try:
-        consumer.assign([TopicPartition(topic, each, bounds[each][0]) for each in ends])
+        consumer.assign([TopicPartition(topic, each, begins[each]) for each in ends])
         heard = time.monotonic()
         while ends:
             with translated():

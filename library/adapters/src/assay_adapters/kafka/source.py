@@ -21,6 +21,7 @@ from confluent_kafka import (
 from assay.domain.chunk import Chunk, Idle, Revoked
 from assay.domain.errors import AssayError, Fatal, Unavailable
 from assay.domain.position import Partition, Position, Positions
+from assay.domain.reject import RAW_LIMIT
 from assay.ports.source import AskPositions, Drain, no_drain
 from assay_adapters.kafka.chunks import Held, Owned, cut
 from assay_adapters.kafka.config import KafkaConfig, client_properties
@@ -60,6 +61,9 @@ class Reading:
         chunk_records, chunk_bytes, linger: a chunk is cut at so many records or bytes, or so many
             seconds after its first record came.
         queue_bytes: what librdkafka fetches ahead, at most.
+        record_bytes: of a longer record its head is handed out.
+        follow: whether the group's committed offsets follow each ack. Not where a transaction of
+            Kafka moves them.
         tick: seconds that an event takes at most.
     """
 
@@ -71,6 +75,8 @@ class Reading:
     chunk_bytes: int = 16 << 20
     linger: float = 0.05
     queue_bytes: int = 32 << 20
+    record_bytes: int = RAW_LIMIT
+    follow: bool = True
     tick: float = 0.1
 
 
@@ -121,6 +127,8 @@ class KafkaSource:
         self._owned: dict[int, Owned] = {}
         self._fetched: set[int] = set()  # what librdkafka takes for assigned
         self._held = Held()
+        self._stopped: int | None = None  # the partition whose first range has a given end
+        self._within = Held()  # what that range holds
         self._cut: Chunk | None = None  # waits for its proof
         self._revoked: set[Partition] = set()
         self._paused_since: float | None = None
@@ -213,7 +221,7 @@ class KafkaSource:
             if owned is not None and position.next > owned.acked:
                 owned.acked = position.next
                 offsets.append(self._at(int(partition), position.next))
-        if offsets:
+        if offsets and self._reading.follow:
             with suppress(KafkaException):  # they are for the eyes of monitors
                 self._consumer.commit(offsets=offsets, asynchronous=True)
 
@@ -222,12 +230,16 @@ class KafkaSource:
     @property
     def assigned(self) -> frozenset[Partition]:
         """The partitions that it owns."""
-        return frozenset(map(str, self._owned))
+        return frozenset(map(str, list(self._owned)))  # at once: asked from other threads, too
 
     @property
     def is_member(self) -> bool:
         """Whether its group has given it a place, be it one without partitions."""
         return bool(self._consumer.memberid())
+
+    def membership(self) -> object:
+        """Its place in the group, for a transaction of Kafka that moves the group's offsets."""
+        return self._consumer.consumer_group_metadata()
 
     def lags(self) -> dict[Partition, int]:
         """How many offsets of each partition that it reads are not committed yet, as far as known.
@@ -377,15 +389,24 @@ class KafkaSource:
         """Reads a partition from its position."""
         _, after = found.bounds[partition]
         at = found.checked(partition, position)
+        if position.stop is not None:
+            if self._stopped is not None:
+                return  # one after another: what they hold at once is bounded
+            self._stopped = partition
+        self._fetch_from(partition, at)
+        self._owned[partition] = Owned(
+            at, seen=at, acked=at, end=after, numbering=found.topic.id, stop=position.stop
+        )
+
+    def _fetch_from(self, partition: int, offset: int) -> None:
         with translated():
             if partition in self._fetched:
                 self._consumer.incremental_unassign([self._at(partition)])
-            self._consumer.incremental_assign([self._at(partition, at)])
+            self._consumer.incremental_assign([self._at(partition, offset)])
             self._fetched.add(partition)
             (self._consumer.pause if self._is_still else self._consumer.resume)(
                 [self._at(partition)]
             )
-        self._owned[partition] = Owned(at, seen=at, acked=at, end=after, numbering=found.topic.id)
 
     def _look(self) -> None:
         """Notices, now and then, that the topic has been made anew meanwhile, or nobody answers."""
@@ -526,7 +547,23 @@ class KafkaSource:
             messages = [
                 each for each in messages if each.error() is None and each.partition() in read
             ]
-        self._held.add(messages)
+        self._held.add(messages if self._stopped is None else self._apart(messages))
+
+    def _apart(self, messages: list[Message]) -> list[Message]:
+        """Holds those apart whose range has a given end; returns those of other partitions."""
+        own = [each for each in messages if each.partition() == self._stopped]
+        if own and self._stopped is not None:
+            owned = self._owned[self._stopped]
+            offsets = [each.offset() or 0 for each in own]
+            owned.seen = max(owned.seen, offsets[-1] + 1)
+            self._within.add(
+                [
+                    message
+                    for message, offset in zip(own, offsets, strict=True)
+                    if owned.stop is None or offset < owned.stop
+                ]
+            )
+        return [each for each in messages if each.partition() != self._stopped]
 
     def _heed(self, message: Message, error: KafkaError) -> None:
         number = message.partition()
@@ -563,20 +600,35 @@ class KafkaSource:
 
     def _chunk(self) -> Chunk | None:
         """What is held, if it is time, or the holes at a partition's end if there is nothing."""
+        if self._stopped is not None and self._owned[self._stopped].is_whole:
+            return self._first_range(self._stopped)
         held, now = self._held, time.monotonic()
+        free = {number: each for number, each in self._owned.items() if number != self._stopped}
         if held.records:
             if not self._is_full() and now < held.since + self._reading.linger:
                 return None
-        elif not any(each.has_holes for each in self._owned.values()):
+        elif not any(each.has_holes for each in free.values()):
             return None
         self._held = Held()
         if held.records:
             self._usual_bytes = held.size // held.records
-        return cut(held.frame(), self._owned)
+        return cut(held.frame(self._reading.record_bytes), free)
+
+    def _first_range(self, number: int) -> Chunk:
+        """The range whose end is given. What has come beyond it is fetched once more."""
+        owned, within = self._owned[number], self._within
+        if owned.stop is None:
+            raise AssertionError("no end is given")
+        self._fetch_from(number, owned.stop)
+        owned.seen, owned.stop, owned.is_at_end = owned.stop, None, False
+        self._stopped, self._within = None, Held()
+        return cut(within.frame(self._reading.record_bytes), {number: owned})
 
     def _forget(self, numbers: Collection[int]) -> None:
         """Drops what is held of these."""
         self._held = self._held.without(numbers)
+        if self._stopped in numbers:
+            self._stopped, self._within = None, Held()
         if self._cut is not None:
             rest = self._cut.without([str(each) for each in numbers])
             self._cut = rest if rest.ranges else None

@@ -2,13 +2,14 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -21,13 +22,14 @@ from confluent_kafka.admin._listoffsets import OffsetSpec  # the type's own plac
 from confluent_kafka.cimpl import NewTopic
 
 from assay.domain.errors import Unavailable
+from assay.domain.position import Partition, Position
 from assay_adapters.kafka.config import KafkaConfig, client_properties
 from assay_adapters.kafka.errors import no_topic, translated
 
 _TIMEOUT: Final = 10.0
 _AS_THE_BROKERS_HAVE_IT: Final[Mapping[str, str]] = {}
 _GRACE: Final = 2.0
-_PAUSE: Final = 0.02
+_PAUSE: Final = 0.01
 _MOVE: Final = 1.0  # seconds in which a partition usually has another leader
 # A partition has another leader than a moment before, as one that was just made.
 _MOVING: Final = frozenset(
@@ -37,6 +39,14 @@ _MOVING: Final = frozenset(
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.UNKNOWN_LEADER_EPOCH,
         KafkaError._NOENT,  # noqa: SLF001 - librdkafka's own name: none that was asked for has one
+    }
+)
+# A transaction that has just been committed is so everywhere a moment later; a group may move, too.
+_SETTLING: Final = frozenset(
+    {
+        KafkaError.UNSTABLE_OFFSET_COMMIT,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.NOT_COORDINATOR,
     }
 )
 _NO_ANSWER: Final = frozenset({KafkaError._TIMED_OUT, KafkaError._TRANSPORT})  # noqa: SLF001 - the same
@@ -76,6 +86,20 @@ class Copies:
     lacking: tuple[int, ...]
 
 
+def offset_of(topic: str, partition: Partition, position: Position) -> TopicPartition:
+    """A position as a group commits it: its metadata is stop, a colon and numbering."""
+    stop = "" if position.stop is None else str(position.stop)
+    metadata = f"{stop}:{position.numbering or ''}"
+    return TopicPartition(topic, int(partition), position.next, metadata)
+
+
+def _position(committed: TopicPartition) -> Position:
+    stop, _, numbering = (committed.metadata or "").partition(":")
+    return Position(
+        committed.offset, None, numbering or None, int(stop) if stop.isdecimal() else None
+    )
+
+
 class Topics:
     """The topics of a cluster.
 
@@ -89,11 +113,15 @@ class Topics:
     def __init__(self, config: KafkaConfig, *, timeout: float = _TIMEOUT) -> None:
         self._timeout = timeout
         self._complaints = deque[KafkaError](maxlen=1)
-        properties = client_properties(config)
         # They leave as errors.
-        properties |= {"log_level": 0, "error_cb": _noted_in(self._complaints)}
+        quiet = {"log_level": 0, "error_cb": _noted_in(self._complaints)}
+        self._properties: dict[str, Any] = client_properties(config) | quiet
+        self._admin: Any  # its stubs are partial
+        self._connect()
+
+    def _connect(self) -> None:
         with translated():
-            self._admin: Any = AdminClient(properties)  # its stubs are partial
+            self._admin = AdminClient(self._properties)
 
     def brokers(self) -> int:
         """How many brokers there are now."""
@@ -198,6 +226,65 @@ class Topics:
         firsts = self._offsets(topic, _SPECS.earliest(), whole=whole)
         nexts = self._offsets(topic, _SPECS.latest(), whole=whole)
         return {each: (firsts[each], nexts[each]) for each in sorted(firsts.keys() & nexts.keys())}
+
+    def committed(
+        self, group: str, topic: str, partitions: Sequence[Partition]
+    ) -> dict[Partition, Position]:
+        """What a group has committed of a topic's partitions; the others are absent.
+
+        What a transaction has moved that is not ended yet is waited for, a moment long.
+
+        Raises:
+            Unavailable: Kafka is away, or such a transaction is still not ended.
+            Fatal: this user may not see the group.
+        """
+        if not partitions:
+            return {}
+        asked = [TopicPartition(topic, int(each)) for each in partitions]
+        until = time.monotonic() + _MOVE
+        try:
+            with self._translated():
+                while True:
+                    try:
+                        found = self._committed(ConsumerGroupTopicPartitions(group, asked))
+                        break
+                    except KafkaException as error:
+                        if error.args[0].code() not in _SETTLING or time.monotonic() > until:
+                            raise
+                        time.sleep(_PAUSE)
+        except Unavailable:
+            # A client may wait for a coordinator that is not any more, and look for no other:
+            # https://github.com/confluentinc/librdkafka/issues/5511.
+            self._connect()
+            raise
+        return {str(each.partition): _position(each) for each in found if each.offset >= 0}
+
+    def groups(self) -> dict[str, int]:
+        """The groups of consumers that the brokers know, and how many members each has.
+
+        Raises:
+            Unavailable: Kafka is away, or a part of it.
+            Fatal: this user may not see groups.
+        """
+        with self._translated():
+            listed = self._answer(self._admin.list_consumer_groups(request_timeout=self._timeout))
+            if listed.errors:
+                raise listed.errors[0]
+            names = [each.group_id for each in listed.valid]
+            if not names:
+                return {}
+            futures = self._admin.describe_consumer_groups(names, request_timeout=self._timeout)
+            return {name: len(self._answer(futures[name]).members) for name in names}
+
+    def _committed(self, wanted: ConsumerGroupTopicPartitions) -> list[TopicPartition]:
+        futures = self._admin.list_consumer_group_offsets(
+            [wanted], require_stable=True, request_timeout=self._timeout
+        )
+        found: list[TopicPartition] = self._answer(futures[wanted.group_id]).topic_partitions
+        for each in found:
+            if each.error is not None:
+                raise KafkaException(each.error)
+        return found
 
     def _offsets(self, topic: Topic, spec: OffsetSpec, *, whole: bool) -> dict[int, int]:
         found: dict[int, int] = {}

@@ -157,6 +157,12 @@ ledger: Final = Table(
         comment="Whether the run's reject limit was raised; its rejects do not count later",
     ),
     _text("end_state", "finished or abandoned on a partition's last range", null=True),
+    _key(
+        "predictions",
+        "The source that its classified records are read from, where they were put on a topic;"
+        " null where they are rows",
+        null=True,
+    ),
     _now("committed_at", "When it was committed"),
     PrimaryKeyConstraint("source", "partition", "first", name="ledger_pkey"),
     UniqueConstraint("entry", name="ledger_entry_key"),
@@ -174,6 +180,7 @@ ledger: Final = Table(
     ),
     CheckConstraint("end_state IN ('finished', 'abandoned')", name="ledger_end_state"),
     Index("ledger_recent", "source", text("entry DESC")),
+    Index("ledger_predictions", "predictions", postgresql_where=text("predictions IS NOT NULL")),
     comment="One entry per committed range: the books",
 )
 
@@ -190,6 +197,17 @@ positions: Final = Table(
     PrimaryKeyConstraint("source", "partition", name="positions_pkey"),
     CheckConstraint("end_state IN ('finished', 'abandoned')", name="positions_end_state"),
     comment="Where reading of each partition continues",
+)
+
+copies: Final = Table(
+    "copies",
+    metadata,
+    _key("topic", "A topic of books, its"),
+    _key("partition", "partition,"),
+    _number("next", "and the first offset of it that is not copied yet"),
+    _text("numbering", "The topic's id", null=True),
+    PrimaryKeyConstraint("topic", "partition", name="copies_pkey"),
+    comment="How far the books that classifiers keep on topics are copied into these tables",
 )
 
 dead_letters: Final = Table(

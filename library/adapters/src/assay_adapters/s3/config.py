@@ -1,7 +1,8 @@
 """Settings of S3, section `s3`: `ASSAY_S3__ENDPOINT_URL` and so on."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import boto3
 from botocore import exceptions as boto
@@ -97,6 +98,46 @@ def _client(config: S3Config) -> "S3Client":
             max_pool_connections=16,
         ),
     )
+
+
+def object_store(config: S3Config) -> Callable[[], dict[str, str]]:
+    """The same for libraries that reach S3 by Rust's `object_store`, which knows no files of boto3.
+
+    Returns:
+        Gives the options as they stand: keys of a role end, and are renewed by boto3.
+
+    Raises:
+        Fatal: as `s3_client`.
+    """
+    client: Any = s3_client(config)
+    region: str = client.meta.region_name
+    fixed = {
+        "region": region,
+        "connect_timeout": f"{config.connect_timeout:g}s",
+        "timeout": f"{config.read_timeout:g}s",
+        "max_retries": "1",  # whoever calls decides about an outage
+        "retry_timeout": f"{config.read_timeout:g}s",
+    }
+    if config.endpoint_url is not None:
+        fixed["endpoint_url"] = str(config.endpoint_url)
+        fixed["allow_http"] = str(config.endpoint_url.scheme == "http").lower()
+        is_virtual = config.addressing_style == "virtual"
+        fixed["virtual_hosted_style_request"] = str(is_virtual).lower()
+
+    def options() -> dict[str, str]:
+        signer = client._request_signer  # noqa: SLF001 - what else has the credentials it found?
+        found = signer._credentials  # noqa: SLF001 - the same
+        if found is None:
+            return fixed
+        keys = found.get_frozen_credentials()
+        given = {
+            "aws_access_key_id": keys.access_key,
+            "aws_secret_access_key": keys.secret_key,
+            "aws_session_token": keys.token,
+        }
+        return fixed | {name: each for name, each in given.items() if each}
+
+    return options
 
 
 def _revealed(secret: SecretStr | None) -> str | None:

@@ -135,17 +135,26 @@ class S3Objects:
         finally:
             reading.close()
 
-    def write(self, uri: str, body: bytes) -> Object:
-        """Puts an object in place of any other, all at once.
+    def write(self, uri: str, body: bytes, *, is_new: bool = False) -> Object:
+        """Puts an object in place of any other, all at once; one that must be new by If-None-Match.
 
         Raises:
+            Taken: with `is_new`, an object is there.
             Unavailable: S3 is away.
             Fatal: access is denied, or the bucket does not exist.
         """
+        try:
+            return self._write(uri, body, _FREE if is_new else {})
+        except Replaced:
+            if not is_new:
+                raise
+            raise Taken(f"{uri} is there already") from None
+
+    def _write(self, uri: str, body: bytes, condition: Mapping[str, Any]) -> Object:
         target = _named(uri)
         with translated(uri):
             if len(body) <= self._single:
-                answer: Any = self._client.put_object(**target.arguments, Body=body)
+                answer: Any = self._client.put_object(**target.arguments, **condition, Body=body)
             else:
 
                 def send(number: int, first: int, last: int, upload: str) -> str:
@@ -157,7 +166,7 @@ class S3Objects:
                     )
                     return part["ETag"]
 
-                answer = self._in_parts(target, len(body), send, {})
+                answer = self._in_parts(target, len(body), send, {}, condition)
         return _object(uri, answer, len(body))
 
     def move(self, item: Object, to: str) -> Object:

@@ -54,6 +54,23 @@ class Gap:
 
 
 @dataclass(frozen=True)
+class OnTheWay:
+    """What a classifier has put on topics a moment ago, and is not all here yet.
+
+    Attributes:
+        source: where it is read, or was.
+        what: what the numbers count, in words.
+        expected: how many there are, as far as the ledger has come.
+        found: how many are here.
+    """
+
+    source: str
+    what: str
+    expected: int
+    found: int
+
+
+@dataclass(frozen=True)
 class Report:
     """What the books say.
 
@@ -63,9 +80,11 @@ class Report:
         redriven: of what was read, dead letters that were tried again.
         imported: of what was read, dead letters that were taken in.
         rescored: of what was read, stored transactions that were predicted again.
+        delivered: of what was read, predictions that a classifier has put on a topic.
         differences: none where the books balance.
         unfinished: for information.
         gaps: the same.
+        on_the_way: the same.
     """
 
     entries: int
@@ -73,6 +92,8 @@ class Report:
     redriven: int
     imported: int
     rescored: int
+    delivered: int
     differences: tuple[Difference, ...]
     unfinished: tuple[Unfinished, ...]
     gaps: tuple[Gap, ...]
+    on_the_way: tuple[OnTheWay, ...] = ()

@@ -2,11 +2,13 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from hashlib import sha256
+from typing import Final, NamedTuple
 
 import polars as pl
 
 from assay.domain.position import Partition, Range
+from assay.domain.reject import RAW_LIMIT
 
 RECORDS: Final = pl.Schema(
     {
@@ -29,6 +31,27 @@ RECORDS: Final = pl.Schema(
   records have no id of their own; null elsewhere.
 - `fault`: the reject code of a fault that the source saw while it cut the records; else null.
 """
+
+
+def with_heads(records: pl.DataFrame, limit: int = RAW_LIMIT) -> pl.DataFrame:
+    """The same, but of records longer than a limit their heads, and the sha256 of the whole.
+
+    Args:
+        records: shaped as `RECORDS`, whole.
+        limit: bytes.
+    """
+    is_long = records["length"] > limit
+    if not is_long.any():
+        return records
+    digests = [
+        sha256(raw).digest() if long and raw is not None else None
+        for raw, long in zip(records["raw"], is_long, strict=True)
+    ]
+    return records.with_columns(
+        raw=pl.when(is_long).then(pl.col("raw").bin.head(RAW_LIMIT)).otherwise("raw"),
+        sha256=pl.Series(digests, dtype=pl.Binary),
+        fault=pl.when(is_long).then(pl.lit("record_too_long")).otherwise("fault"),
+    )
 
 
 @dataclass(frozen=True)
@@ -72,6 +95,24 @@ class Chunk:
             ranges=tuple(each for each in self.ranges if each.partition not in partitions),
             records=self.records.filter(~pl.col("partition").is_in(list(partitions))),
         )
+
+
+class Decoded(NamedTuple):
+    """A chunk's records, read.
+
+    Attributes:
+        candidates: `row` and the canonical columns.
+        rejects: the other records, shaped as `REJECTS`.
+        predictions: of candidates that were classified before, shaped as `PREDICTIONS`; None where
+            the classifier is to be asked.
+        records: what stands for each record in a dead letter, in place of the chunk's own bytes;
+            shaped as `RECORDS`.
+    """
+
+    candidates: pl.DataFrame
+    rejects: pl.DataFrame
+    predictions: pl.DataFrame | None = None
+    records: pl.DataFrame | None = None
 
 
 @dataclass(frozen=True)

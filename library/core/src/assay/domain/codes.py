@@ -41,6 +41,8 @@ CODES: Final = frozenset(
         "classifier_gave_up",
         "invalid_prediction",
         "conflicting_duplicate",
+        "unreadable_prediction",
+        "target_refused",
     )
 )
 """The codes that the product gives by itself. A model API may give others."""

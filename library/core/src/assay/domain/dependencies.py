@@ -10,5 +10,7 @@ OF_FILES: Final = _ALWAYS | {
 }
 OF_TABLE: Final = _ALWAYS | {"source": "PostgreSQL"}
 OF_STREAM: Final = _ALWAYS | {"source": "Kafka"}
+OF_TOPICS: Final = OF_STREAM | {"store": "Kafka"}
+OF_TARGET: Final = OF_STREAM | {"store": "Kafka or the target"}
 OF_LETTERS: Final = _ALWAYS | {"source": "PostgreSQL", "records": "Kafka"}
 """Records are read again that a letter holds the head of only."""

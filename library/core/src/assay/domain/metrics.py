@@ -74,6 +74,18 @@ LAG: Final = Metric(
     "Offsets of a partition that are not committed yet; 0 where it belongs to another consumer.",
     ("pipeline", "partition"),
 )
+POSITION: Final = Metric(
+    "assay_position",
+    "gauge",
+    "Offset after the last record of a partition that this process has committed.",
+    ("pipeline", "partition"),
+)
+LAST_COMMIT: Final = Metric(
+    "assay_last_commit_timestamp_seconds",
+    "gauge",
+    "When the last commit was, in seconds since 1970.",
+    ("pipeline",),
+)
 DATABASE_CONNECTIONS: Final = Metric(
     "assay_database_connections",
     "gauge",
@@ -127,6 +139,8 @@ METRICS: Final = (
     BREAKER_OPEN,
     ATTEMPTS,
     LAG,
+    POSITION,
+    LAST_COMMIT,
     DATABASE_CONNECTIONS,
     *OF_LETTERS,
     EVENTS_DROPPED,

@@ -22,11 +22,14 @@ class Position(NamedTuple):
         end: set once the partition has ended.
         numbering: what positions count in it, where that may change under the same name: how a
             file is cut into records, which topic has the name. None where it cannot.
+        stop: where the range that begins there must end, since somebody has begun to deliver it;
+            None where it may end anywhere.
     """
 
     next: int
     end: End | None = None
     numbering: str | None = None
+    stop: int | None = None
 
 
 Positions: TypeAlias = Mapping[Partition, Position]
@@ -73,4 +76,5 @@ class Range:
             position.next == self.first
             and position.end != "finished"
             and position.numbering in {None, self.numbering}
+            and position.stop in {None, self.next}
         )

@@ -51,11 +51,13 @@ class MemoryObjects:
             yield body[start : start + _BLOCK]
             start += _BLOCK
 
-    def write(self, uri: str, body: bytes) -> Object:
-        """Puts an object in place of any other."""
+    def write(self, uri: str, body: bytes, *, is_new: bool = False) -> Object:
+        """Puts an object in place of any other, or where there is none."""
         self.faults.at("write")
         self._require_name(uri)
         with self._lock:
+            if is_new and uri in self.bodies:
+                raise Taken(f"{uri} is there already")
             self.bodies[uri] = body
         self.faults.at("write.done")
         return _object(uri, body)

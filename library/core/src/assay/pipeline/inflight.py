@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import polars as pl
 
-from assay.domain.chunk import Chunk
+from assay.domain.chunk import Chunk, Decoded
 from assay.domain.identity import content_hash
 from assay.domain.outcome import CLASSIFIED, Outcome
 from assay.domain.position import Partition, Range
@@ -17,19 +17,22 @@ from assay.domain.tally import Tally
 from assay.domain.transaction import split
 from assay.pipeline.bisect import Ask, Step
 
-Decode: TypeAlias = Callable[[Chunk], tuple[pl.DataFrame, pl.DataFrame]]
-"""Sorts a chunk's records into candidates (`row` and the canonical columns) and rejects."""
+Decode: TypeAlias = Callable[[Chunk], tuple[pl.DataFrame, pl.DataFrame] | Decoded]
+"""Reads a chunk's records; of a pair, the candidates and the rejects."""
 
 
 class Prepared(NamedTuple):
     """A chunk's transactions, their content hashes, and those of its records that are none.
 
-    Transactions are in the order of their ids, those of the same id in the order read.
+    Transactions are in the order of their ids, those of the same id in the order read. The rest is
+    as in `Decoded`.
     """
 
     transactions: pl.DataFrame
     hashes: pl.Series
     rejects: pl.DataFrame
+    predictions: pl.DataFrame | None = None
+    records: pl.DataFrame | None = None
 
 
 def prepare(chunk: Chunk, decode: Decode) -> Prepared:
@@ -38,15 +41,19 @@ def prepare(chunk: Chunk, decode: Decode) -> Prepared:
     Raises:
         AssertionError: a step lost or doubled a row, which is a defect of that step.
     """
-    candidates, undecodable = decode(chunk)
-    transactions, invalid = split(candidates)
-    rejects = pl.concat([undecodable, invalid])
+    made = decode(chunk)
+    decoded = made if isinstance(made, Decoded) else Decoded(*made)
+    transactions, invalid = split(decoded.candidates)
+    rejects = pl.concat([decoded.rejects, invalid])
     rows = pl.concat([transactions["row"], rejects["row"]])
     if rows.len() != chunk.records.height or rows.n_unique() != rows.len():
         raise AssertionError("decoding lost or doubled a record")
     # Stores write in this order; here it is made while they are busy with the chunk before.
     transactions = transactions.sort("transaction_id", maintain_order=True)
-    return Prepared(transactions, content_hash(transactions), rejects)
+    predictions = decoded.predictions
+    if predictions is not None:
+        predictions = predictions.join(transactions, on="row", how="semi")
+    return Prepared(transactions, content_hash(transactions), rejects, predictions, decoded.records)
 
 
 @dataclass
@@ -121,10 +128,12 @@ class Flight:
         return tuple(each for each in self.chunk.ranges if each.partition not in self.gone)
 
     def is_prepared(self, prepared: Prepared) -> None:
-        """Its records are decoded; what passed is to be asked about."""
+        """Its records are decoded; what passed and has no prediction is to be asked about."""
         self.prepared = prepared
         self.rejects.add(prepared.rejects, self.chunk)
-        if prepared.transactions.height:
+        if prepared.predictions is not None:
+            self.classified.add(prepared.predictions, self.chunk)
+        elif prepared.transactions.height:
             self.asks.append(Ask(prepared.transactions))
 
     def next_ask(self, now: float, share: Callable[[int, int], int]) -> Ask | None:
@@ -160,6 +169,12 @@ class Flight:
             sum(door.counts[each] for each in left) for door in (self.classified, self.rejects)
         )
         return Tally(read=classified + rejected, classified=classified, rejected=rejected)
+
+    @property
+    def records(self) -> pl.DataFrame:
+        """What stands for each record in a dead letter."""
+        changed = self.prepared.records if self.prepared is not None else None
+        return self.chunk.records if changed is None else changed
 
     def sorted_by_door(self) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Its classified records and its rejects as in an `Outcome`, whatever has left."""

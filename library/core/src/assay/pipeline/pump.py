@@ -99,7 +99,7 @@ class Pump:
         destination: str,
         source: Source,
         decode: Decode,
-        classifier: Classifier,
+        classifier: Classifier | None,
         store: Store,
         executor: Executor,
         clock: Clock,
@@ -115,7 +115,7 @@ class Pump:
             destination: where relays publish the rejects.
             source: read from one thread, the one that calls `run`.
             decode: run by workers; where it raises `Unavailable`, it is run again later.
-            classifier: called by workers.
+            classifier: called by workers; None where all records come with their predictions.
             store: called by workers for commits, and by the source's thread for positions.
             executor: the workers. Belongs to the caller, who shuts it down.
             clock: monotonic.
@@ -389,6 +389,8 @@ class Pump:
         return calls < self._pace.calls and calls + decoding < self._pace.most_calls
 
     def _classify(self, ask: Ask) -> tuple[pl.DataFrame, float]:
+        if self._classifier is None:
+            raise TypeError("records without predictions need a classifier")
         began = self._clock.now()
         with self._watch.timed(metrics.CLASSIFY_SECONDS):
             verdicts = self._classifier.classify(ask.transactions)
@@ -475,7 +477,7 @@ class Pump:
             source=self._name,
             destination=self._destination,
             ranges=flight.chunk.ranges,
-            records=flight.chunk.records,
+            records=flight.records,
             headers=flight.chunk.headers,
             classified=classified,
             rejects=rejects,

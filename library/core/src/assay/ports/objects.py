@@ -55,8 +55,14 @@ class Objects(Protocol):
         """
         ...
 
-    def write(self, uri: str, body: bytes) -> Object:
-        """Puts an object in place of any other, all at once: nobody reads half of it."""
+    def write(self, uri: str, body: bytes, *, is_new: bool = False) -> Object:
+        """Puts an object in place of any other, all at once: nobody reads half of it.
+
+        With `is_new` only where nothing has the name: of several at once one succeeds.
+
+        Raises:
+            Taken: with `is_new`, an object is there; it may be one that this very call has put.
+        """
         ...
 
     def move(self, item: Object, to: str) -> Object:

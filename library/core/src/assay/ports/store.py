@@ -22,9 +22,9 @@ class Store(Protocol):
     def commit(self, outcome: Outcome) -> Tally:
         """Sorts the outcome by what the store knows, and keeps it.
 
-        A classified record whose id is known with the same content becomes a duplicate, with
-        other content a reject (`conflicting_duplicate`); of several with one id inside the
-        outcome the first in order stands.
+        Where there are ids, a classified record whose id is known with the same content becomes a
+        duplicate, with other content a reject (`conflicting_duplicate`); of several with one id
+        inside the outcome the first in order stands. A store of topics knows none, and keeps all.
 
         Of a rescore (see `assay.domain.rescore`) predictions alone are kept, each of the
         transaction that its record's position is the number of: one whose transaction has a
@@ -35,7 +35,8 @@ class Store(Protocol):
         partition does not stand at `first`, is finished or has another numbering, the whole
         outcome is refused; one that was abandoned goes on. The exception is an
         outcome whose ranges are all stored already by the same run with the same ends: then
-        nothing is written and the stored tally is returned.
+        nothing is written and the stored tally is returned. A store without ids knows that of the
+        last one that it has committed itself.
 
         Returns:
             The tally of these ranges as it stands in the ledger; it balances.

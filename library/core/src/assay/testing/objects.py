@@ -213,6 +213,34 @@ class ObjectsSuite:
                 done.set()
             assert all(reader.result() for reader in readers)
 
+    @pytest.mark.parametrize("there", [b"", b"from last year", b"content"])
+    def test_what_must_be_new_replaces_nothing(
+        self, objects: Objects, root: str, there: bytes
+    ) -> None:
+        """Whatever is there stays, however often it is asked for."""
+        kept = objects.write(root + "file.csv", there, is_new=True)
+        for _ in range(2):
+            with pytest.raises(Taken, match=r"file\.csv"):
+                objects.write(root + "file.csv", b"content", is_new=True)
+        assert _listed(objects, root) == [kept]
+        assert _content(objects, kept) == there
+
+    def test_of_many_that_must_be_new_one_is_written(self, objects: Objects, root: str) -> None:
+        """At once: it is whole, and all others are told."""
+
+        def write(number: int) -> bytes | None:
+            body = b"%d" % number * 100_000
+            try:
+                objects.write(root + "file.csv", body, is_new=True)
+            except Taken:
+                return None
+            return body
+
+        with ThreadPoolExecutor(8) as pool:
+            written = [each for each in pool.map(write, range(8)) if each is not None]
+        (there,) = _listed(objects, root)
+        assert [_content(objects, there)] == written
+
     def test_a_move_gives_another_name(self, objects: Objects, root: str) -> None:
         """The content is at the new name only."""
         item = objects.write(root + "in/file.csv", b"content")

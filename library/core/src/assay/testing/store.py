@@ -35,7 +35,7 @@ def _ranges(fenced: pytest.ExceptionInfo[Fenced]) -> list[tuple[str, int]]:
 
 
 class StoreSuite:
-    """The port suite of `assay.ports.store.Store`. Override `make_store`."""
+    """The port suite of `assay.ports.store.Store`, but for ids. Override `make_store`."""
 
     @pytest.fixture
     def make_store(self) -> Callable[[], Store]:
@@ -80,26 +80,6 @@ class StoreSuite:
             _THERE: Position(9),
         }
 
-    def test_a_finished_partition_ends_with_a_range_that_may_be_empty(self, store: Store) -> None:
-        """Its position keeps how it ended, and nothing is committed after it."""
-        last = outcome([], first=1, end="finished")
-        store.commit(outcome(["a"]))
-        assert store.commit(last) == Tally()
-        assert store.positions("files", [_HERE]) == {_HERE: Position(1, "finished")}
-        assert store.commit(last) == Tally()
-        with pytest.raises(Fenced) as fenced:
-            store.commit(outcome(["b"], first=1))
-        assert _ranges(fenced) == [(_HERE, 1)]
-
-    def test_an_abandoned_partition_goes_on_where_it_stands(self, store: Store) -> None:
-        """Whoever finds the same version again commits what is left of it."""
-        abandoned = outcome(["a"], end="abandoned")
-        store.commit(abandoned)
-        assert store.commit(abandoned) == Tally(read=1, classified=1)
-        assert store.positions("files", [_HERE]) == {_HERE: Position(1, "abandoned")}
-        store.commit(outcome(["b"], first=1, run="run-2", end="finished"))
-        assert store.positions("files", [_HERE]) == {_HERE: Position(2, "finished")}
-
     def test_positions_of_another_numbering_are_fenced(self, store: Store) -> None:
         """The same number means another record there; without any, numbers mean the same always."""
 
@@ -116,11 +96,6 @@ class StoreSuite:
         assert store.commit(numbered(["b"], 1, "by lines")) == Tally(read=1, classified=1)
         assert store.commit(numbered(["c"], 2, "by lines")) == Tally(read=1, classified=1)
 
-    def test_an_empty_partition_ends_where_it_began(self, store: Store) -> None:
-        """A file without a record is finished at 0."""
-        store.commit(outcome([], end="finished"))
-        assert store.positions("files", [_HERE]) == {_HERE: Position(0, "finished")}
-
     def test_an_outcome_without_ranges_changes_nothing(self, store: Store) -> None:
         """What is left when all ranges have left a chunk may be committed."""
         assert store.commit(outcome(["a"]).without([_HERE])) == Tally()
@@ -130,63 +105,10 @@ class StoreSuite:
 
     def test_each_record_is_counted_at_its_door(self, store: Store) -> None:
         """The tally balances; records that need review are counted beside it."""
-        store.commit(outcome(["a"]))
         unsure = transaction("b", needs_review=True)
-        tally = store.commit(outcome(["a", unsure, "c"], first=1, rejected=[None, "x"]))
-        assert tally == Tally(read=5, classified=2, rejected=2, duplicate=1, needs_review=1)
+        tally = store.commit(outcome(["a", unsure, "c"], rejected=[None, "x"]))
+        assert tally == Tally(read=5, classified=3, rejected=2, needs_review=1)
         assert tally.balances
-
-    def test_a_known_id_with_the_same_content_is_a_duplicate(self, store: Store) -> None:
-        """Whatever source, run and model it comes from."""
-        store.commit(outcome(["a", "b"]))
-        again = transaction(
-            "a", model_version="2", category="Home", confidence=0.1, needs_review=True
-        )
-        other = outcome([again, "b", "c"], source="other", run="run-2")
-        assert store.commit(other) == Tally(read=3, classified=1, duplicate=2)
-
-    def test_a_known_id_with_other_content_is_rejected(self, store: Store) -> None:
-        """What was committed first stands."""
-        store.commit(outcome(["a"]))
-        other = transaction("a", amount=Decimal("12.51"))
-        assert store.commit(outcome([other, "b"], first=1)) == Tally(
-            read=2, classified=1, rejected=1
-        )
-        assert store.commit(outcome(["a", other], first=3)) == Tally(
-            read=2, rejected=1, duplicate=1
-        )
-
-    def test_of_one_id_inside_an_outcome_the_first_stands(self, store: Store) -> None:
-        """The others are duplicates or rejects by its content, also across partitions."""
-        other = transaction("a", description="Another bakery")
-        mixed = together(
-            outcome(["b", "a", other, "a"]), outcome(["a", other, "c"], partition=_THERE)
-        )
-        assert store.commit(mixed) == Tally(read=7, classified=3, rejected=2, duplicate=2)
-        assert store.commit(outcome(["a", other], first=4)) == Tally(
-            read=2, rejected=1, duplicate=1
-        )
-
-    def test_what_is_known_stands_before_what_comes(self, store: Store) -> None:
-        """A known id is judged by its known content, not by the first record with it."""
-        store.commit(outcome(["a"]))
-        other = transaction("a", description="Another bakery")
-        assert store.commit(outcome([other, "a", other], first=1)) == Tally(
-            read=3, rejected=2, duplicate=1
-        )
-
-    def test_a_rejected_id_is_not_known(self, store: Store) -> None:
-        """The same id may come again and be classified."""
-        store.commit(outcome([], rejected=["a"]))
-        assert store.commit(outcome(["a"], first=1)) == Tally(read=1, classified=1)
-
-    def test_ids_are_told_apart_by_every_character(self, store: Store) -> None:
-        """No folding of case, blanks, accents or normal forms."""
-        awkward = ["a", "A", "a a", "a  a", "é", "e\u0301", "\\N", "NULL", '"a"', "a,b", "1", "01"]
-        expected = Tally(read=len(awkward), classified=len(awkward))
-        assert store.commit(outcome(awkward)) == expected
-        again = store.commit(outcome(awkward, source="other"))
-        assert again == Tally(read=len(awkward), duplicate=len(awkward))
 
     def test_rejects_may_hold_any_text(self, store: Store) -> None:
         """What is known of a rejected record's id broke the rules, maybe."""
@@ -195,53 +117,24 @@ class StoreSuite:
             read=len(broken), rejected=len(broken)
         )
 
-    def test_rows_of_partitions_that_left_are_not_committed(self, store: Store) -> None:
-        """After `without`, the records still hold them; the store does not look."""
+    def test_what_left_an_outcome_is_not_committed(self, store: Store) -> None:
+        """After `without`, the records still hold it; the store does not look."""
         both = together(
             outcome(["a"], rejected=["x"]), outcome(["b"], partition=_THERE, rejected=["y"])
         )
         assert store.commit(both.without([_HERE])) == Tally(read=2, classified=1, rejected=1)
-        assert store.commit(outcome(["a", "b"])) == Tally(read=2, classified=1, duplicate=1)
-
-    def test_of_a_rescore_predictions_alone_are_kept(self, store: Store) -> None:
-        """One for each version; transactions stay as they are, and rejects leave no trace."""
-        store.commit(outcome(["a", "b"]))
-        # The numbers of what the first ledger entry holds, in the order of their ids.
-        first = position_of(1)
-        unsure = [transaction(each, model_version="2", needs_review=each == "b") for each in "ab"]
-        rescored = outcome(unsure, source="rescore/linear/2", first=first, rejected=["c"])
-        tally = Tally(read=3, classified=2, rejected=1, needs_review=1)
-        assert store.commit(rescored) == tally
-        assert store.commit(rescored) == tally
-        again = outcome(unsure, source="rescore/linear/2", partition=_THERE, first=first)
-        assert store.commit(again) == Tally(read=2, duplicate=2)
-        renamed = [transaction("a", model_name="tree"), "b"]
-        tally = Tally(read=2, classified=1, duplicate=1)
-        assert store.commit(outcome(renamed, source="rescore/tree/1", first=first)) == tally
-        later = outcome(["a", "b", "c"], source="later")
-        assert store.commit(later) == Tally(read=3, classified=1, duplicate=2)
+        assert store.positions("files", [_HERE, _THERE]) == {_THERE: Position(2)}
 
     # ------------------------------------------------------------ once
 
-    def test_a_repeated_commit_returns_the_stored_tally(
-        self, make_store: Callable[[], Store]
-    ) -> None:
-        """Also later, and after a restart; nothing is written twice."""
+    def test_an_outcome_that_comes_again_returns_its_tally(self, store: Store) -> None:
+        """Nothing is written twice."""
         first = outcome(["a", transaction("b", needs_review=True)], rejected=["x"])
         tally = Tally(read=3, classified=2, rejected=1, needs_review=1)
-        assert make_store().commit(first) == tally
-        assert make_store().commit(first) == tally
-        make_store().commit(outcome(["c"], first=3))
-        assert make_store().commit(first) == tally
-        assert make_store().positions("files", [_HERE]) == {_HERE: Position(4)}
-        assert make_store().recent("files", None, 100) == tally + Tally(read=1, classified=1)
-
-    def test_several_ranges_repeated_return_their_sum(self, store: Store) -> None:
-        """Even where they were committed one by one."""
-        here, there = outcome(["a"]), outcome(["b", "a"], partition=_THERE)
-        store.commit(here)
-        store.commit(there)
-        assert store.commit(together(here, there)) == Tally(read=3, classified=2, duplicate=1)
+        assert store.commit(first) == tally
+        assert store.commit(first) == tally
+        assert store.positions("files", [_HERE]) == {_HERE: Position(3)}
+        assert store.recent("files", None, 100) == tally
 
     @pytest.mark.parametrize(
         "other",
@@ -302,27 +195,8 @@ class StoreSuite:
             Tally(read=2, classified=2)
         ]
         assert make_store().positions("files", [_HERE]) == {_HERE: Position(begun + 2)}
-        every = [f"{number}-{letter}" for number in range(4) for letter in "ab"]
-        assert make_store().commit(outcome(every, source="later")) == Tally(
-            read=8, classified=6, duplicate=2
-        )
-
-    def test_an_id_that_several_commit_at_once_is_kept_once(
-        self, make_store: Callable[[], Store]
-    ) -> None:
-        """In whatever order the ids come: one classifies, the others see a duplicate."""
-        ids = [f"id-{number:04}" for number in range(300)]
-        start = Barrier(4)
-
-        def commit(number: int) -> Tally:
-            store = make_store()
-            mine = ids if number % 2 else ids[::-1]
-            start.wait()
-            return _commit(store, outcome(mine, partition=f"transactions/{number}"))
-
-        with ThreadPoolExecutor(4) as pool:
-            total = sum(pool.map(commit, range(4)), Tally())
-        assert total == Tally(read=1200, classified=300, duplicate=900)
+        there_is = Tally(read=begun + 2, classified=begun + 2)
+        assert make_store().recent("files", None, 100) == there_is
 
     # ------------------------------------------------------------ recent
 
@@ -330,8 +204,8 @@ class StoreSuite:
         """The latest entries count first, and no more of them than needed."""
         store.commit(outcome(["a", "b"]))
         store.commit(outcome(["c"], first=2, rejected=["x"]))
-        store.commit(outcome(["a"], first=4, rejected=["y", "z"]))
-        last = Tally(read=3, rejected=2, duplicate=1)
+        store.commit(outcome(["d"], first=4, rejected=["y", "z"]))
+        last = Tally(read=3, classified=1, rejected=2)
         before = Tally(read=2, classified=1, rejected=1)
         assert store.recent("files", None, 1) == last
         assert store.recent("files", None, 3) == last
@@ -357,3 +231,167 @@ class StoreSuite:
         store.commit(outcome(["b"], first=2, rejected=["y"]))
         assert store.recent("files", None, 100) == Tally(read=2, classified=1, rejected=1)
         assert store.recent("files", _HERE, 100) == Tally(read=2, classified=1, rejected=1)
+
+
+class IdStoreSuite(StoreSuite):
+    """What else a store guarantees that knows ids, and files beside streams."""
+
+    # ------------------------------------------------------------ ends
+
+    def test_a_finished_partition_ends_with_a_range_that_may_be_empty(self, store: Store) -> None:
+        """Its position keeps how it ended, and nothing is committed after it."""
+        last = outcome([], first=1, end="finished")
+        store.commit(outcome(["a"]))
+        assert store.commit(last) == Tally()
+        assert store.positions("files", [_HERE]) == {_HERE: Position(1, "finished")}
+        assert store.commit(last) == Tally()
+        with pytest.raises(Fenced) as fenced:
+            store.commit(outcome(["b"], first=1))
+        assert _ranges(fenced) == [(_HERE, 1)]
+
+    def test_an_abandoned_partition_goes_on_where_it_stands(self, store: Store) -> None:
+        """Whoever finds the same version again commits what is left of it."""
+        abandoned = outcome(["a"], end="abandoned")
+        store.commit(abandoned)
+        assert store.commit(abandoned) == Tally(read=1, classified=1)
+        assert store.positions("files", [_HERE]) == {_HERE: Position(1, "abandoned")}
+        store.commit(outcome(["b"], first=1, run="run-2", end="finished"))
+        assert store.positions("files", [_HERE]) == {_HERE: Position(2, "finished")}
+
+    def test_an_empty_partition_ends_where_it_began(self, store: Store) -> None:
+        """A file without a record is finished at 0."""
+        store.commit(outcome([], end="finished"))
+        assert store.positions("files", [_HERE]) == {_HERE: Position(0, "finished")}
+
+    # ------------------------------------------------------------ doors
+
+    def test_a_duplicate_is_counted_at_its_door(self, store: Store) -> None:
+        """The tally balances; records that need review are counted beside that."""
+        store.commit(outcome(["a"]))
+        unsure = transaction("b", needs_review=True)
+        tally = store.commit(outcome(["a", unsure, "c"], first=1, rejected=[None, "x"]))
+        assert tally == Tally(read=5, classified=2, rejected=2, duplicate=1, needs_review=1)
+        assert tally.balances
+
+    def test_a_known_id_with_the_same_content_is_a_duplicate(self, store: Store) -> None:
+        """Whatever source, run and model it comes from."""
+        store.commit(outcome(["a", "b"]))
+        again = transaction(
+            "a", model_version="2", category="Home", confidence=0.1, needs_review=True
+        )
+        other = outcome([again, "b", "c"], source="other", run="run-2")
+        assert store.commit(other) == Tally(read=3, classified=1, duplicate=2)
+
+    def test_a_known_id_with_other_content_is_rejected(self, store: Store) -> None:
+        """What was committed first stands."""
+        store.commit(outcome(["a"]))
+        other = transaction("a", amount=Decimal("12.51"))
+        assert store.commit(outcome([other, "b"], first=1)) == Tally(
+            read=2, classified=1, rejected=1
+        )
+        assert store.commit(outcome(["a", other], first=3)) == Tally(
+            read=2, rejected=1, duplicate=1
+        )
+
+    def test_of_one_id_inside_an_outcome_the_first_stands(self, store: Store) -> None:
+        """The others are duplicates or rejects by its content, also across partitions."""
+        other = transaction("a", description="Another bakery")
+        mixed = together(
+            outcome(["b", "a", other, "a"]), outcome(["a", other, "c"], partition=_THERE)
+        )
+        assert store.commit(mixed) == Tally(read=7, classified=3, rejected=2, duplicate=2)
+        assert store.commit(outcome(["a", other], first=4)) == Tally(
+            read=2, rejected=1, duplicate=1
+        )
+
+    def test_what_is_known_stands_before_what_comes(self, store: Store) -> None:
+        """A known id is judged by its known content, not by the first record with it."""
+        store.commit(outcome(["a"]))
+        other = transaction("a", description="Another bakery")
+        assert store.commit(outcome([other, "a", other], first=1)) == Tally(
+            read=3, rejected=2, duplicate=1
+        )
+
+    def test_a_rejected_id_is_not_known(self, store: Store) -> None:
+        """The same id may come again and be classified."""
+        store.commit(outcome([], rejected=["a"]))
+        assert store.commit(outcome(["a"], first=1)) == Tally(read=1, classified=1)
+
+    def test_ids_are_told_apart_by_every_character(self, store: Store) -> None:
+        """No folding of case, blanks, accents or normal forms."""
+        awkward = ["a", "A", "a a", "a  a", "é", "e\u0301", "\\N", "NULL", '"a"', "a,b", "1", "01"]
+        expected = Tally(read=len(awkward), classified=len(awkward))
+        assert store.commit(outcome(awkward)) == expected
+        again = store.commit(outcome(awkward, source="other"))
+        assert again == Tally(read=len(awkward), duplicate=len(awkward))
+
+    def test_ids_that_left_an_outcome_are_not_known(self, store: Store) -> None:
+        """After `without`, the records still hold them; the store does not look."""
+        both = together(outcome(["a"]), outcome(["b"], partition=_THERE))
+        store.commit(both.without([_HERE]))
+        assert store.commit(outcome(["a", "b"])) == Tally(read=2, classified=1, duplicate=1)
+
+    def test_of_a_rescore_predictions_alone_are_kept(self, store: Store) -> None:
+        """One for each version; transactions stay as they are, and rejects leave no trace."""
+        store.commit(outcome(["a", "b"]))
+        # The numbers of what the first ledger entry holds, in the order of their ids.
+        first = position_of(1)
+        unsure = [transaction(each, model_version="2", needs_review=each == "b") for each in "ab"]
+        rescored = outcome(unsure, source="rescore/linear/2", first=first, rejected=["c"])
+        tally = Tally(read=3, classified=2, rejected=1, needs_review=1)
+        assert store.commit(rescored) == tally
+        assert store.commit(rescored) == tally
+        again = outcome(unsure, source="rescore/linear/2", partition=_THERE, first=first)
+        assert store.commit(again) == Tally(read=2, duplicate=2)
+        renamed = [transaction("a", model_name="tree"), "b"]
+        tally = Tally(read=2, classified=1, duplicate=1)
+        assert store.commit(outcome(renamed, source="rescore/tree/1", first=first)) == tally
+        later = outcome(["a", "b", "c"], source="later")
+        assert store.commit(later) == Tally(read=3, classified=1, duplicate=2)
+
+    # ------------------------------------------------------------ once
+
+    def test_a_repeated_commit_returns_the_stored_tally(
+        self, make_store: Callable[[], Store]
+    ) -> None:
+        """Also later, and after a restart; nothing is written twice."""
+        first = outcome(["a", transaction("b", needs_review=True)], rejected=["x"])
+        tally = Tally(read=3, classified=2, rejected=1, needs_review=1)
+        assert make_store().commit(first) == tally
+        assert make_store().commit(first) == tally
+        make_store().commit(outcome(["c"], first=3))
+        assert make_store().commit(first) == tally
+        assert make_store().positions("files", [_HERE]) == {_HERE: Position(4)}
+        assert make_store().recent("files", None, 100) == tally + Tally(read=1, classified=1)
+
+    def test_several_ranges_repeated_return_their_sum(self, store: Store) -> None:
+        """Even where they were committed one by one."""
+        here, there = outcome(["a"]), outcome(["b", "a"], partition=_THERE)
+        store.commit(here)
+        store.commit(there)
+        assert store.commit(together(here, there)) == Tally(read=3, classified=2, duplicate=1)
+
+    def test_what_a_fenced_owner_brought_is_not_known(self, store: Store) -> None:
+        """Its ids may come from elsewhere and be classified."""
+        store.commit(outcome(["a"]))
+        with pytest.raises(Fenced):
+            store.commit(outcome(["b", "c"], run="run-2"))
+        later = outcome(["a", "b", "c"], source="later")
+        assert store.commit(later) == Tally(read=3, classified=2, duplicate=1)
+
+    def test_an_id_that_several_commit_at_once_is_kept_once(
+        self, make_store: Callable[[], Store]
+    ) -> None:
+        """In whatever order the ids come: one classifies, the others see a duplicate."""
+        ids = [f"id-{number:04}" for number in range(300)]
+        start = Barrier(4)
+
+        def commit(number: int) -> Tally:
+            store = make_store()
+            mine = ids if number % 2 else ids[::-1]
+            start.wait()
+            return _commit(store, outcome(mine, partition=f"transactions/{number}"))
+
+        with ThreadPoolExecutor(4) as pool:
+            total = sum(pool.map(commit, range(4)), Tally())
+        assert total == Tally(read=1200, classified=300, duplicate=900)

@@ -120,6 +120,7 @@ _VIEWS = {
         -- doubled: rows whose position another row of the range has
         -- equal: classified, transactions, predicted; needs_review, reviewed
         -- of a rescore: no transactions, and its predictions are of those of other entries
+        -- is_published: what was classified is on a topic, and there are no rows of it
         WITH entries AS (
             SELECT *,
                 lag(next) OVER ranges AS previous_next,
@@ -168,7 +169,8 @@ _VIEWS = {
             coalesce(sum(transactions), 0)::bigint AS transactions,
             coalesce(sum(predicted), 0)::bigint AS predicted,
             coalesce(sum(reviewed), 0)::bigint AS reviewed,
-            coalesce(sum(doubled), 0)::bigint AS doubled
+            coalesce(sum(doubled), 0)::bigint AS doubled,
+            bool_or(predictions IS NOT NULL) AS is_published
         FROM entries
         LEFT JOIN kept USING (entry)
         LEFT JOIN judged USING (entry)
@@ -515,6 +517,13 @@ def upgrade() -> None:
             comment="finished or abandoned on a partition's last range",
         ),
         sa.Column(
+            "predictions",
+            sa.Text(collation="C"),
+            nullable=True,
+            comment="The source that its classified records are read from, where they were put on a"
+            " topic; null where they are rows",
+        ),
+        sa.Column(
             "committed_at",
             sa.DateTime(timezone=True),
             server_default=sa.text("now()"),
@@ -539,6 +548,27 @@ def upgrade() -> None:
     )
     op.create_index(
         "ledger_recent", "ledger", ["source", sa.literal_column("entry DESC")], unique=False
+    )
+    op.create_index(
+        "ledger_predictions",
+        "ledger",
+        ["predictions"],
+        unique=False,
+        postgresql_where=sa.text("predictions IS NOT NULL"),
+    )
+    op.create_table(
+        "copies",
+        sa.Column("topic", sa.Text(collation="C"), nullable=False, comment="A topic of books, its"),
+        sa.Column("partition", sa.Text(collation="C"), nullable=False, comment="partition,"),
+        sa.Column(
+            "next",
+            sa.BigInteger(),
+            nullable=False,
+            comment="and the first offset of it that is not copied yet",
+        ),
+        sa.Column("numbering", sa.Text(), nullable=True, comment="The topic's id"),
+        sa.PrimaryKeyConstraint("topic", "partition", name="copies_pkey"),
+        comment="How far the books that classifiers keep on topics are copied into these tables",
     )
     op.create_table(
         "positions",

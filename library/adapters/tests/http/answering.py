@@ -2,15 +2,11 @@
 
 import threading
 from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-
-import pytest
-
-from assay_adapters.http.classifier import HttpClassifier
-from assay_adapters.http.config import ApiConfig
 
 
 @dataclass(frozen=True)
@@ -23,7 +19,7 @@ class Question:
     body: bytes
 
 
-@dataclass(frozen=True)
+@dataclass
 class Reply:
     """What to answer.
 
@@ -53,8 +49,8 @@ class Server:
     url: str = ""
 
 
-@pytest.fixture
-def server() -> Generator[Server]:
+@contextmanager
+def answering() -> Generator[Server]:
     """A server on 127.0.0.1."""
     state = Server()
 
@@ -81,7 +77,7 @@ def server() -> Generator[Server]:
             self.end_headers()
             self.wfile.write(reply.body)
 
-        do_GET = do_POST = answer  # noqa: N815 - the base class names them
+        do_GET = do_POST = do_PUT = answer  # noqa: N815 - the base class names them
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as the base has it
             """Says nothing."""
@@ -101,21 +97,3 @@ def server() -> Generator[Server]:
         state.released.set()
         listener.shutdown()
         thread.join()
-
-
-Make = Callable[..., HttpClassifier]
-
-
-@pytest.fixture
-def make(server: Server) -> Generator[Make]:
-    """Makes classifiers that ask the server, with these settings."""
-    made: list[HttpClassifier] = []
-
-    def classifier(**settings: Any) -> HttpClassifier:
-        config = ApiConfig.model_validate({"url": server.url, "timeout": 5} | settings)
-        made.append(HttpClassifier(config))
-        return made[-1]
-
-    yield classifier
-    for each in made:
-        each.close()

@@ -1,0 +1,288 @@
+"""Composes what reads or writes predictions on topics."""
+
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from importlib.metadata import version
+from typing import Any, Final
+from uuid import uuid4
+
+import structlog
+from sqlalchemy import Engine
+
+from assay.domain.errors import Fatal
+from assay.domain.position import Positions
+from assay.domain.reject import RAW_LIMIT, TOPICS
+from assay.pipeline.pace import Pace
+from assay.ports.target import Connector, Target
+from assay.wire import predictions
+from assay.wire.predictions import LARGEST
+from assay_adapters.clock.system import SystemClock
+from assay_adapters.console.signals import on_signal
+from assay_adapters.environment.sections import GROUP, installed
+from assay_adapters.environment.settings import made_of
+from assay_adapters.http.classifier import HttpClassifier
+from assay_adapters.kafka.books import KafkaBooks, Published, newest_entries
+from assay_adapters.kafka.config import KafkaConfig
+from assay_adapters.kafka.letters import PREFIX
+from assay_adapters.kafka.store import KafkaStore
+from assay_adapters.kafka.topics import Topics
+from assay_adapters.postgres.begin import begin
+from assay_adapters.postgres.published import copied, keep, require_own_books
+from assay_adapters.postgres.store import PostgresStore
+from assay_streaming.bootstrap import (
+    BookSettings,
+    ClassifierSettings,
+    KafkaSettings,
+    connections_of,
+    engine_of,
+    events_of,
+    health_of,
+    noted_by,
+    pace_of,
+    served_by,
+    source_of,
+    stream_meter,
+    workers,
+)
+from assay_streaming.config import StreamConfig
+from assay_streaming.consume import Request, Result, Services
+from assay_streaming.copying import Copying
+from assay_streaming.readers import Reader
+
+_MOMENT: Final = 0.2  # seconds
+_log: Any = structlog.get_logger(__name__)
+
+
+def settings_of(connector: Connector) -> type[KafkaSettings]:
+    """What a connector reads from the environment.
+
+    Raises:
+        Fatal: it names a section that nobody has registered.
+    """
+    sections = installed()
+    if missing := [each for each in connector.sections if each not in sections]:
+        raise Fatal(f"no package has an entry point of {GROUP} named {' or '.join(missing)}")
+    return made_of({each: sections[each] for each in connector.sections}, KafkaSettings)
+
+
+@contextmanager
+def classifier(request: Request, settings: ClassifierSettings) -> Generator[Services]:
+    """All that a classifier from topic to topic is composed of, closed at the end of the block.
+
+    Raises:
+        Fatal: settings are wrong, or the status address cannot be listened on.
+    """
+    stream = settings.stream
+    with ExitStack() as stack:
+        classifier = HttpClassifier(settings.api)
+        stack.callback(classifier.close)
+        services = _on_topics(
+            stack,
+            request,
+            settings,
+            pace_of(stream, settings.api),
+            topic=stream.topic,
+            predictions=stream.prediction_topic,
+        )
+        yield replace(services, classifier=classifier)
+
+
+@contextmanager
+def to_target(
+    request: Request, settings: KafkaSettings, connector: Connector
+) -> Generator[Services]:
+    """All that takes predictions to a target, closed at the end of the block.
+
+    Args:
+        request: what is asked.
+        settings: as `settings_of` has made them.
+        connector: opens the target.
+
+    Raises:
+        Fatal: as above.
+    """
+    stream = settings.stream
+    with ExitStack() as stack:
+        target = connector.open(*(getattr(settings, name) for name in connector.sections))
+        stack.callback(target.close)
+        pace = Pace(stream.chunk_records, chunks=stream.window_chunks)
+        services = _on_topics(
+            stack, request, settings, pace, topic=stream.prediction_topic, target=target
+        )
+        yield replace(services, decode=predictions.decode)
+
+
+def _on_topics(
+    stack: ExitStack,
+    request: Request,
+    settings: KafkaSettings,
+    pace: Pace,
+    *,
+    topic: str,
+    predictions: str | None = None,
+    target: Target | None = None,
+) -> Services:
+    """A service whose positions and ledger are on topics, until the stack is closed."""
+    stream = settings.stream
+    meter, clock = stream_meter(), SystemClock()
+    health = health_of(stream, clock)
+
+    def begins(where: Positions) -> None:
+        store.begin(request.source, where)
+
+    limit = RAW_LIMIT if target is None else LARGEST
+    source = source_of(settings, topic, pace, begins, record_bytes=limit, follow=False)
+    store = KafkaStore(
+        settings.kafka,
+        group=stream.group,
+        name=stream.instance_id or request.run_id,
+        member=source,
+        entries=stream.ledger_topic,
+        predictions=predictions,
+        target=target,
+    )
+    served_by(stack, stream, health, meter)
+    events = events_of(stack, settings, meter, request.pipeline)
+    stack.callback(store.close)
+    stack.callback(source.close)
+    return Services(
+        source=source,
+        classifier=None,
+        store=store,
+        executor=workers(stack, stream),
+        clock=clock,
+        meter=meter,
+        pace=pace,
+        health=health,
+        events=events,
+        connections=lambda: 0,
+        on_signal=on_signal,
+    )
+
+
+def readers_of(settings: KafkaSettings) -> list[Reader]:
+    """Who has read the topic of predictions, by the names of the groups.
+
+    Raises:
+        Unavailable: Kafka is away.
+        Fatal: there is no such topic, or this user may not see groups.
+    """
+    stream = settings.stream
+    topics = Topics(settings.kafka)
+    topic = topics.named(stream.prediction_topic)
+    bounds = {str(each): bound for each, bound in topics.bounds(topic).items()}
+    source = TOPICS + topic.name
+    committed: dict[str, datetime] = {}
+    for entry, at in newest_entries(settings.kafka, stream.ledger_topic):
+        if entry.source == source:
+            committed.setdefault(entry.group, at)
+    found: list[Reader] = []
+    for group, members in sorted(topics.groups().items()):
+        stand = topics.committed(group, topic.name, list(bounds))
+        if stand:
+            # What was deleted before it was read is not to come any more.
+            lag = {
+                each: max(0, after - max(first, stand[each].next if each in stand else 0))
+                for each, (first, after) in bounds.items()
+            }
+            nexts = {each: position.next for each, position in stand.items()}
+            found.append(Reader(group, members, nexts, lag, committed.get(group)))
+    return found
+
+
+@contextmanager
+def to_postgres(
+    request: Request, settings: BookSettings, result: Result
+) -> Generator[tuple[Services, Copying]]:
+    """All that takes predictions to PostgreSQL, with the books of those who made them.
+
+    Noted as a run, and closed at the end of the block.
+
+    Raises:
+        Unavailable: PostgreSQL or Kafka is away.
+        Fatal: settings or tables are wrong, or the status address cannot be listened on.
+    """
+    stream = settings.stream
+    with ExitStack() as stack:
+        engine = engine_of(stack, settings.postgres)
+        require_own_books(engine, TOPICS + stream.topic, are_published=True)
+        meter, clock = stream_meter(), SystemClock()
+        health, pace = (
+            health_of(stream, clock),
+            Pace(stream.chunk_records, chunks=stream.window_chunks),
+        )
+        source = source_of(
+            settings,
+            stream.prediction_topic,
+            pace,
+            partial(begin, engine, request.source, run_id=str(uuid4()), version=version("assay")),
+            record_bytes=LARGEST,
+        )
+        url = served_by(stack, stream, health, meter)
+        noted_by(stack, engine, result, kind="connect", source=request.source, url=url)
+        events = events_of(stack, settings, meter, request.pipeline)
+        copying = Copying(_Books(settings.kafka, engine, stream))
+        stack.callback(copying.stop)
+        stack.callback(source.close)
+        services = Services(
+            source=source,
+            classifier=None,
+            store=PostgresStore(engine, processing_type="stream"),
+            executor=workers(stack, stream),
+            clock=clock,
+            meter=meter,
+            pace=pace,
+            health=health,
+            events=events,
+            connections=connections_of(engine),
+            on_signal=on_signal,
+            decode=predictions.decode,
+            look=copying.look,
+        )
+        yield services, copying
+
+
+@dataclass
+class _Books:
+    """Ledger entries and letters of the classifiers of a topic, copied into PostgreSQL."""
+
+    kafka: KafkaConfig
+    engine: Engine
+    stream: StreamConfig
+    topics: KafkaBooks | None = None  # until Kafka has answered
+    taken: Published | None = None  # and not kept yet
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether all there is was copied, as far as is known."""
+        return self.taken is None and self.topics is not None and self.topics.is_at_end
+
+    def copy(self) -> None:
+        """Copies what comes within a moment, after what could not be copied before."""
+        stream = self.stream
+        if self.topics is None:
+            self.topics = KafkaBooks(
+                self.kafka,
+                f"{stream.group}-books",
+                TOPICS + stream.topic,
+                entries=stream.ledger_topic,
+                letters=stream.dead_letter_topic,
+                stand=copied(self.engine),
+            )
+        if self.taken is None:
+            self.taken = self.topics.take(_MOMENT)
+        if self.taken is None:
+            return
+        for each in self.taken.faults:  # what is missing after that, `reconcile` names
+            _log.warning("this is passed over in the books of classifiers", fault=each)
+        found, place = self.taken, PREFIX + stream.dead_letter_topic
+        keep(self.engine, found.letters, found.entries, found.after, place=place)
+        self.taken = None
+
+    def close(self) -> None:
+        """Closes the connections."""
+        if self.topics is not None:
+            self.topics.close()

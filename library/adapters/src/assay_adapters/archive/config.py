@@ -1,0 +1,23 @@
+"""Settings of the archive."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, Field
+
+
+def _is_folder(uri: str) -> str:
+    if not uri.startswith("s3://") or not uri.endswith("/") or set(uri) & set("*?["):
+        raise ValueError("must be a folder in S3 with / at its end, as s3://bucket/archive/ is")
+    return uri
+
+
+class ArchiveConfig(BaseModel, frozen=True):
+    """The section `archive`.
+
+    Attributes:
+        uri: the folder that files are written to.
+        connections: files that are written at the same time.
+    """
+
+    uri: Annotated[str, AfterValidator(_is_folder)]
+    connections: int = Field(default=8, ge=1, le=64)

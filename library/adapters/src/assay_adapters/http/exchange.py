@@ -1,0 +1,116 @@
+"""Requests and answers, whole, within a time and a size."""
+
+import ssl
+from collections.abc import Mapping
+from typing import Protocol
+
+import httpx
+
+from assay.domain.errors import Unavailable
+from assay_adapters.http.deadline import BoundedTransport, within
+
+
+class Limits(Protocol):
+    """How long a call may take and how much of an answer is read."""
+
+    @property
+    def timeout(self) -> float:
+        """Seconds until an answer must be there as a whole."""
+        ...
+
+    @property
+    def connect_timeout(self) -> float:
+        """Seconds until a connection must stand."""
+        ...
+
+    @property
+    def connections(self) -> int:
+        """The most that are open at once."""
+        ...
+
+    @property
+    def answer_limit(self) -> int:
+        """Bytes of an answer that are read."""
+        ...
+
+
+class Exchange:
+    """Asks a service over connections that are kept.
+
+    Safe to use from several threads. Proxies and credentials of the environment do not count.
+
+    Attributes:
+        url: of the service, as it may be shown.
+        where: what the service is, and its address.
+    """
+
+    def __init__(
+        self, url: str, limits: Limits, *, name: str, section: str, headers: Mapping[str, str]
+    ) -> None:
+        """Connects at the first request.
+
+        Args:
+            url: of the service, without the paths that are asked for.
+            limits: of each call.
+            name: what the service is, for messages: "the model API".
+            section: of the settings that these limits come from, as in `ASSAY_<section>__TIMEOUT`.
+            headers: of every request.
+        """
+        self._url, self._limits, self._section = url, limits, section
+        shown = httpx.URL(url).copy_with(username=None, password=None, query=None)
+        self.url = str(shown).rstrip("/")
+        self.where = f"{name} at {self.url}"
+        self._client = httpx.Client(
+            # A short answer that unpacks to a long one would get around the limit.
+            headers={"accept-encoding": "identity", **headers},
+            timeout=httpx.Timeout(limits.timeout, connect=limits.connect_timeout),
+            trust_env=False,
+            transport=BoundedTransport(
+                ssl.create_default_context(),
+                httpx.Limits(
+                    max_connections=limits.connections,
+                    max_keepalive_connections=limits.connections,
+                ),
+            ),
+        )
+
+    def send(
+        self, method: str, path: str, headers: Mapping[str, str], content: bytes
+    ) -> httpx.Response:
+        """The answer, read whole, and unpacked where somebody has packed it all the same.
+
+        Raises:
+            Unavailable: the service is away, answers too late, or too much.
+        """
+        body = bytearray()
+        try:
+            with (
+                within(self._limits.timeout),
+                self._client.stream(
+                    method, self._at(path), headers=dict(headers), content=content
+                ) as response,
+            ):
+                for part in response.iter_bytes():
+                    body += part
+                    if len(body) > self._limits.answer_limit:
+                        raise Unavailable(
+                            f"the answer of {self.where} is longer than"
+                            f" ASSAY_{self._section}__ANSWER_LIMIT",
+                            too_much=True,
+                        )
+        except httpx.TimeoutException as error:
+            raise Unavailable(
+                f"{self.where} did not answer within {self._limits.timeout:g} s",
+                too_much=isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout),
+            ) from None
+        except httpx.RequestError as error:
+            raise Unavailable(f"{self.where} is away ({type(error).__name__})") from None
+        told = {name: each for name, each in response.headers.items() if name != "content-encoding"}
+        return httpx.Response(response.status_code, headers=told, content=bytes(body))
+
+    def _at(self, path: str) -> str:
+        return self._url.rstrip("/") + path if path else self._url
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._client.close()

@@ -1,0 +1,194 @@
+"""Books that classifiers keep on topics, read outside of a group."""
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeAlias
+
+import polars as pl
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
+
+from assay.domain.errors import Unreadable
+from assay.domain.position import Partition, Position
+from assay.wire.ledger import Entry, decode
+from assay_adapters.kafka.config import KafkaConfig, client_properties
+from assay_adapters.kafka.errors import error_of, translated
+from assay_adapters.kafka.reading import letters_among, newest
+from assay_adapters.kafka.topics import Topics
+
+_CALL = 1_000  # messages of one call
+
+Place: TypeAlias = tuple[str, Partition]
+"""A topic, and a partition of it."""
+
+
+def newest_entries(config: KafkaConfig, topic: str) -> list[tuple[Entry, datetime]]:
+    """The latest entries on a topic of ledgers and when they came there, the newest first.
+
+    What is none is passed over.
+
+    Args:
+        config: how Kafka is reached.
+        topic: its name.
+
+    Raises:
+        Unavailable: Kafka is away.
+        Fatal: there is no such topic, or it may not be read.
+    """
+    found: list[tuple[Entry, datetime]] = []
+    for each in newest(config, topic):
+        with suppress(Unreadable):
+            found.append(_entry(each))
+    return found
+
+
+@dataclass(frozen=True)
+class Published:
+    """What was on the topics, one after the other.
+
+    Attributes:
+        letters: of the source, shaped as `LETTERS`.
+        entries: of its classifiers, each with the time when it came there.
+        faults: what is neither, and where.
+        after: where each partition goes on after all this.
+    """
+
+    letters: pl.DataFrame
+    entries: list[tuple[Entry, datetime]]
+    faults: list[str]
+    after: dict[Place, Position]
+
+
+class KafkaBooks:
+    """Ledger entries and letters of the classifiers of a topic, in the order of each partition.
+
+    Whoever keeps them keeps where they end, too, and begins there the next time. Several at once
+    get the same. Only committed messages of transactions are read. Partitions that are added later
+    are found at the next start. Used from one thread.
+    """
+
+    def __init__(
+        self,
+        config: KafkaConfig,
+        name: str,
+        source: str,
+        *,
+        entries: str,
+        letters: str,
+        stand: Mapping[Place, Position],
+    ) -> None:
+        """Connects.
+
+        Args:
+            config: how Kafka is reached.
+            name: for those who watch the brokers.
+            source: of the entries and letters, `kafka/` and the topic; those of others are left
+                out.
+            entries: a topic of ledgers.
+            letters: a topic of dead letters.
+            stand: where each partition of theirs goes on; others, and those of topics that were
+                made anew, from their beginning.
+
+        Raises:
+            Unavailable: Kafka is away.
+            Fatal: a property is wrong, or a topic is not there.
+        """
+        self._source, self._letters = source, letters
+        topics = Topics(config)
+        known = [topics.named(each) for each in (entries, letters)]
+        self._ids = {each.name: each.id for each in known}
+        begins = [
+            TopicPartition(each.name, number, _begin(stand.get((each.name, str(number))), each.id))
+            for each in known
+            for number in each.partitions
+        ]
+        self._left = {(each.topic, each.partition) for each in begins}
+        with translated():
+            self._consumer = Consumer(
+                client_properties(config)
+                | {
+                    "group.id": name,
+                    "enable.auto.commit": False,
+                    "auto.offset.reset": "earliest",
+                    "isolation.level": "read_committed",
+                    "enable.partition.eof": True,
+                    "queued.max.messages.kbytes": 16 << 10,
+                }
+            )
+            self._consumer.assign(begins)
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether the end of each partition was reached, as far as is known."""
+        return not self._left
+
+    def take(self, seconds: float) -> Published | None:
+        """What comes within this time; None if nothing does.
+
+        Raises:
+            Unavailable: Kafka is away.
+            Fatal: a topic is not there, or may not be read.
+        """
+        with translated():
+            came = self._consumer.consume(_CALL, seconds)
+        messages: list[Message] = []
+        for each in came:
+            at, error = (each.topic() or "", each.partition() or 0), each.error()
+            if error is None:
+                self._left.add(at)
+                messages.append(each)
+            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own name
+                self._left.discard(at)
+            else:
+                raise error_of(error)
+        return self._published(messages) if messages else None
+
+    def _published(self, messages: list[Message]) -> Published:
+        faults: list[str] = []
+        entries: list[tuple[Entry, datetime]] = []
+        letters = [letters_among([])]
+        for each in messages:
+            try:
+                if each.topic() == self._letters:
+                    letters.append(letters_among([each]))
+                else:
+                    entries.append(_entry(each))
+            except Unreadable as error:
+                faults.append(str(error))
+        # On the letters' topic are those of consumers, too, who have their books in tables already.
+        own = [(entry, at) for entry, at in entries if entry.source == self._source]
+        return Published(
+            pl.concat(letters).filter(source=self._source),
+            [(entry, at) for entry, at in own if entry.predictions is not None],
+            faults,
+            self._after(messages),
+        )
+
+    def _after(self, messages: Iterable[Message]) -> dict[Place, Position]:
+        return {
+            (topic, str(each.partition())): Position(
+                (each.offset() or 0) + 1, numbering=self._ids[topic]
+            )
+            for each in messages
+            if (topic := each.topic()) is not None
+        }
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._consumer.close()
+
+
+def _entry(message: Message) -> tuple[Entry, datetime]:
+    value = message.value()
+    try:
+        entry = decode(value.encode() if isinstance(value, str) else value)
+    except Unreadable as error:
+        where = f"{message.topic()}/{message.partition()}@{message.offset()}"
+        raise Unreadable(f"{where}: {error}") from None
+    return entry, datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC)
+
+
+def _begin(stands: Position | None, topic_id: str | None) -> int:
+    is_known = stands is not None and stands.numbering in {None, topic_id}
+    return stands.next if stands is not None and is_known else OFFSET_BEGINNING

@@ -1,0 +1,1 @@
+"""Webhooks: signed requests for what somebody has chosen."""

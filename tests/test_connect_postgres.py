@@ -1,0 +1,160 @@
+"""`assay connect postgres`: what was classified on topics, in the tables, and the books of all."""
+
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer
+from streams import Stream, many, record, until
+from system import Done
+
+
+@pytest.fixture
+def made(stream: Stream) -> Stream:
+    """A stream whose topics are there."""
+    stream.make()
+    return stream
+
+
+def _classify(stream: Stream, **environment: str) -> Done:
+    idle = ("--until-idle", "0.3", "--reject-limit", "1")
+    done = stream.run("stream", "classify", *idle, **environment)
+    assert done.exit_code == 0, done.errors
+    return done
+
+
+def _connect(stream: Stream) -> Done:
+    idle = ("--until-idle", "0.3", "--reject-limit", "1")
+    return stream.run("connect", "postgres", *idle)
+
+
+def _reconciled(stream: Stream) -> dict[str, Any]:
+    done = stream.system.run("reconcile", "--json")
+    assert done.exit_code == 0, done.summary
+    return done.summary
+
+
+def test_the_whole_way_balances(made: Stream) -> None:
+    """From the topic of transactions over predictions, letters and ledger to the tables."""
+    original = record("t-1", note="kept")
+    made.put(original, record("t-2"), b"broken", record("t-3", side="neither"))
+    _classify(made)
+    done = _connect(made)
+    assert done.exit_code == 0, done.errors
+    assert (done.summary["read"], done.summary["classified"]) == (2, 2)
+    rows = made.system.query("SELECT transaction_id FROM transactions ORDER BY 1")
+    assert rows == [("t-1",), ("t-2",)]
+    letters = made.system.query(
+        "SELECT code, published_at IS NOT NULL FROM dead_letters ORDER BY 1"
+    )
+    assert letters == [("invalid_json", True), ("invalid_side", True)]
+    books = _reconciled(made)
+    assert books["on_the_way"] == []
+    assert (books["read"], books["delivered"], books["rejected"]) == (6, 2, 2)
+
+
+def test_a_second_time_nothing_changes(made: Stream) -> None:
+    """What was copied before is known."""
+    made.put(record("t-1"), b"broken")
+    _classify(made)
+    for read in (1, 0):
+        assert _connect(made).summary["read"] == read
+    # As if its group had forgotten all.
+    done = made.run(
+        "connect", "postgres", "--until-idle", "0.3", "--group", "another", "--reject-limit", "1"
+    )
+    assert (done.exit_code, done.summary["read"]) == (0, 0)
+    assert _reconciled(made)["on_the_way"] == []
+
+
+def test_ids_are_judged_where_the_database_is(made: Stream) -> None:
+    """The same again is a duplicate; another content is a letter with the record as it came."""
+    other = record("t-1", amount="99.00")
+    made.put(record("t-1"), record("t-1"), other)
+    assert _classify(made).summary["classified"] == 3
+    done = _connect(made)
+    assert (done.summary["classified"], done.summary["duplicate"], done.summary["rejected"]) == (
+        1,
+        1,
+        1,
+    )
+    ((source, code, raw, key),) = made.system.query(
+        "SELECT source, code, raw, key FROM dead_letters"
+    )
+    assert source == f"kafka/{made.name}-predictions"
+    assert (code, bytes(raw), bytes(key)) == ("conflicting_duplicate", other, b"key 2")
+    _reconciled(made)
+
+
+def test_what_is_no_prediction_is_a_letter(made: Stream) -> None:
+    """With its own bytes, and the rest goes on."""
+    made.put(record("t-1"))
+    _classify(made)
+    producer = Producer({"bootstrap.servers": made.servers})
+    producer.produce(f"{made.name}-predictions", b"{}")
+    producer.flush()
+    done = _connect(made)
+    assert (done.summary["classified"], done.summary["rejected"]) == (1, 1)
+    ((code, raw),) = made.system.query("SELECT code, raw FROM dead_letters")
+    assert (code, bytes(raw)) == ("unreadable_prediction", b"{}")
+
+
+def test_predictions_that_are_not_here_yet_are_told(made: Stream) -> None:
+    """Without a difference while they are young; with one once they are not."""
+    made.put(record("t-1"), record("t-2"))
+    _classify(made)
+    _connect(made)
+    made.system.query("DELETE FROM predictions RETURNING 1")
+    made.system.query("DELETE FROM transactions RETURNING 1")
+    made.system.query(
+        "DELETE FROM ledger WHERE source = %s RETURNING 1", f"kafka/{made.name}-predictions"
+    )
+    made.system.query(
+        "DELETE FROM positions WHERE source = %s RETURNING 1", f"kafka/{made.name}-predictions"
+    )
+    done = made.system.run("reconcile", "--json")
+    assert [each["found"] for each in done.summary["on_the_way"]] == [0]
+    made.system.query("UPDATE ledger SET committed_at = now() - interval '11 min' RETURNING 1")
+    done = made.system.run("reconcile", "--json")
+    assert done.exit_code == 65
+    (difference,) = done.summary["differences"]
+    assert (difference["expected"], difference["found"]) == (2, 0)
+
+
+@pytest.mark.parametrize("first", ["consume", "classify"])
+def test_tables_hold_the_books_of_a_topic_once(made: Stream, first: str) -> None:
+    """Who would mix those of a consumer with copies of a classifier's is told so."""
+    made.put(record("t-1"))
+    if first == "classify":
+        _classify(made)
+        assert _connect(made).exit_code == 0
+        done = made.consume()
+    else:
+        assert made.consume().exit_code == 0
+        done = _connect(made)
+    assert done.exit_code == 78
+    assert "use another database" in done.errors
+
+
+def test_killed_at_any_time_the_books_balance(made: Stream) -> None:
+    """Nothing is lost or doubled of what classifier and connector had under way."""
+    records = 20_000
+    made.put(*many(records - 1), b"broken")
+    few = {"ASSAY_STREAM__CHUNK_RECORDS": "1000"}
+    classify = ("stream", "classify", "--instance-id", "c")
+    connect = ("connect", "postgres", "--instance-id", "p")
+
+    def stored() -> int:
+        return made.system.query("SELECT count(*) FROM transactions")[0][0]
+
+    for least in (1, 5_000, 9_000):
+        both = [made.system.fork(*words, **few) for words in (classify, connect)]
+        until(lambda least=least: stored() >= least)
+        for each in both:
+            each.process.kill()
+            each.process.join()
+    assert stored() < records
+    for words in (classify, connect):
+        done = made.system.fork(*words, "--until-idle", "0.3", **few).end()
+        assert done.exit_code == 0, done.errors
+    assert stored() == records - 1
+    assert _reconciled(made)["on_the_way"] == []
