@@ -26,6 +26,7 @@ from assay_adapters.environment.settings import load
 from assay_adapters.postgres.config import PostgresConfig
 from assay_adapters.postgres.connection import engine_for
 from assay_adapters.postgres.store import PostgresStore
+from assay_local import topics
 from assay_streaming.bootstrap import ConsumerSettings, dead_letter_service
 from assay_streaming.dead_letters import Request, Result, dead_letters
 
@@ -166,8 +167,7 @@ class Stream:
         consumer = Consumer({**settings, "enable.partition.eof": True})
         found: list[Message] = []
         try:
-            for number in consumer.list_topics(topic, 10).topics[topic].partitions:
-                _, after = consumer.get_watermark_offsets(TopicPartition(topic, number), 10)
+            for number, after in enumerate(topics.ends(self.servers, topic)):
                 consumer.assign([TopicPartition(topic, number, 0)])
                 while (message := consumer.poll(30)) is not None and not message.error():
                     if (message.offset() or 0) >= after:  # it has grown meanwhile

@@ -22,8 +22,6 @@ SETTINGS: Final = {
     # A full disk is told by whoever fills it; a laptop's is always nearly full.
     "cluster.routing.allocation.disk.threshold_enabled": "false",
 }
-
-
 HEALTH: Final = "/_cluster/health?wait_for_status=yellow&timeout=1s"
 
 
@@ -62,9 +60,7 @@ SERVICE: Final = Service(
     version=lambda: _lock().version,
     settle=_settle,
     launch=_launch,
-    answers=lambda site: answers_ok(
-        site.port, "/_cluster/health?wait_for_status=yellow&timeout=1s"
-    ),
+    answers=lambda site: answers_ok(site.port, HEALTH),
     stop=signal.SIGTERM,
     ports=2,
     missing=lambda: java.missing(_lock()),

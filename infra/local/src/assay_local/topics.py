@@ -22,13 +22,24 @@ def create(servers: str, name: str, *, partitions: int = 3) -> str:
     return name
 
 
+def ends(servers: str, name: str) -> list[int]:
+    """Where each partition of a topic ends, asked until all who lead one know that they do.
+
+    A broker that was killed or paused leads anew after that, and not all hear of it at once.
+
+    Raises:
+        LocalError: nobody leads it.
+    """
+    admin: Any = AdminClient({"bootstrap.servers": servers, "log_level": 0})  # partial stubs
+    return _ends(admin, name, len(admin.list_topics(name, SECONDS).topics[name].partitions))
+
+
 def _ends(admin: Any, name: str, partitions: int) -> list[int]:
-    """Where each partition of a topic ends, asked until all who lead one know that they do."""
-    ends = {TopicPartition(name, each): OffsetSpec.latest() for each in range(partitions)}
+    asked = {TopicPartition(name, each): OffsetSpec.latest() for each in range(partitions)}
     deadline = time.monotonic() + SECONDS
     while True:
         try:
-            found = admin.list_offsets(ends, request_timeout=SECONDS).values()
+            found = admin.list_offsets(asked, request_timeout=SECONDS).values()
             return [end.result(SECONDS).offset for end in found]
         except KafkaException as error:
             if time.monotonic() > deadline:
@@ -44,13 +55,12 @@ def read(servers: str, name: str) -> list[tuple[bytes | None, bytes | None]]:
         TimeoutError: they do not come.
         LocalError: nobody leads it.
     """
-    admin: Any = AdminClient({"bootstrap.servers": servers, "log_level": 0})  # partial stubs
     config = {"bootstrap.servers": servers, "group.id": name, "fetch.wait.max.ms": 10}
     consumer: Any = Consumer(config)  # its stubs are partial
     try:
-        partitions = len(consumer.list_topics(name, SECONDS).topics[name].partitions)
-        whole = sum(_ends(admin, name, partitions))  # a broker that was paused leads anew
-        consumer.assign([TopicPartition(name, each, 0) for each in range(partitions)])
+        afters = ends(servers, name)
+        whole = sum(afters)
+        consumer.assign([TopicPartition(name, each, 0) for each in range(len(afters))])
         messages: list[Any] = []
         while len(messages) < whole:
             found = consumer.consume(min(10_000, whole - len(messages)), SECONDS)
