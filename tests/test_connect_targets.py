@@ -97,11 +97,8 @@ def test_a_target_that_is_away_is_waited_for(stream: Stream, kept: Kept, seconds
     assert (done.exit_code, done.summary["rejected"]) == (0, 0), done.errors
 
 
-@pytest.mark.parametrize(
-    "kept",
-    [pytest.param(each, marks=() if each == "archive" else pytest.mark.chaos) for each in NAMES],
-    indirect=True,
-)
+@pytest.mark.chaos  # the two minutes that it may take say nothing on a busy machine
+@_EACH
 def test_a_broker_that_is_lost(stream: Stream, kept: Kept, local: Local) -> None:
     """In mid-work; the connector goes on by itself when it is back."""
     before = kept.wanted(_classified(stream, 300))
