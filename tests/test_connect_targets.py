@@ -97,7 +97,7 @@ def test_a_target_that_is_away_is_waited_for(stream: Stream, kept: Kept, seconds
     assert (done.exit_code, done.summary["rejected"]) == (0, 0), done.errors
 
 
-@pytest.mark.chaos  # the two minutes that it may take say nothing on a busy machine
+@pytest.mark.chaos  # it waits for up to two minutes; on a busy machine that was too short once
 @_EACH
 def test_a_broker_that_is_lost(stream: Stream, kept: Kept, local: Local) -> None:
     """In mid-work; the connector goes on by itself when it is back."""
