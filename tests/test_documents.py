@@ -28,6 +28,8 @@ from assay.domain.metrics import METRICS
 from assay.domain.position import Range
 from assay.domain.reject import RAW_LIMIT
 from assay.wire import predictions
+from assay.wire.framed import FRAMED
+from assay.wire.framed import MESSAGES as OF_FRAMED
 from assay.wire.messages import decode
 from assay_adapters.environment.sections import GROUP, SECTIONS, installed
 from assay_cli.sample import read
@@ -401,8 +403,10 @@ def test_the_reject_codes_are_those_of_the_code() -> None:
     )
     assert found.valid.is_empty()
     _, undecodable = decode(_messages(BROKEN_MESSAGES))
+    framed = _messages([FRAMED] * len(OF_FRAMED))
+    _, without_json = decode(framed, unframe=lambda _: list(OF_FRAMED))
     no_predictions = predictions.decode(_messages(BROKEN_MESSAGES)).rejects
-    rejects = pl.concat([found.rejects, undecodable, no_predictions])
+    rejects = pl.concat([found.rejects, undecodable, without_json, no_predictions])
     rows = table("docs/contracts.md", "reject-codes")
     in_files = [row for row in rows if row[1] not in {"classify", "commit"}]
     assert {

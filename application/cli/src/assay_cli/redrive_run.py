@@ -73,7 +73,12 @@ def run(
     request = Request(
         run_id=str(uuid4()),
         chosen={**chosen, "states": ("open",), "max_attempts": max_attempts},
-        reading=Reading(_contracts(contracts, dry=dry), _edits(edits), bootstrap.whole_record),
+        reading=Reading(
+            _contracts(contracts, dry=dry),
+            _edits(edits),
+            bootstrap.whole_record,
+            bootstrap.unframe,
+        ),
         policy=Policy(patience=patience),
         limit=limit,
         rate=rate,

@@ -15,6 +15,13 @@ app = typer.Typer(
 )
 
 
+_STANDINGS = {
+    "registered": "is registered now",
+    "is there": "is there",
+    "another's": "is not Assay's, and stays as it is",
+}
+
+
 @app.callback()
 def stream() -> None:
     """Keeps a single command a command of its own."""
@@ -22,18 +29,27 @@ def stream() -> None:
 
 @app.command()
 def topics() -> None:
-    """Make the topics that are missing.
+    """Make the topics that are missing, and register the schemas of their values.
 
     Their names, partitions and replication are settings: see
     ASSAY_STREAM__TOPIC and its neighbours. Topics that are there stay as they
     are.
 
-    Exit codes: 0 done, 75 Kafka is away, 78 settings or rights are wrong.
+    Where ASSAY_STREAM__FORMAT is avro or protobuf, the schema registry gets
+    Assay's newest schema of transactions and of predictions, unless somebody
+    else's describe that topic already. It refuses one that does not go with
+    those before.
+
+    Exit codes: 0 done, 75 Kafka or the registry is away, 78 settings or rights
+    are wrong, or the registry refuses a schema.
     """
     from assay_streaming import bootstrap
 
-    for name, is_new in bootstrap.make_topics(bootstrap.read(bootstrap.KafkaSettings)):
+    settings = bootstrap.read(bootstrap.KafkaSettings)
+    for name, is_new in bootstrap.make_topics(settings):
         typer.echo(f"{name}: {'made' if is_new else 'is there'}")
+    for name, standing in bootstrap.make_schemas(settings):
+        typer.echo(f"{name}: its {settings.stream.format} schema {_STANDINGS[standing]}")
 
 
 _Topic = Annotated[

@@ -23,6 +23,9 @@ class StreamConfig(BaseModel, frozen=True):
         prediction_topic: where `assay stream classify` puts what it has classified.
         ledger_topic: where it puts its ledger entries. The five are different topics: what a
             service writes it must not read as transactions.
+        format: in which the values of transactions and of predictions are put on their topics; both
+            are read in any. Avro and Protobuf need a schema registry. Dead letters keep the bytes
+            that were read; events and ledger entries are JSON.
         partitions: of topics that `assay stream topics` makes.
         replication: how often each partition of these is kept; unless given, as the brokers say.
         group: consumers of one group share the topic's partitions. Groups of other services than
@@ -57,6 +60,7 @@ class StreamConfig(BaseModel, frozen=True):
     event_topic: str = Field(default="errors", min_length=1, validate_default=True)
     prediction_topic: str = Field(default="predictions", min_length=1, validate_default=True)
     ledger_topic: str = Field(default="ledger", min_length=1, validate_default=True)
+    format: Literal["json", "avro", "protobuf"] = "json"
     partitions: int = Field(default=3, ge=1)
     replication: int | None = Field(default=None, ge=1)
     group: str = Field(default="assay", min_length=1)

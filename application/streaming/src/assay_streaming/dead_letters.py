@@ -42,6 +42,7 @@ from assay.ports.letters import Claim, Letters
 from assay.ports.meter import Meter
 from assay.ports.publisher import Publisher
 from assay.wire.events import of_letters
+from assay.wire.framed import Unframe
 from assay_streaming.events import Events, Told
 from assay_streaming.health import Health
 
@@ -100,7 +101,7 @@ class Services:
 
     Attributes:
         redrives: makes what a redrive of this name is composed of; None where none is wanted.
-        whole: the whole bytes of a record, see `assay.pipeline.letters.Reading`.
+        whole, unframe: see `assay.pipeline.letters.Reading`.
         connections: how many connections to the database are in use.
         on_signal: calls back at the first SIGTERM or Ctrl-C; the second ends the process.
     """
@@ -111,6 +112,7 @@ class Services:
     runs: Runs
     redrives: Callable[[str], redrive.Services] | None
     whole: Callable[[str, str, int], bytes | None]
+    unframe: Unframe
     clock: Clock
     meter: Meter
     health: Health
@@ -262,7 +264,7 @@ class _Service:
                 "due": asked.retry_delay,
                 "but": self._stuck,
             },
-            reading=Reading(whole=self._services.whole),
+            reading=Reading(whole=self._services.whole, unframe=self._services.unframe),
             policy=asked.policy,
             limit=self._limit,
         )

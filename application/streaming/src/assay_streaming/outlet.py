@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias
 
 from assay.domain.errors import DATA, DONE, TEMPORARY
+from assay.wire.framed import Frame, as_json
 
 Message: TypeAlias = tuple[bytes | None, bytes | None]
 """Key and value."""
@@ -51,6 +52,7 @@ class Sent:
     """How far a producer has come.
 
     Attributes:
+        frame: writes the values of messages.
         produced: messages that the outlet has taken.
         unanswered: those that were neither delivered nor failed when it ended.
     """
@@ -58,6 +60,7 @@ class Sent:
     outlet: Outlet
     stopped: Callable[[], bool]
     show: Callable[["Sent"], None]
+    frame: Frame = as_json
     produced: int = 0
     unanswered: int = 0
 
@@ -68,6 +71,8 @@ class Sent:
             messages: those for which there was no room in time are not produced.
             until: the time by `time.monotonic` after which none is waited for.
         """
+        values = self.frame([value for _, value in messages])
+        messages = [(key, value) for (key, _), value in zip(messages, values, strict=True)]
         while messages:
             within = min(_ROOM, max(0.0, until - time.monotonic()))
             rest = self.outlet.send(messages, within)

@@ -17,6 +17,7 @@ from assay.contract.document import parse
 from assay.contract.force import objection_to
 from assay.domain.errors import DONE, NOTHING_TO_DO, Fatal
 from assay.domain.wording import counted
+from assay.wire.framed import Frame
 from assay_streaming import bootstrap
 from assay_streaming.bootstrap import files
 from assay_streaming.ending import overridden, say
@@ -58,7 +59,8 @@ def produce(
     def summary(sent: Sent) -> dict[str, Any]:
         return {"seed": seed, "produced": sent.produced, "broken": dict(transactions.broken)}
 
-    return _send(bootstrap.outlet_for(settings), go, summary)
+    with bootstrap.outlet_for(settings) as (outlet, frame):
+        return _send(outlet, frame, go, summary)
 
 
 def publish(
@@ -77,7 +79,6 @@ def publish(
     objects = files.objects_for(located, settings)
     items = find(objects, located)
     run_id, published = str(uuid4()), Published()
-    outlet = bootstrap.outlet_for(settings)
     if rejects is not None:
         _require_free(rejects, [contract, *files.local_files(items)], replace=replace)
 
@@ -119,11 +120,13 @@ def publish(
             "rejected": codes,
         }
 
-    return _send(outlet, go, summary, ended)
+    with bootstrap.outlet_for(settings) as (outlet, frame):
+        return _send(outlet, frame, go, summary, ended)
 
 
 def _send(
     outlet: Outlet,
+    frame: Frame,
     go: Callable[[Sent, Any], None],
     summary: Callable[[Sent], dict[str, Any]],
     ending: Callable[[], tuple[str, int]] = lambda: ("done", DONE),
@@ -139,7 +142,7 @@ def _send(
     asked = Event()
     with bootstrap.on_signal(asked.set):
         with shown(console) as show:
-            sent = Sent(outlet, asked.is_set, show)
+            sent = Sent(outlet, asked.is_set, show, frame)
             try:
                 go(sent, asked)
             except Exception as error:  # noqa: BLE001 - the summary comes last, whatever happens

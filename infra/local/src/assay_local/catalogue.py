@@ -1,6 +1,6 @@
 """The services there are. A new one is a module like its neighbours and a line here."""
 
-from assay_local import api, kafka, opensearch, postgres, questdb, s3
+from assay_local import api, apicurio, kafka, opensearch, postgres, questdb, s3
 
 SERVICES = {
     service.name: service
@@ -11,10 +11,11 @@ SERVICES = {
         api.SERVICE,
         opensearch.SERVICE,
         questdb.SERVICE,
+        apicurio.SERVICE,
     )
 }
 USUAL = ("postgres", "s3", "kafka", "api")
-"""Those that come up where none is named; targets of connectors do where they are."""
+"""Those that come up where none is named; what only some need comes up where it is."""
 
 CLUSTERS = {"kafka": kafka.BROKERS}
 """Services that are a cluster of one server or more: all that there may be, the first named so."""

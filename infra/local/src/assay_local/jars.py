@@ -32,7 +32,8 @@ class Lock:
         name: Of the software.
         version: Of the software.
         megabytes: How much there is to fetch.
-        jars: From coordinates, `group:artifact:version`, to sha256 in hexadecimal.
+        jars: From coordinates, `group:artifact:version`, to sha256 in hexadecimal. What is no jar
+            has `group:artifact:packaging:classifier:version`.
         digest: It changes with the jars.
     """
 
@@ -94,7 +95,7 @@ def installed(lock: Lock) -> list[Path]:
             if not lock.folder.exists():  # Another process was quicker.
                 _install(lock)
     _verify(lock, lock.folder, "Delete that folder, and it is fetched again")
-    return sorted(lock.folder.glob("*.jar"))
+    return _held(lock.folder)
 
 
 def _install(lock: Lock) -> None:
@@ -121,8 +122,10 @@ def _fetch(lock: Lock, folder: Path) -> None:
     maven = MavenContext(repo_cache=repository, local_repos=[], remote_repos={"central": _source()})
 
     def fetch(coordinates: str) -> None:
-        group, artifact, version = coordinates.split(":")
-        jar = maven.project(group, artifact).at_version(version).artifact().resolve()
+        group, artifact, *kind, version = coordinates.split(":")
+        packaging, classifier = kind or ("jar", "")
+        component = maven.project(group, artifact).at_version(version)
+        jar = component.artifact(classifier, packaging).resolve()
         jar.rename(folder / jar.name)
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -139,11 +142,8 @@ def _fetch(lock: Lock, folder: Path) -> None:
 
 
 def _verify(lock: Lock, folder: Path, advice: str) -> None:
-    wanted = {
-        "{1}-{2}.jar".format(*coordinates.split(":")): sha256
-        for coordinates, sha256 in lock.jars.items()
-    }
-    found = {path.name: _sha256(path) for path in folder.glob("*.jar")}
+    wanted = {_name(coordinates): sha256 for coordinates, sha256 in lock.jars.items()}
+    found = {path.name: _sha256(path) for path in _held(folder)}
     wrong = [
         *(f"{name} is missing" for name in sorted(wanted.keys() - found.keys())),
         *(f"{name} does not belong there" for name in sorted(found.keys() - wanted.keys())),
@@ -157,6 +157,18 @@ def _verify(lock: Lock, folder: Path, advice: str) -> None:
         raise SetupError(
             f"The jars of {lock.name} in {folder} are not used: {'; '.join(wrong)}. {advice}."
         )
+
+
+def _held(folder: Path) -> list[Path]:
+    """What a folder holds that is fetched; servers keep caches of their own beside it."""
+    return sorted(path for path in folder.iterdir() if path.name.endswith((".jar", ".tar.gz")))
+
+
+def _name(coordinates: str) -> str:
+    """Of the file, as Maven has it."""
+    _, artifact, *kind, version = coordinates.split(":")
+    packaging, classifier = kind or ("jar", "")
+    return f"{'-'.join(filter(None, (artifact, version, classifier)))}.{packaging}"
 
 
 def _sha256(path: Path) -> str:

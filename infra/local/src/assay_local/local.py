@@ -85,6 +85,11 @@ class Local:
         return self._started("questdb")
 
     @property
+    def apicurio(self) -> Server:
+        """Apicurio Registry."""
+        return self._started("apicurio")
+
+    @property
     def settings(self) -> dict[str, str]:
         """The variables of all servers asked for so far, as clients read them."""
         return {

@@ -26,6 +26,7 @@ from assay_cli.bootstrap.sections import (
     models_section,
     postgres_section,
     s3_section,
+    schema_registry_section,
     tables,
 )
 from assay_cli.offsets import Bounds, Topic
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from assay.pipeline.redrive import Services
     from assay.pipeline.watch import Watch
     from assay.ports.objects import Objects
+    from assay.wire.framed import Unframe
     from assay_adapters.environment.settings import Survey
     from assay_adapters.kafka.reading import WholeRecords
     from assay_adapters.postgres.lookup import DeadLetters
@@ -146,6 +148,25 @@ def whole_record(source: str, partition: str, position: int) -> bytes | None:
     if not source.startswith("kafka/"):
         return None
     return _whole_records()(source, partition, position)
+
+
+def unframe(values: Sequence[bytes]) -> "Sequence[bytes | str]":
+    """The JSON of values that are written for a schema registry: see `assay.wire.framed.Unframe`.
+
+    Raises:
+        Unavailable: the registry is away.
+        Fatal: the settings of the registry are wrong.
+    """
+    return _unframe()(values)
+
+
+@cache
+def _unframe() -> "Unframe":
+    from assay.wire.framed import no_registry
+    from assay_adapters.schema_registry.registry import SchemaRegistry
+
+    config = schema_registry_section()
+    return no_registry if config.url is None else SchemaRegistry(config).unframe
 
 
 def require_kafka() -> None:

@@ -4,6 +4,7 @@
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from assay.domain.errors import Fatal, Unavailable
@@ -14,6 +15,7 @@ from assay_cli.bootstrap.sections import (
     kafka_section,
     postgres_section,
     s3_section,
+    schema_registry_section,
 )
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ LOST_BROKER: Final = "start the brokers that are lost; `assay up kafka` does whe
 _MAKE_TOPICS: Final = "`assay stream topics` makes them, if you mean to stream"
 
 _NAMED: Final = 5  # buckets, at most
+_IMPORTING: Final = Lock()  # who imports what another thread is importing may see half of it
 
 
 class Answer(NamedTuple):
@@ -55,6 +58,7 @@ def probes(bucket: str | None) -> Mapping[str, list[tuple[str, Callable[[], Answ
         "s3": [("s3", lambda: _ask_s3(bucket))],
         "api": [("model", _ask_model)],
         "kafka": [("kafka", _ask_kafka), ("topics", _ask_copies)],
+        "schema_registry": [("schemas", _ask_schemas)],
     }
     return {name: asked for name, asked in all_there_are.items() if name in installed()}
 
@@ -128,10 +132,26 @@ def _ask_model() -> Answer:
 
 
 def _ask_kafka() -> Answer:
-    from assay_adapters.kafka.topics import Topics
+    with _IMPORTING:
+        from assay_adapters.kafka.topics import Topics
 
     count = Topics(kafka_section(strict=False), timeout=CONNECT).brokers()
     return Answer(f"Kafka answers; {count} {'broker' if count == 1 else 'brokers'}")
+
+
+def _ask_schemas() -> Answer:
+    config = schema_registry_section(strict=False)
+    if config.url is None:
+        return Answer("no schema registry is named: values are JSON")
+    with _IMPORTING:
+        from assay_adapters.schema_registry.registry import SchemaRegistry
+
+    registry = SchemaRegistry(config.model_copy(update={"timeout": float(ANSWER)}))
+    try:
+        count = registry.answers()
+    finally:
+        registry.close()
+    return Answer(f"the schema registry answers; {count} {'subject' if count == 1 else 'subjects'}")
 
 
 def _ask_copies() -> Answer:

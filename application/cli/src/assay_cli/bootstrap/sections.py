@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from assay_adapters.kafka.config import KafkaConfig
     from assay_adapters.postgres.config import PostgresConfig
     from assay_adapters.s3.config import S3Config
+    from assay_adapters.schema_registry.config import SchemaRegistryConfig
 
 CONNECT: Final = 3
 ANSWER: Final = 5
@@ -53,6 +54,14 @@ def kafka_section(*, strict: bool = True) -> "KafkaConfig":
     from assay_adapters.kafka.config import KafkaConfig
 
     return load_section("kafka", KafkaConfig, strict=strict)
+
+
+def schema_registry_section(*, strict: bool = True) -> "SchemaRegistryConfig":
+    """How the schema registry is reached."""
+    from assay_adapters.environment.settings import load_section
+    from assay_adapters.schema_registry.config import SchemaRegistryConfig
+
+    return load_section("schema_registry", SchemaRegistryConfig, strict=strict)
 
 
 def models_section(*, strict: bool = True) -> "ModelsConfig":

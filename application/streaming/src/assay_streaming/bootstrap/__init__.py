@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from threading import Thread
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 from uuid import uuid4
 
 import structlog
@@ -26,7 +26,8 @@ from assay.domain.reject import RAW_LIMIT, REDRIVE
 from assay.pipeline.pace import Pace, within
 from assay.pipeline.redrive import Services as RedriveServices
 from assay.ports.store import Store
-from assay.wire import predictions
+from assay.wire import messages, predictions
+from assay.wire.framed import Frame, Unframe, as_json, no_registry
 from assay_adapters.clock.system import SystemClock
 from assay_adapters.compression.decompress import decompress
 from assay_adapters.console.run import complain, last_line, run
@@ -56,6 +57,7 @@ from assay_adapters.postgres.selection import PostgresSelection
 from assay_adapters.postgres.store import PostgresStore
 from assay_adapters.postgres.version import check
 from assay_adapters.prometheus.meter import CONTENT_TYPE, PrometheusMeter
+from assay_adapters.schema_registry.config import SchemaRegistryConfig
 from assay_adapters.status.client import StatusClient
 from assay_adapters.status.server import served
 from assay_streaming import dead_letters
@@ -65,6 +67,10 @@ from assay_streaming.gaps import Gaps, Retire, find
 from assay_streaming.groups import others
 from assay_streaming.health import Health
 from assay_streaming.outlet import Outlet
+
+if TYPE_CHECKING:
+    from assay_adapters.schema_registry.formats import Kind
+    from assay_adapters.schema_registry.registry import SchemaRegistry, Standing
 
 _LOOKED_AT: Final = 20  # runs, the latest
 _LOOKING: Final = 1.0  # seconds that the end waits for a look at them
@@ -84,6 +90,7 @@ class KafkaSettings(LogSettings):
 
     kafka: KafkaConfig
     stream: StreamConfig = Field(default_factory=StreamConfig)
+    schema_registry: SchemaRegistryConfig = Field(default_factory=SchemaRegistryConfig)
 
 
 class ClassifierSettings(KafkaSettings):
@@ -152,6 +159,51 @@ def make_topics(settings: KafkaSettings) -> Iterator[tuple[str, bool]]:
         )
 
 
+def make_schemas(settings: KafkaSettings) -> "Iterator[tuple[str, Standing]]":
+    """Registers the schemas of what is written; yields each topic and how its values stand."""
+    stream = settings.stream
+    with ExitStack() as stack:
+        if (registry := _registry_of(stack, settings)) is None or stream.format == "json":
+            return
+        kinds: dict[str, Kind] = {
+            stream.topic: "transaction",
+            stream.prediction_topic: "prediction",
+        }
+        for topic, kind in kinds.items():
+            yield topic, registry.register(kind, stream.format, topic)
+
+
+def unframe_of(stack: ExitStack, settings: KafkaSettings) -> Unframe:
+    """Reads values that are written for a schema registry, until the stack is closed."""
+    registry = _registry_of(stack, settings)
+    return no_registry if registry is None else registry.unframe
+
+
+def frame_of(stack: ExitStack, settings: KafkaSettings, kind: "Kind", topic: str) -> Frame:
+    """Writes the values of a topic, until the stack is closed.
+
+    Raises:
+        Fatal: settings are wrong.
+    """
+    registry, form = _registry_of(stack, settings), settings.stream.format
+    return as_json if registry is None or form == "json" else registry.frame(kind, form, topic)
+
+
+def _registry_of(stack: ExitStack, settings: KafkaSettings) -> "SchemaRegistry | None":
+    if settings.schema_registry.url is None:
+        if settings.stream.format != "json":
+            raise Fatal(
+                f"ASSAY_STREAM__FORMAT is {settings.stream.format}, which needs a schema registry:"
+                " set ASSAY_SCHEMA_REGISTRY__URL"
+            )
+        return None
+    from assay_adapters.schema_registry.registry import SchemaRegistry  # noqa: PLC0415 - who has none waits for none of it
+
+    registry = SchemaRegistry(settings.schema_registry)
+    stack.callback(registry.close)
+    return registry
+
+
 @contextmanager
 def consumer(request: Request, settings: ConsumerSettings, result: Result) -> Generator[Services]:
     """All that a consumer is composed of, noted as a run and closed at the end of the block.
@@ -201,6 +253,7 @@ def consumer(request: Request, settings: ConsumerSettings, result: Result) -> Ge
             events=events,
             connections=connections_of(engine),
             on_signal=on_signal,
+            decode=partial(messages.decode, unframe=unframe_of(stack, settings)),
         )
 
 
@@ -445,6 +498,7 @@ def dead_letter_service(
             runs=_Redrives(engine),
             redrives=redrives,
             whole=whole,
+            unframe=unframe_of(stack, settings),
             clock=clock,
             meter=meter,
             health=health,
@@ -480,15 +534,19 @@ def _redrives(
     return make
 
 
-def outlet_for(settings: KafkaSettings) -> Outlet:
-    """A producer for the topic of transactions, which exists.
+@contextmanager
+def outlet_for(settings: KafkaSettings) -> Generator[tuple[Outlet, Frame]]:
+    """A producer for the topic of transactions, which exists, and what writes its values.
 
     Raises:
-        Fatal: there is no such topic.
+        Fatal: there is no such topic, or settings are wrong.
         Unavailable: Kafka is away.
     """
-    Topics(settings.kafka).named(settings.stream.topic)
-    return KafkaProducer(settings.kafka, settings.stream.topic)
+    with ExitStack() as stack:
+        topic = settings.stream.topic
+        frame = frame_of(stack, settings, "transaction", topic)
+        Topics(settings.kafka).named(topic)
+        yield KafkaProducer(settings.kafka, topic), frame
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Composes what reads or writes predictions on topics."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -12,12 +12,14 @@ from uuid import uuid4
 import structlog
 from sqlalchemy import Engine
 
+from assay.domain.chunk import Chunk, Decoded
 from assay.domain.errors import Fatal
 from assay.domain.position import Positions
 from assay.domain.reject import RAW_LIMIT, TOPICS
 from assay.pipeline.pace import Pace
 from assay.ports.target import Connector, Target
-from assay.wire import predictions
+from assay.wire import messages, predictions
+from assay.wire.framed import as_json
 from assay.wire.predictions import LARGEST
 from assay_adapters.clock.system import SystemClock
 from assay_adapters.console.signals import on_signal
@@ -39,12 +41,14 @@ from assay_streaming.bootstrap import (
     connections_of,
     engine_of,
     events_of,
+    frame_of,
     health_of,
     noted_by,
     pace_of,
     served_by,
     source_of,
     stream_meter,
+    unframe_of,
     workers,
 )
 from assay_streaming.config import StreamConfig
@@ -87,7 +91,8 @@ def classifier(request: Request, settings: ClassifierSettings) -> Generator[Serv
             topic=stream.topic,
             predictions=stream.prediction_topic,
         )
-        yield replace(services, classifier=classifier)
+        decode = partial(messages.decode, unframe=unframe_of(stack, settings))
+        yield replace(services, classifier=classifier, decode=decode)
 
 
 @contextmanager
@@ -112,7 +117,12 @@ def to_target(
         services = _on_topics(
             stack, request, settings, pace, topic=stream.prediction_topic, target=target
         )
-        yield replace(services, decode=predictions.decode)
+        yield replace(services, decode=_decode(stack, settings))
+
+
+def _decode(stack: ExitStack, settings: KafkaSettings) -> Callable[[Chunk], Decoded]:
+    """Reads predictions, until the stack is closed."""
+    return partial(predictions.decode, unframe=unframe_of(stack, settings))
 
 
 def _on_topics(
@@ -143,6 +153,9 @@ def _on_topics(
         entries=stream.ledger_topic,
         predictions=predictions,
         target=target,
+        frame=(
+            as_json if predictions is None else frame_of(stack, settings, "prediction", predictions)
+        ),
     )
     served_by(stack, stream, health, meter)
     events = events_of(stack, settings, meter, request.pipeline)
@@ -239,7 +252,7 @@ def to_postgres(
             events=events,
             connections=connections_of(engine),
             on_signal=on_signal,
-            decode=predictions.decode,
+            decode=_decode(stack, settings),
             look=copying.look,
         )
         yield services, copying

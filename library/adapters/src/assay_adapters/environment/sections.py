@@ -23,6 +23,7 @@ SECTIONS: Final = (
     "kafka",
     "batch",
     "stream",
+    "schema_registry",
     *OF_CONNECTORS,
     "log",
     "models",

@@ -17,6 +17,7 @@ from assay.domain.tally import Tally
 from assay.ports.target import Target
 from assay.wire import ledger, predictions
 from assay.wire.envelope import letters_to_messages
+from assay.wire.framed import Frame, as_json
 from assay_adapters.kafka.atomic import Atomic, LostPlace, Member, Messages
 from assay_adapters.kafka.books import newest_entries
 from assay_adapters.kafka.config import KafkaConfig
@@ -60,6 +61,7 @@ class KafkaStore:
         entries: str,
         predictions: str | None = None,
         target: Target | None = None,
+        frame: Frame = as_json,
     ) -> None:
         """Connects at the first commit.
 
@@ -71,12 +73,14 @@ class KafkaStore:
             entries: the topic of ledger entries.
             predictions: the topic of predictions; None where there is a target.
             target: takes what is classified, before it is committed; closed by whoever made it.
+            frame: writes the values of predictions.
 
         Raises:
             Fatal: a property is wrong.
         """
         self._config, self._group, self._member = config, group, member
         self._entries, self._predictions, self._target = entries, predictions, target
+        self._frame = frame
         self._topics = Topics(config)
         self._atomic = Atomic(config, f"{group}/{name}")
         self._beginning = partial(Atomic, config, f"{group}/begin")
@@ -182,7 +186,8 @@ class KafkaStore:
         """What is put on which topic, in slices."""
         if self._predictions is not None:
             for part in predictions.encode(outcome).iter_slices(_SLICE):
-                rows = zip(part["key"], part["value"], strict=True)
+                values = self._frame(part["value"].to_list())
+                rows = zip(part["key"], values, strict=True)
                 yield self._predictions, [{"key": key, "value": value} for key, value in rows]
         rejects = pl.concat([outcome.rejects, settled.rejects])
         yield (

@@ -9,8 +9,11 @@ OF_FILES: Final = _ALWAYS | {
     "publisher": "the place of the rejects",
 }
 OF_TABLE: Final = _ALWAYS | {"source": "PostgreSQL"}
-OF_STREAM: Final = _ALWAYS | {"source": "Kafka"}
+OF_STREAM: Final = _ALWAYS | {"source": "Kafka", "records": "the schema registry"}
 OF_TOPICS: Final = OF_STREAM | {"store": "Kafka"}
 OF_TARGET: Final = OF_STREAM | {"store": "Kafka or the target"}
-OF_LETTERS: Final = _ALWAYS | {"source": "PostgreSQL", "records": "Kafka"}
-"""Records are read again that a letter holds the head of only."""
+OF_LETTERS: Final = _ALWAYS | {
+    "source": "PostgreSQL",
+    # They are read again where a letter holds their head only.
+    "records": "Kafka or the schema registry",
+}

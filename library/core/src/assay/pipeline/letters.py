@@ -19,6 +19,7 @@ from assay.pipeline.files import decode as decode_file
 from assay.ports.clock import Clock
 from assay.ports.selection import Selection
 from assay.ports.source import AskPositions, Drain, no_drain
+from assay.wire.framed import Unframe, no_registry
 from assay.wire.messages import decode as decode_messages
 
 Decoded: TypeAlias = tuple[pl.DataFrame, pl.DataFrame]
@@ -195,11 +196,13 @@ class Reading:
             whatever it says itself.
         whole: the whole bytes of a record by source, partition and position, where a letter holds
             its head only; None where they are no longer to be had.
+        unframe: finds the objects of messages that are written for a schema registry.
     """
 
     contracts: Mapping[str, Contract] = field(default_factory=dict[str, Contract])
     edits: Mapping[str, str] = field(default_factory=lambda: NO_EDITS)
     whole: Callable[[str, Partition, int], bytes | None] = _nothing
+    unframe: Unframe = no_registry
 
     def __post_init__(self) -> None:
         if unknown := sorted(self.edits.keys() - set(COLUMNS)):
@@ -306,7 +309,7 @@ def _of_source(source: str, letters: pl.DataFrame, reading: Reading) -> Decoded:
                 each.with_columns(ids.gather(each["row"]).alias("transaction_id")) for each in found
             )
     else:
-        found = decode_messages(chunk, reading.edits)
+        found = decode_messages(chunk, reading.edits, reading.unframe)
     good, bad = (each.with_columns(letters["row"].gather(each["row"])) for each in found)
     return good, bad
 

@@ -1,5 +1,8 @@
 """Messages of a topic: each a JSON object whose names are the canonical columns.
 
+A value that is written for a schema registry is read as the JSON object of the same names and
+values, see `assay.wire.framed`.
+
 Messages that are written alike are read whole columns at a time. The shape of the first message
 (its names, their order and the kinds of their values) becomes a regular expression, which cuts all
 messages of that shape into their values at once; and so on with what is left. What has no usual
@@ -19,6 +22,8 @@ from assay.domain.chunk import Chunk
 from assay.domain.reject import REJECTS, faults
 from assay.domain.rules import COLUMNS
 from assay.domain.transaction import Transaction, digits, first_fault
+from assay.wire.framed import MESSAGES as OF_FRAMED
+from assay.wire.framed import Unframe, no_registry, unframed
 from assay.wire.json import Ambiguous, loads
 
 CANDIDATES: Final = pl.Schema({"row": pl.UInt32()} | dict.fromkeys(COLUMNS, pl.String()))
@@ -37,7 +42,7 @@ _MESSAGES: Final = {
     "invalid_encoding": "the record is not written in UTF-8",
     "duplicate_name": "a name stands twice in the object",
     "invalid_record": "the record is no JSON object",
-}
+} | OF_FRAMED
 
 # The grammar of RFC 8259, as regular expressions in which each byte says which branch to take:
 # so they need no second look at a message. A surrogate counts in a pair only, and a number only
@@ -56,7 +61,9 @@ _LONGEST_SHAPE: Final = 64
 _Columns = tuple[str | None, ...]
 
 
-def decode(chunk: Chunk, edits: Mapping[str, str] = _NO_EDITS) -> tuple[pl.DataFrame, pl.DataFrame]:
+def decode(
+    chunk: Chunk, edits: Mapping[str, str] = _NO_EDITS, unframe: Unframe = no_registry
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Sorts a chunk's records into candidates and rejects.
 
     A record gets the verdict, code and field that `Transaction` gives its object. `id` is another
@@ -66,6 +73,7 @@ def decode(chunk: Chunk, edits: Mapping[str, str] = _NO_EDITS) -> tuple[pl.DataF
     Args:
         chunk: records whose `raw` is a message's value; null is a tombstone.
         edits: columns that are put in place of what each object holds, before it is judged.
+        unframe: finds the objects of values that are written for a schema registry.
 
     Returns:
         The candidates, shaped as `CANDIDATES`, and the others, shaped as `REJECTS`: of stage
@@ -74,7 +82,8 @@ def decode(chunk: Chunk, edits: Mapping[str, str] = _NO_EDITS) -> tuple[pl.DataF
     """
     raw = pl.col("raw")
     is_empty = raw.is_null() | (raw.bin.size() == 0)
-    records = chunk.records.with_row_index("row").select(
+    records = unframed(chunk.records, unframe)
+    records = records.with_row_index("row").select(
         "row",
         "raw",
         pl.coalesce("fault", pl.when(is_empty).then(pl.lit("empty_record"))).alias("code"),

@@ -8,9 +8,11 @@ A message's key is the transaction's id, its value a JSON object:
   `feature_hash`;
 - `run_id`: the run that has classified it;
 - `origin`: where the record came from, an object: `source` (`kafka/` and the topic), `partition`,
-  `position`, the record's own `key` (in `key_base64` where it is no UTF-8) and its text, `record`.
+  `position`, the record's own `key` (in `key_base64` where it is no UTF-8) and what it was, as text
+  in `record` (in `record_base64` where it is none).
 
-Other names are passed over when it is read.
+Other names are passed over when it is read. It may be written for a schema registry instead, under
+the same names, see `assay.wire.framed`.
 """
 
 from base64 import b64decode, b64encode
@@ -25,6 +27,8 @@ from assay.domain.outcome import CLASSIFIED, Outcome
 from assay.domain.prediction import PREDICTIONS
 from assay.domain.reject import faults
 from assay.domain.rules import COLUMNS
+from assay.wire.framed import MESSAGES as OF_FRAMED
+from assay.wire.framed import Unframe, no_registry, unframed
 
 MESSAGES: Final = pl.Schema({"row": pl.UInt32, "key": pl.Binary, "value": pl.Binary})
 """One row a message; `row` is that of the record in its chunk."""
@@ -40,6 +44,7 @@ _ORIGIN: Final = {
     "key": pl.String(),
     "key_base64": pl.String(),
     "record": pl.String(),
+    "record_base64": pl.String(),
 }
 _VALUE: Final = pl.Struct(
     dict.fromkeys(COLUMNS, pl.String())
@@ -51,25 +56,26 @@ _MESSAGES: Final = {
     "empty_record": "the message has no value",
     "record_too_long": "the record is longer than 1 MiB",
     "unreadable_prediction": "the message is no prediction",
-}
+} | OF_FRAMED
 
 
 def encode(outcome: Outcome) -> pl.DataFrame:
     """A message for each classified record, in their order, shaped as `MESSAGES`.
 
     Args:
-        outcome: whose classified records came as text in UTF-8, as those of a topic do.
+        outcome: whose classified records were messages of a topic.
     """
     classified = outcome.classified
     records = outcome.records[classified["row"]]
-    keys = _texts(records["key"])
+    keys, texts = _texts(records["key"]), _texts(records["raw"])
     origin = pl.struct(
         pl.lit(outcome.source).alias("source"),
         records["partition"],
         records["position"],
         keys.alias("key"),
         _base64(records["key"], keys).alias("key_base64"),
-        records["raw"].cast(pl.String).alias("record"),
+        texts.alias("record"),
+        _base64(records["raw"], texts).alias("record_base64"),
     )
     value = pl.struct(
         *(_written(name) for name in COLUMNS),
@@ -151,7 +157,7 @@ def _base64(values: pl.Series, texts: pl.Series) -> pl.Series:
     )
 
 
-def decode(chunk: Chunk) -> Decoded:
+def decode(chunk: Chunk, unframe: Unframe = no_registry) -> Decoded:
     """Reads a chunk's messages.
 
     What is no such message is a reject of stage `decode`, with its own bytes. Of others the bytes
@@ -159,13 +165,18 @@ def decode(chunk: Chunk) -> Decoded:
 
     Args:
         chunk: of messages of such a topic.
+        unframe: finds the objects of values that are written for a schema registry.
     """
     raw = pl.col("raw")
     is_empty = raw.is_null() | (raw.bin.size() == 0)
-    coded = chunk.records.with_row_index("row").select(
-        "row",
-        "raw",
-        code=pl.coalesce("fault", pl.when(is_empty).then(pl.lit("empty_record"))),
+    coded = (
+        unframed(chunk.records, unframe)
+        .with_row_index("row")
+        .select(
+            "row",
+            "raw",
+            code=pl.coalesce("fault", pl.when(is_empty).then(pl.lit("empty_record"))),
+        )
     )
     given = coded.filter(pl.col("code").is_null()).select("row", "raw")
     values = _values(given)
@@ -192,7 +203,8 @@ def _is_prediction() -> pl.Expr:
     origin = pl.col("origin").struct
     needed = (
         *(pl.col(name) for name in _SAID if name != "feature_hash"),
-        *(origin.field(name) for name in ("source", "partition", "position", "record")),
+        *(origin.field(name) for name in ("source", "partition", "position")),
+        pl.coalesce(origin.field("record"), origin.field("record_base64")),
     )
     is_likely = pl.col("confidence").is_between(0, 1)
     return pl.all_horizontal(*(each.is_not_null() for each in needed), is_likely).fill_null(
@@ -228,7 +240,8 @@ class _Origin(BaseModel):
     position: int = Field(ge=0, lt=1 << 63)
     key: str | None = None
     key_base64: str | None = None
-    record: str
+    record: str | None = None
+    record_base64: str | None = None
 
 
 class _Value(BaseModel):
@@ -265,8 +278,8 @@ def _originals(records: pl.DataFrame, good: pl.DataFrame) -> pl.DataFrame:
     said = good.select(
         "row",
         said=pl.lit(value=True),
-        said_key=_bytes(origin),
-        said_raw=origin["record"].cast(pl.Binary),
+        said_key=_bytes(origin["key"], origin["key_base64"]),
+        said_raw=_bytes(origin["record"], origin["record_base64"]),
     )
     joined = records.with_row_index("row").join(said, on="row", how="left", maintain_order="left")
     is_said = pl.col("said").is_not_null()
@@ -278,14 +291,13 @@ def _originals(records: pl.DataFrame, good: pl.DataFrame) -> pl.DataFrame:
     return with_heads(originals)
 
 
-def _bytes(origin: pl.DataFrame) -> pl.Series:
-    """The records' own keys."""
-    keys = origin["key"].cast(pl.Binary)
-    encoded = origin["key_base64"]
+def _bytes(texts: pl.Series, encoded: pl.Series) -> pl.Series:
+    """What stands as text, or in base64."""
+    values = texts.cast(pl.Binary)
     if encoded.null_count() == encoded.len():
-        return keys
-    pairs = zip(keys, encoded, strict=True)
-    return pl.Series("key", [k if e is None else _unpacked(e) for k, e in pairs], dtype=pl.Binary)
+        return values
+    pairs = zip(values, encoded, strict=True)
+    return pl.Series([v if e is None else _unpacked(e) for v, e in pairs], dtype=pl.Binary)
 
 
 def _unpacked(encoded: str) -> bytes | None:

@@ -1,0 +1,1 @@
+"""Values of messages in Avro and Protobuf, by a schema registry."""
