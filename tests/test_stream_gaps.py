@@ -1,5 +1,7 @@
 """A topic that loses records before they are read: never a silent loss."""
 
+import os
+import signal
 from typing import Any
 
 import psycopg
@@ -7,7 +9,7 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
-from streams import Stream, record
+from streams import Stream, record, until
 
 from assay_local import topics
 
@@ -166,3 +168,57 @@ def test_partitions_that_are_gone_are_put_aside(stream: Stream) -> None:
     assert done.exit_code == 78
     assert f"neither a topic {stream.topic} nor books of one" in done.errors
     assert "accept-gap" not in done.errors
+
+
+def test_a_group_whose_books_are_on_topics_goes_on_the_same_way(stream: Stream) -> None:
+    """A classifier: its message names the command, and its ledger has the gap."""
+    group = f"{stream.name}-classify"
+    accept = ("stream", "accept-gap", "--topic", stream.topic, "--group", group)
+    classify = ("stream", "classify", "--until-idle", "0.3")
+    stream.make()
+    assert stream.run(*accept).exit_code == 78
+    stream.put(*records(0, 30), partition=0)
+    assert stream.run(*classify).summary["classified"] == 30
+    assert stream.run(*accept).exit_code == 99
+
+    stream.put(*records(30, 60), partition=0)
+    cut(stream, 0, 50)
+    done = stream.run(*classify)
+    assert (done.exit_code, done.summary["read"]) == (78, 0)
+    assert " ".join(("assay", *accept)) in done.errors
+    assert stream.run(*accept, "--dry-run").summary["status"] == "dry_run"
+    assert stream.run(*classify).exit_code == 78
+    done = stream.run(*accept)
+    assert (done.exit_code, len(done.summary["deleted"])) == (0, 1), done.errors
+    done = stream.run(*classify)
+    assert (done.exit_code, done.summary["classified"]) == (0, 10), done.errors
+    entries = [(each["first"], each["next"], each["read"]) for each in stream.values("ledger")]
+    assert [each for each in entries if each[1] > each[0]] == [
+        (0, 30, 30),
+        (30, 50, 0),
+        (50, 60, 10),
+    ]
+
+    make_anew(stream, 3)  # with which Kafka forgets the group's offsets
+    stream.put(*records(0, 20), partition=0)
+    assert stream.run(*classify).summary["classified"] == 20
+
+
+def test_a_group_that_has_members_is_left_alone(stream: Stream) -> None:
+    """One that was frozen may go on at any time: nobody moves its offsets."""
+    group = f"{stream.name}-classify"
+    accept = ("stream", "accept-gap", "--topic", stream.topic, "--group", group)
+    stream.make()
+    stream.put(*records(0, 30), partition=0)
+    running = stream.system.fork("stream", "classify", "--instance-id", "only")
+    until(lambda: len(stream.on("predictions")) == 30)
+    pid = running.process.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    stream.put(*records(30, 60), partition=0)
+    cut(stream, 0, 50)
+    done = stream.run(*accept)
+    assert (done.exit_code, done.summary["status"]) == (75, "failed"), done.errors
+    assert "has 1 member: stop them first" in " ".join(done.errors.split())
+    running.process.kill()
+    running.process.join()

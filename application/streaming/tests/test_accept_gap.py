@@ -53,9 +53,9 @@ def last_line(capsys: pytest.CaptureFixture[str]) -> tuple[dict[str, Any], str]:
 
 def test_who_comes_second_says_so(store: MemoryStore, capsys: pytest.CaptureFixture[str]) -> None:
     """Of which topic and partition, and with a summary as the last line."""
-    assert accept_gap(topic="cards", dry=False) == 0
+    assert accept_gap(topic="cards", group=None, dry=False) == 0
     assert last_line(capsys)[0]["status"] == "done"
-    assert accept_gap(topic="cards", dry=False) == 75
+    assert accept_gap(topic="cards", group=None, dry=False) == 75
     summary, said = last_line(capsys)
     assert summary["status"] == "failed"
     assert "the books of kafka/cards have gone on meanwhile, partition 0:" in said
@@ -78,5 +78,5 @@ def test_what_ends_early_is_to_be_done_again(
         raise error
 
     monkeypatch.setattr(store, "commit", fail)
-    assert accept_gap(topic="cards", dry=False) == 75
+    assert accept_gap(topic="cards", group=None, dry=False) == 75
     assert last_line(capsys)[0]["status"] == status

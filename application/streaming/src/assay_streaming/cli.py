@@ -353,6 +353,14 @@ def classify(
 def accept_gap(
     *,
     topic: _Topic = None,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Of a classifier or a connector that keeps its books on topics, as `assay connect"
+            " status` shows it; unless given, the books in PostgreSQL.",
+        ),
+    ] = None,
     dry: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be accepted; change nothing.")
     ] = False,
@@ -366,7 +374,8 @@ def accept_gap(
     that the topic has no longer, and of a topic that is gone: of these nothing
     more is read.
 
-    Stop the consumers of the topic first. The last line is a summary in JSON.
+    Stop the consumers of the topic first. `assay stream classify` and connectors
+    have books of their own, by their groups. The last line is a summary in JSON.
 
     Exit codes: 0 accepted; 75 PostgreSQL or Kafka is away, a consumer or
     another of these went on meanwhile, or it was stopped; 78 settings are
@@ -374,7 +383,7 @@ def accept_gap(
     """
     from assay_streaming import consumer
 
-    raise typer.Exit(consumer.accept_gap(topic=topic, dry=dry))
+    raise typer.Exit(consumer.accept_gap(topic=topic, group=group, dry=dry))
 
 
 @app.command("dead-letters")

@@ -201,7 +201,7 @@ class Accepted:
         return {"run_id": self.run_id, "status": self.status, **facts}
 
 
-def accept_gap(*, topic: str | None, dry: bool) -> int:
+def accept_gap(*, topic: str | None, group: str | None, dry: bool) -> int:
     """Accepts gaps as the options of `assay_streaming.cli` say; the summary is the last line.
 
     Returns:
@@ -210,12 +210,21 @@ def accept_gap(*, topic: str | None, dry: bool) -> int:
     Raises:
         Fatal: the settings are wrong.
     """
-    settings = overridden(bootstrap.read(bootstrap.BookSettings), {"topic": topic})
+    kind = bootstrap.BookSettings if group is None else bootstrap.KafkaSettings
+    settings = overridden(bootstrap.read(kind), {"topic": topic, "group": group})
+    source = f"kafka/{settings.stream.topic}"
+    books = (
+        bootstrap.books(settings, source)
+        if isinstance(settings, bootstrap.BookSettings)
+        else fan_out.books_of(settings)
+    )
     result = Accepted(str(uuid4()))
-    return to_the_end(partial(_accept_gap, settings, result, dry=dry), result)
+    return to_the_end(partial(_accept_gap, books, source, result, dry=dry), result)
 
 
-def _accept_gap(settings: bootstrap.BookSettings, result: Accepted, *, dry: bool) -> None:
+def _accept_gap(
+    composed: AbstractContextManager[bootstrap.Books], source: str, result: Accepted, *, dry: bool
+) -> None:
     """Says what is gone, and enters it unless that is for show.
 
     Raises:
@@ -223,9 +232,8 @@ def _accept_gap(settings: bootstrap.BookSettings, result: Accepted, *, dry: bool
         Fenced: a consumer has gone on meanwhile.
         Fatal: tables are wrong, or there are neither topic nor books of this name.
     """
-    source = f"kafka/{settings.stream.topic}"
     console = Console(stderr=True, highlight=False)
-    with bootstrap.books(settings, source) as books:
+    with composed as books:
         gaps = result.gaps = books.gaps
         for each in gaps.deleted:
             console.print(

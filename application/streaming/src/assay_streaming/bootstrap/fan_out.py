@@ -1,7 +1,7 @@
 """Composes what reads or writes predictions on topics."""
 
-from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Generator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -13,9 +13,10 @@ import structlog
 from sqlalchemy import Engine
 
 from assay.domain.chunk import Chunk, Decoded
-from assay.domain.errors import Fatal
-from assay.domain.position import Positions
+from assay.domain.errors import Fatal, Unavailable
+from assay.domain.position import Partition, Positions
 from assay.domain.reject import RAW_LIMIT, TOPICS
+from assay.domain.wording import counted
 from assay.pipeline.pace import Pace
 from assay.ports.target import Connector, Target
 from assay.wire import messages, predictions
@@ -26,6 +27,7 @@ from assay_adapters.console.signals import on_signal
 from assay_adapters.environment.sections import GROUP, installed
 from assay_adapters.environment.settings import made_of
 from assay_adapters.http.classifier import HttpClassifier
+from assay_adapters.kafka.atomic import Outsider
 from assay_adapters.kafka.books import KafkaBooks, Published, newest_entries
 from assay_adapters.kafka.config import KafkaConfig
 from assay_adapters.kafka.letters import PREFIX
@@ -35,6 +37,7 @@ from assay_adapters.postgres.begin import begin
 from assay_adapters.postgres.published import copied, keep, require_own_books
 from assay_adapters.postgres.store import PostgresStore
 from assay_streaming.bootstrap import (
+    Books,
     BookSettings,
     ClassifierSettings,
     KafkaSettings,
@@ -54,6 +57,7 @@ from assay_streaming.bootstrap import (
 from assay_streaming.config import StreamConfig
 from assay_streaming.consume import Request, Result, Services
 from assay_streaming.copying import Copying
+from assay_streaming.gaps import find
 from assay_streaming.readers import Reader
 
 _MOMENT: Final = 0.2  # seconds
@@ -174,6 +178,52 @@ def _on_topics(
         connections=lambda: 0,
         on_signal=on_signal,
     )
+
+
+@contextmanager
+def books_of(settings: KafkaSettings) -> Generator[Books]:
+    """A topic beside the books that a group keeps on topics, for as long as the block lasts.
+
+    Raises:
+        Unavailable: Kafka is away, or the group has members.
+        Fatal: settings are wrong, there is no such topic, or the group has never read it.
+    """
+    stream = settings.stream
+    topics = Topics(settings.kafka)
+    topic = topics.named(stream.topic)
+    bounds = {str(each): bound for each, bound in topics.bounds(topic).items()}
+    stand = topics.committed(stream.group, topic.name, list(bounds))
+    if not stand:
+        raise Fatal(f"the group {stream.group} has no books of the topic {topic.name}")
+    # Brokers would move the offsets of an outsider all the same.
+    if members := topics.groups().get(stream.group):
+        raise Unavailable(
+            f"the group {stream.group} has {counted(members, 'member', 'members')}: stop them"
+            " first; one that was killed is missed when its session is over, after 45 s"
+        )
+    with ExitStack() as stack:
+        member = Outsider(settings.kafka, stream.group, list(bounds))
+        stack.callback(member.close)
+        store = KafkaStore(
+            settings.kafka,
+            group=stream.group,
+            name="accept-gap",
+            member=member,
+            entries=stream.ledger_topic,
+            predictions=stream.prediction_topic if topic.name != stream.prediction_topic else None,
+        )
+        stack.callback(store.close)
+
+        def begin_anew(
+            source: str, gone: Collection[Partition], begins: Positions, run_id: str
+        ) -> None:
+            del gone, run_id  # entries say which topic they are of
+            store.move(source, begins)
+
+        def noted(_: str, __: dict[str, Any]) -> AbstractContextManager[None]:
+            return nullcontext()  # runs are noted in PostgreSQL alone
+
+        yield Books(find(stand, bounds, topic.id), store, begin_anew, noted)
 
 
 def readers_of(settings: KafkaSettings) -> list[Reader]:

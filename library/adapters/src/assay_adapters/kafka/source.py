@@ -117,7 +117,8 @@ class KafkaSource:
         self._reading = reading
         self._chunk_records = chunk_records or (lambda: reading.chunk_records)
         topics = Topics(config, timeout=_ASK)
-        self._standing = Survey(partial(standing, topics, reading.topic))
+        group = None if reading.follow else reading.group
+        self._standing = Survey(partial(standing, topics, reading.topic, group))
         self._named = Survey(partial(topics.named, reading.topic, is_read=True))
         self._topic: Topic | None = None
         self._looked_at = float("-inf")

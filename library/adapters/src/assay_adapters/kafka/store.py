@@ -115,6 +115,16 @@ class KafkaStore:
         finally:
             atomic.close()
 
+    def move(self, source: str, positions: Positions) -> None:
+        """Lets reading go on elsewhere, whatever stands there, and without an entry.
+
+        Raises:
+            Unavailable: Kafka is away.
+            Fatal: this user may not use the group or its transactional ids.
+        """
+        self._atomic.put((), _offsets(source, positions), self._member.membership())
+        self._atomic.conclude()
+
     def commit(self, outcome: Outcome) -> Tally:
         """Puts the outcome on its topics, as the port says but for ids."""
         if not outcome.ranges:

@@ -21,10 +21,12 @@ class Standing:
         topic: its id and partitions.
         bounds: of each partition that has a leader the first offset that it has, and the one after
             its last.
+        group: whose books are its offsets; None where they are elsewhere.
     """
 
     topic: Topic
     bounds: Mapping[int, tuple[int, int]]
+    group: str | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -61,25 +63,25 @@ class Standing:
         """
         first, after = self.bounds[partition]
         topic, name = self.topic.name, f"{self.topic.name}/{partition}"
+        accept = f"assay stream accept-gap --topic {topic}"
+        if self.group is not None:
+            accept += f" --group {self.group}"
         if position.numbering not in {None, self.topic.id}:
             raise Renumbered(
                 f"the topic {topic} was made anew: the books stand at {position.next:,} of "
                 f"partition {partition} of another one, and whatever that one still had is not "
-                "read. To go on with the new one from its beginning: assay stream accept-gap "
-                f"--topic {topic}"
+                f"read. To go on with the new one from its beginning: {accept}"
             )
         if position.next < first:
             raise Fatal(
                 f"{first - position.next:,} offsets of {name} were deleted before they were read: "
                 f"the books stand at {position.next:,}, and the topic begins at {first:,} now. To "
-                f"go on from there and keep the gap in the books: assay stream accept-gap --topic "
-                f"{topic}"
+                f"go on from there and keep the gap in the books: {accept}"
             )
         if position.next > after:
             raise Renumbered(
                 f"{name} ends at {after:,}, and the books stand at {position.next:,}: the topic "
-                "was made anew or cut. To go on with what it has: assay stream accept-gap --topic "
-                f"{topic}"
+                f"was made anew or cut. To go on with what it has: {accept}"
             )
         return position.next
 
@@ -110,15 +112,20 @@ class Standing:
         }
 
 
-def standing(topics: Topics, name: str) -> Standing:
+def standing(topics: Topics, name: str, group: str | None = None) -> Standing:
     """How the topic of that name stands.
+
+    Args:
+        topics: asks the brokers.
+        name: of the topic.
+        group: as `Standing` has it.
 
     Raises:
         Unavailable: the brokers do not tell.
         Fatal: there is no such topic, or settings are wrong.
     """
     topic = topics.named(name, is_read=True)
-    return Standing(topic, topics.bounds(topic, whole=False))
+    return Standing(topic, topics.bounds(topic, whole=False), group)
 
 
 class Survey(Generic[T]):
