@@ -7,11 +7,11 @@ from typing import Any, Final
 from assay.ports.target import Connector, Target
 
 _ROLL: Final = {
-    "chunk_records": 500_000,
-    "chunk_mib": 256,
+    "chunk_records": 250_000,
+    "chunk_mib": 128,
     "linger": 60.0,
     "window_chunks": 1,
-    "window_mib": 1_024,
+    "window_mib": 512,
 }
 """What is written at a time becomes a file, or several: few large ones are better than many."""
 
@@ -27,8 +27,8 @@ ARCHIVE: Final = Connector(
 
     Files of a day are in ASSAY_ARCHIVE__URI, under date=YYYY-MM-DD/, where
     polars, DuckDB and Spark find the day by the folder's name. Each record is
-    in exactly one of them. Files are written every minute, or every 500,000
-    records or 256 MiB of each process: ASSAY_STREAM__LINGER, __CHUNK_RECORDS
+    in exactly one of them. Files are written every minute, or every 250,000
+    records or 128 MiB of each process: ASSAY_STREAM__LINGER, __CHUNK_RECORDS
     and __CHUNK_MIB say otherwise.
 
     Examples:
@@ -44,7 +44,7 @@ LAKE: Final = Connector(
 
     ASSAY_LAKE__URI names the table, in S3 or in a local folder; it is made
     unless it is there. Each record is in it exactly once. It grows every
-    minute, or every 500,000 records or 256 MiB of each process: see
+    minute, or every 250,000 records or 128 MiB of each process: see
     ASSAY_STREAM__LINGER, __CHUNK_RECORDS and __CHUNK_MIB. `assay lake compact`
     makes large files of small ones, `assay lake vacuum` deletes what no version
     needs any more.
