@@ -3,6 +3,7 @@
 import typer
 from batch import batch
 from duplicates import duplicates
+from fan_out import fan_out
 from guard import guard
 from latency import latency
 from limits import limits
@@ -21,6 +22,7 @@ app.command()(tables)
 app.command()(latency)
 app.command()(duplicates)
 app.command()(warm)
+app.command()(fan_out)
 app.command()(limits)
 app.command()(guard)
 app.command()(document)

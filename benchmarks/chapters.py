@@ -75,6 +75,15 @@ _MEMORY: Final = """\
 One consumer reads topics of several lengths, each into an empty database; an API of fixed answers.
 
 """
+_FAN_OUT: Final = """\
+One process at a time, each over a full topic: `stream consume` and `stream classify` read {records}
+records of one day and ask an API of fixed answers, the connectors read the predictions that `stream
+classify` has put on its topic. Each runs until nothing is left, its start included. *CPU* is in
+seconds per million records. A run counts once its target was found to hold what was sent:
+PostgreSQL by count and checksum, the others by count. `archive` and `lake` wait for a second, not
+a minute, for the last file to grow. Medians of {runs} runs ± half of their range.
+
+"""
 _WARM: Final = """\
 One consumer reads a full topic of {records} records, of whose descriptions a fifth are distinct,
 with the model's API. They come *equally often*, as in all other parts, which is the hardest for a
@@ -319,6 +328,30 @@ def warm(part: Part[Warmed]) -> str:
     )
 
 
+def fan_out(part: Part[Figure]) -> str:
+    """The chapter of the classifier from topic to topic, and of the connectors."""
+    cases = _grouped(part.runs, lambda each: each.way)
+    direct = median(each.rate for each in cases["consume"])
+    text = _FAN_OUT.format(records=f"{part.runs[0].rows:,}", runs=_counts(cases.values()))
+    return text + markdown_table(
+        ["", "records/s", "of `consume`", "own CPU", "Kafka's CPU", "peak memory, MiB"],
+        (
+            [
+                f"`{_COMMANDS.get(way, f'connect {way}')}`",
+                _of(runs, lambda each: each.rate, ",.0f"),
+                _ratio(median(each.rate for each in runs), direct),
+                *(
+                    _of(runs, lambda each, name=name: each.per_million(name), ".1f")
+                    for name in ("own", "kafka")
+                ),
+                _of(runs, lambda each: each.peak / _MIB, ",.0f"),
+            ]
+            for way, runs in cases.items()
+        ),
+    )
+
+
+_COMMANDS: Final = {"consume": "stream consume", "classify": "stream classify"}
 _TRAFFIC: Final = {"even": "equally often", "skewed": "a few very often"}
 
 

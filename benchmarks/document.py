@@ -1,6 +1,6 @@
 """What benchmarks have found, as Markdown. Equal figures give equal text."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import chapters
@@ -34,7 +34,20 @@ _TITLES: Final = {
     "duplicates": "Duplicates",
     "memory": "Memory",
     "warm": "Repeated descriptions",
+    "fan_out": "Fan-out",
 }
+
+
+_CHAPTERS: Final[dict[str, Callable[[Any, str], str]]] = {
+    "scaling": chapters.scaling,
+    "tables": chapters.tables,
+    "latency": chapters.latency,
+    "duplicates": lambda part, _: chapters.duplicates(part),
+    "memory": lambda part, _: chapters.memory(part),
+    "warm": lambda part, _: chapters.warm(part),
+    "fan_out": lambda part, _: chapters.fan_out(part),
+}
+"""What tells of each part, given it and the folder of pictures."""
 
 
 def markdown(found: Found, pictures: str) -> str:
@@ -53,22 +66,13 @@ def markdown(found: Found, pictures: str) -> str:
 
 
 def _chapters(found: Found, pictures: str) -> Iterator[str]:
-    if found.contest is not None or found.latency is not None or found.warm is not None:
+    if any((found.contest, found.latency, found.warm, found.fan_out)):
         yield f"## Goals\n\n{goals.chapter(found)}"
     if found.contest is not None:
         yield contest.chapters(found.contest, pictures)
-    if found.scaling is not None:
-        yield f"## {_TITLES['scaling']}\n\n{chapters.scaling(found.scaling, pictures)}"
-    if found.tables is not None:
-        yield f"## {_TITLES['tables']}\n\n{chapters.tables(found.tables, pictures)}"
-    if found.latency is not None:
-        yield f"## {_TITLES['latency']}\n\n{chapters.latency(found.latency, pictures)}"
-    if found.duplicates is not None:
-        yield f"## {_TITLES['duplicates']}\n\n{chapters.duplicates(found.duplicates)}"
-    if found.memory is not None:
-        yield f"## {_TITLES['memory']}\n\n{chapters.memory(found.memory)}"
-    if found.warm is not None:
-        yield f"## {_TITLES['warm']}\n\n{chapters.warm(found.warm)}"
+    for name, chapter in _CHAPTERS.items():
+        if (part := getattr(found, name)) is not None:
+            yield f"## {_TITLES[name]}\n\n{chapter(part, pictures)}"
     if found.contest is not None:
         yield contest.contenders(found.contest)
 

@@ -243,6 +243,7 @@ class Found:
     duplicates: Part[Repeated] | None = None
     memory: Part[Figure] | None = None
     warm: Part[Warmed] | None = None
+    fan_out: Part[Figure] | None = None
 
     def abouts(self) -> dict[str, dict[str, Any]]:
         """Machine, versions and settings of each part that was measured."""
@@ -272,6 +273,7 @@ def from_json(text: str) -> Found:
         duplicates=_part(read.get("duplicates"), _with_figure(Repeated)),
         memory=_part(read.get("memory"), Figure),
         warm=_part(read.get("warm"), _with_figure(Warmed)),
+        fan_out=_part(read.get("fan_out"), Figure),
     )
 
 

@@ -61,7 +61,7 @@ class _Goal:
 def chapter(found: Found) -> str:
     """The goals that what was measured says something of, and whether each was met."""
     goals = [*_of_contest(found.contest)] if found.contest is not None else []
-    goals += [*_of_warm(found), *_of_latency(found)]
+    goals += [*_of_warm(found), *_of_latency(found), *_of_fan_out(found)]
     return _ABOUT + markdown_table(
         ["goal", "wanted", "found", ""],
         (
@@ -128,6 +128,20 @@ _COPY: Final = "COPY, the product's two tables"
 
 def _peak(runs: Sequence[Figure]) -> float:
     return median(each.peak for each in runs)
+
+
+def _of_fan_out(found: Found) -> Iterator[_Goal]:
+    runs = found.fan_out.runs if found.fan_out is not None else []
+    rates = {
+        way: median(rate(each) for each in runs if each.way == way)
+        for way in dict.fromkeys(each.way for each in runs)
+    }
+    if "classify" in rates:
+        yield _Goal("fan-out, fixed answers: records/s", 80_000, rates["classify"], _whole)
+    if {"postgres", "consume"} <= rates.keys():
+        ratio = rates["postgres"] / rates["consume"]
+        what = "fan-out: the connector to PostgreSQL, of the direct consumer"
+        yield _Goal(what, 0.9, ratio, "{:.0%}".format)
 
 
 def _of_warm(found: Found) -> Iterator[_Goal]:
