@@ -81,6 +81,7 @@ def test_records_become_predictions_and_letters(stream: Stream, topics: Topics) 
         "position": 0,
         "key": "key 0",
         "key_base64": None,
+        "record_base64": None,
         "record": first.decode(),
     }
     assert said["run_id"] == done.summary["run_id"]
