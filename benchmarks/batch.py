@@ -54,7 +54,7 @@ def _prepare(bench: Bench, rows: int, ids: Ids) -> Prepared:
     sample = alone(write, path, rows, ids)
     bucket = f"benchmark-{rows}"
     region = bench.local.s3.settings["ASSAY_S3__REGION"]
-    client = _s3(bench.local)
+    client = s3_client(bench.local)
     client.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": region})
     client.upload_file(str(path), bucket, path.name)
     if not bench.keep:
@@ -74,7 +74,8 @@ def _prepare(bench: Bench, rows: int, ids: Ids) -> Prepared:
     return Prepared(sample, command, rejects)
 
 
-def _s3(local: Local) -> Any:
+def s3_client(local: Local) -> Any:
+    """Asks the local S3."""
     settings = local.s3.settings
     return boto3.client(  # pyright: ignore[reportUnknownMemberType] - partial stubs
         "s3",

@@ -12,10 +12,10 @@ from urllib.parse import quote
 from urllib.request import Request, urlopen
 from zlib import crc32
 
-import boto3
 import polars as pl
 import psycopg
 import typer
+from batch import s3_client
 from compare import environ, make_tables
 from contenders import ASSAY
 from deltalake import DeltaTable
@@ -241,14 +241,8 @@ class _Turn:
 
     def _bucket(self, kind: str) -> str:
         settings, name = self.bench.local.s3.settings, f"{self.name}-{kind}"
-        client: Any = boto3.client(  # pyright: ignore[reportUnknownMemberType] - partial stubs
-            "s3",
-            endpoint_url=settings["ASSAY_S3__ENDPOINT_URL"],
-            aws_access_key_id=settings["ASSAY_S3__ACCESS_KEY_ID"],
-            aws_secret_access_key=settings["ASSAY_S3__SECRET_ACCESS_KEY"],
-            region_name=settings["ASSAY_S3__REGION"],
-        )
         place = {"LocationConstraint": settings["ASSAY_S3__REGION"]}
+        client = s3_client(self.bench.local)
         client.create_bucket(Bucket=name, CreateBucketConfiguration=place)
         return name
 

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from assay_local.errors import LocalError, SetupError
 
@@ -122,10 +123,9 @@ def _fetch(lock: Lock, folder: Path) -> None:
     maven = MavenContext(repo_cache=repository, local_repos=[], remote_repos={"central": _source()})
 
     def fetch(coordinates: str) -> None:
-        group, artifact, *kind, version = coordinates.split(":")
-        packaging, classifier = kind or ("jar", "")
-        component = maven.project(group, artifact).at_version(version)
-        jar = component.artifact(classifier, packaging).resolve()
+        at = _located(coordinates)
+        component = maven.project(at.group, at.artifact).at_version(at.version)
+        jar = component.artifact(at.classifier, at.packaging).resolve()
         jar.rename(folder / jar.name)
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -164,11 +164,26 @@ def _held(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.name.endswith((".jar", ".tar.gz")))
 
 
+class _Coordinates(NamedTuple):
+    """Of a file, as Maven has them; of a jar packaging and classifier are not written."""
+
+    group: str
+    artifact: str
+    packaging: str
+    classifier: str
+    version: str
+
+
+def _located(coordinates: str) -> _Coordinates:
+    group, artifact, *kind, version = coordinates.split(":")
+    packaging, classifier = kind or ("jar", "")
+    return _Coordinates(group, artifact, packaging, classifier, version)
+
+
 def _name(coordinates: str) -> str:
     """Of the file, as Maven has it."""
-    _, artifact, *kind, version = coordinates.split(":")
-    packaging, classifier = kind or ("jar", "")
-    return f"{'-'.join(filter(None, (artifact, version, classifier)))}.{packaging}"
+    at = _located(coordinates)
+    return f"{'-'.join(filter(None, (at.artifact, at.version, at.classifier)))}.{at.packaging}"
 
 
 def _sha256(path: Path) -> str:
