@@ -14,7 +14,7 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 from uuid import uuid4
 
-from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from impostor import Answer, Impostor, answers
 from pydantic import SecretStr
@@ -84,6 +84,13 @@ def until(condition: Callable[[], bool], seconds: float = 30) -> None:
         timer.cancel()
 
 
+def cut(stream: "Stream", topic: str, partition: int, offset: int) -> None:
+    """Deletes what a topic has before this offset."""
+    admin: Any = AdminClient({"bootstrap.servers": stream.servers})  # its stubs are partial
+    at = TopicPartition(topic, partition, offset)
+    admin.delete_records([at])[at].result(30)
+
+
 @dataclass
 class Running:
     """The service while it runs."""
@@ -149,11 +156,12 @@ class Stream:
     def balances(self) -> bool:
         return self.run("reconcile", "--json").exit_code == 0
 
-    def delete(self) -> None:
-        """Deletes the topic of transactions; returns when no broker shows it any more."""
+    def delete(self, topic: str | None = None) -> None:
+        """Deletes a topic, that of transactions; returns when no broker shows it any more."""
+        name = topic or self.topic
         admin: Any = AdminClient({"bootstrap.servers": self.servers})  # its stubs are partial
-        admin.delete_topics([self.topic])[self.topic].result(30)
-        until(lambda: self.topic not in admin.list_topics(timeout=10).topics)
+        admin.delete_topics([name])[name].result(30)
+        until(lambda: name not in admin.list_topics(timeout=10).topics)
 
     def consume(self, *arguments: str) -> Done:
         """Reads all there is, however much of it is rejected."""
@@ -168,7 +176,7 @@ class Stream:
         found: list[Message] = []
         try:
             for number, after in enumerate(topics.ends(self.servers, topic)):
-                consumer.assign([TopicPartition(topic, number, 0)])
+                consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING)])
                 while (message := consumer.poll(30)) is not None and not message.error():
                     if (message.offset() or 0) >= after:  # it has grown meanwhile
                         break

@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Producer
-from streams import Stream, many, record, until
+from streams import Stream, cut, many, record, until
 from system import Done
+
+from assay_local import topics
 
 
 @pytest.fixture
@@ -158,3 +160,79 @@ def test_killed_at_any_time_the_books_balance(made: Stream) -> None:
         assert done.exit_code == 0, done.errors
     assert stored() == records - 1
     assert _reconciled(made)["on_the_way"] == []
+
+
+def _grow_old(stream: Stream) -> None:
+    """As if all that was committed had been so for a while: by now it must have come."""
+    stream.system.query("UPDATE ledger SET committed_at = now() - interval '11 min' RETURNING 1")
+
+
+def _make_anew(stream: Stream, topic: str) -> None:
+    stream.delete(topic)
+    topics.create(stream.servers, topic, partitions=3)
+
+
+def test_the_topic_of_transactions_is_made_anew(made: Stream) -> None:
+    """Its positions begin at 0 again: the books of both are kept, and every letter."""
+    for first in (0, 20):
+        made.put(b"broken", *many(first + 30)[first:], partition=0)
+        _classify(made)
+        assert _connect(made).exit_code == 0
+        _make_anew(made, made.topic)
+    _grow_old(made)
+    books = _reconciled(made)
+    assert books["on_the_way"] == []
+    assert (books["delivered"], books["classified"]) == (60, 60 + 50)
+    letters = made.system.query("SELECT partition, position FROM dead_letters")
+    assert letters == [("0", 0), ("0", 0)]
+
+
+def test_predictions_that_are_gone_are_accepted(made: Stream) -> None:
+    """They were classified and never come here, which is no difference any more."""
+    predictions = f"{made.name}-predictions"
+    accept = ("stream", "accept-gap", "--topic", predictions)
+    made.put(*many(30), partition=0)
+    _classify(made)
+    assert _connect(made).exit_code == 0
+    made.put(*many(60)[30:], partition=0)
+    _classify(made)
+    (end, *_) = topics.ends(made.servers, predictions)
+    cut(made, predictions, 0, end)
+    done = _connect(made)
+    assert done.exit_code == 78
+    assert " ".join(("assay", *accept)) in done.errors
+    assert made.run(*accept).exit_code == 0
+    done = _connect(made)
+    assert done.exit_code == 0, done.errors
+    came = 30 + done.summary["read"]
+    assert 30 < came < 60
+    _grow_old(made)
+    books = _reconciled(made)
+    assert (books["delivered"], books["on_the_way"]) == (came, [])
+    # More than what the gap can have held is missing.
+    made.system.query("DELETE FROM predictions RETURNING 1")
+    made.system.query("DELETE FROM transactions RETURNING 1")
+    made.system.query(
+        "DELETE FROM ledger WHERE source = %s AND read > 0 RETURNING 1", f"kafka/{predictions}"
+    )
+    found = made.system.run("reconcile", "--json").summary["differences"]
+    assert [each["found"] for each in found if "predictions of a" in each["what"]] == [0]
+
+
+def test_the_topic_of_predictions_is_made_anew(made: Stream) -> None:
+    """What was not read by then is given up; what comes after that is held against the ledger."""
+    predictions = f"{made.name}-predictions"
+    made.put(*many(30), partition=0)
+    _classify(made)
+    assert _connect(made).exit_code == 0
+    made.put(*many(40)[30:], partition=0)
+    _classify(made)
+    _make_anew(made, predictions)
+    made.put(*many(60)[40:], partition=0)
+    _classify(made)
+    assert _connect(made).exit_code == 78
+    assert made.run("stream", "accept-gap", "--topic", predictions).exit_code == 0
+    assert _connect(made).summary["read"] == 20
+    _grow_old(made)
+    books = _reconciled(made)
+    assert (books["delivered"], books["on_the_way"]) == (50, [])

@@ -5,12 +5,13 @@ import random
 import re
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from urllib.request import urlopen
 
 import pytest
 from impostor import number_of
-from streams import Stream, many, record, until
+from streams import Stream, cut, many, record, until
 from system import Done, Forked
 from targets import NAMES, Kept, Listener, ask, kept, listener, settled
 
@@ -113,6 +114,37 @@ def test_a_broker_that_is_lost(stream: Stream, kept: Kept, local: Local) -> None
     running.process.terminate()
     done = running.end()
     assert (done.exit_code, done.summary["rejected"]) == (0, 0), done.errors
+
+
+@pytest.mark.parametrize("kept", ["archive"], indirect=True)
+def test_a_gap_in_what_was_being_delivered(stream: Stream, kept: Kept) -> None:
+    """It is told, accepted, and what is left of it is delivered."""
+    _classified(stream, 300)
+    predictions = f"{stream.name}-predictions"
+    asked = partial(stream.system.fork, "connect", kept.name, **_OFTEN, **kept.environment)
+    with kept.gone():
+        running = asked()
+        until(lambda: "waiting for" in running.err.read_text(), 60)
+        running.process.terminate()
+        running.end()
+    for partition in range(3):
+        cut(stream, predictions, partition, 6)
+    done = asked(*_IDLE).end()
+    group = f"{stream.name}-archive"
+    accept = ("stream", "accept-gap", "--topic", predictions, "--group", group)
+    assert done.exit_code == 78
+    assert " ".join(("assay", *accept)) in done.errors
+    for words in (*accept, "--dry-run"), accept:
+        done = stream.run(*words)
+        assert done.exit_code == 0, done.errors
+        under_way = {each["partition"]: each for each in done.summary["under_way"]}
+        assert done.exit_code == 0, done.errors
+        assert under_way
+        assert all(each["first"] < 6 < each["next"] for each in under_way.values())
+        assert "the target may have them" in " ".join(done.errors.split())
+    left = kept.wanted(stream.values("predictions"))
+    assert _run(stream, kept).summary["classified"] == left.total() < 300
+    assert left - kept.held() == {}
 
 
 @pytest.mark.parametrize("kept", ["search"], indirect=True)

@@ -6,10 +6,9 @@ from typing import Any
 
 import psycopg
 import pytest
-from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
-from streams import Stream, record, until
+from streams import Stream, cut, record, until
 
 from assay_local import topics
 
@@ -21,13 +20,6 @@ def records(first: int, next_: int) -> list[bytes]:
 def make_anew(stream: Stream, partitions: int) -> None:
     stream.delete()
     topics.create(stream.servers, stream.topic, partitions=partitions)
-
-
-def cut(stream: Stream, partition: int, offset: int) -> None:
-    """Deletes what is before this offset."""
-    admin: Any = AdminClient({"bootstrap.servers": stream.servers})  # its stubs are partial
-    at = TopicPartition(stream.topic, partition, offset)
-    admin.delete_records([at])[at].result(30)
 
 
 def differences(stream: Stream) -> list[str]:
@@ -47,7 +39,7 @@ def test_what_is_gone_stops_the_consumer_until_somebody_accepts_it(stream: Strea
     assert stream.run(*accept).exit_code == 99
 
     stream.put(*records(30, 60), partition=0)
-    cut(stream, 0, 50)
+    cut(stream, stream.topic, 0, 50)
     done = stream.consume()
     assert (done.exit_code, done.summary["read"]) == (78, 0)
     assert "20 offsets" in done.errors
@@ -95,7 +87,7 @@ def test_what_is_gone_from_a_partition_that_was_never_read_stops_the_consumer(
     done = stream.consume()
     assert (done.exit_code, done.summary["classified"]) == (0, read), done.errors
     stream.put(*records(10, 20))
-    cut(stream, 1, 6)
+    cut(stream, stream.topic, 1, 6)
     lost_6(stream)
     books = stream.run("reconcile", "--json").summary
     assert [each["next"] for each in books["topics"]] == [read, 10, 0]
@@ -110,7 +102,7 @@ def test_what_is_gone_from_a_partition_that_was_added_stops_the_consumer(stream:
     more = NewPartitions(stream.topic, 4)
     admin.create_partitions([more])[stream.topic].result(30)
     stream.put(*records(10, 20), partition=3)
-    cut(stream, 3, 6)
+    cut(stream, stream.topic, 3, 6)
     lost_6(stream)
 
 
@@ -182,7 +174,7 @@ def test_a_group_whose_books_are_on_topics_goes_on_the_same_way(stream: Stream) 
     assert stream.run(*accept).exit_code == 99
 
     stream.put(*records(30, 60), partition=0)
-    cut(stream, 0, 50)
+    cut(stream, stream.topic, 0, 50)
     done = stream.run(*classify)
     assert (done.exit_code, done.summary["read"]) == (78, 0)
     assert " ".join(("assay", *accept)) in done.errors
@@ -216,7 +208,7 @@ def test_a_group_that_has_members_is_left_alone(stream: Stream) -> None:
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
     stream.put(*records(30, 60), partition=0)
-    cut(stream, 0, 50)
+    cut(stream, stream.topic, 0, 50)
     done = stream.run(*accept)
     assert (done.exit_code, done.summary["status"]) == (75, "failed"), done.errors
     assert "has 1 member: stop them first" in " ".join(done.errors.split())

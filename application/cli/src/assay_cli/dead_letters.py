@@ -9,6 +9,7 @@ import typer
 
 from assay.domain.choice import Filter
 from assay.domain.errors import DATA, Fatal
+from assay.domain.position import TOPICS
 from assay.domain.wording import counted
 from assay_cli import bootstrap, letter_files
 from assay_cli.discard import discard
@@ -71,7 +72,7 @@ def list_(
             add(rows, str(row["id"]), _minute(row["created_at"]), row["code"], _place(row))
         show(rows)
         say()
-        of_topics = {row["source"].startswith("kafka/") for row in latest}
+        of_topics = {row["source"].startswith(TOPICS) for row in latest}
         if False in of_topics:
             say("A file's positions count its records from 0, the header not among them.")
         if True in of_topics:

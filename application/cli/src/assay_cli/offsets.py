@@ -2,12 +2,10 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from assay.domain.books import Difference, Unfinished
-
-PREFIX: Final = "kafka/"
-"""What the source of a topic begins with."""
+from assay.domain.position import TOPICS
 
 
 class Bounds(NamedTuple):
@@ -62,12 +60,12 @@ def compare(
     """
     sources: dict[str, dict[str, Unfinished]] = {}
     for each in unfinished:
-        if each.source.startswith(PREFIX):
+        if each.source.startswith(TOPICS):
             sources.setdefault(each.source, {})[each.partition] = each
     standings: list[Standing] = []
     differences: list[Difference] = []
     for source, books in sources.items():
-        topic = ask(source.removeprefix(PREFIX))
+        topic = ask(source.removeprefix(TOPICS))
         if topic is None:
             differences.append(_difference("topics that are gone", 0, 1, source))
             continue

@@ -8,8 +8,9 @@ import typer
 
 from assay.domain.books import Difference, Gap, OnTheWay, Report
 from assay.domain.errors import DATA
+from assay.domain.position import TOPICS
 from assay_cli import bootstrap
-from assay_cli.offsets import PREFIX, Standing, compare
+from assay_cli.offsets import Standing, compare
 from assay_cli.output import Json, add, plain, print_json, say, show, table
 
 
@@ -40,7 +41,7 @@ def reconcile(*, as_json: Json = False) -> None:
     else:
         _show(report, standings, were_asked=ask is not None)
         for source in dict.fromkeys(each.source for each in gaps if each.source):
-            topic = plain(source.removeprefix(PREFIX))
+            topic = plain(source.removeprefix(TOPICS))
             command = f"assay stream accept-gap --topic {topic}"
             say(f"To go on, if this is the right cluster: {command}")
     if report.differences:
@@ -84,7 +85,7 @@ def _show(report: Report, standings: Sequence[Standing], *, were_asked: bool) ->
             say(f"{number:,} of those read are {what}.")
     say()
     opened = [
-        each for each in report.unfinished if not (were_asked and each.source.startswith(PREFIX))
+        each for each in report.unfinished if not (were_asked and each.source.startswith(TOPICS))
     ]
     if opened:
         say("Not at their end yet, which is no fault:")
@@ -95,7 +96,7 @@ def _show(report: Report, standings: Sequence[Standing], *, were_asked: bool) ->
         say()
     if standings:
         _show_topics(standings)
-    elif any(each.source.startswith(PREFIX) for each in opened):
+    elif any(each.source.startswith(TOPICS) for each in opened):
         say("The topics themselves were not looked at: set ASSAY_KAFKA__BOOTSTRAP_SERVERS.\n")
     if report.gaps:
         _show_gaps(report.gaps)

@@ -26,7 +26,8 @@ from assay.domain.errors import (
     Unavailable,
 )
 from assay.domain.outcome import Outcome
-from assay.domain.reject import TOPICS, by_code
+from assay.domain.position import TOPICS
+from assay.domain.reject import by_code
 from assay.domain.rules import COLUMNS, SIGN, fault_in
 from assay.domain.tally import Tally
 from assay.domain.transaction import split

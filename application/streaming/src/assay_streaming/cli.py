@@ -375,7 +375,10 @@ def accept_gap(
     more is read.
 
     Stop the consumers of the topic first. `assay stream classify` and connectors
-    have books of their own, by their groups. The last line is a summary in JSON.
+    but postgres have books of their own, by their groups: the range is entered
+    on the topic of the ledger. What a connector had begun to deliver of a
+    deleted stretch is named; the target may have it. The last line is a summary
+    in JSON.
 
     Exit codes: 0 accepted; 75 PostgreSQL or Kafka is away, a consumer or
     another of these went on meanwhile, or it was stopped; 78 settings are

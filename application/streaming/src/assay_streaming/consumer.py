@@ -12,6 +12,7 @@ from rich.console import Console
 
 from assay.domain.dependencies import OF_STREAM, OF_TARGET, OF_TOPICS
 from assay.domain.errors import DONE, NOTHING_TO_DO, TEMPORARY
+from assay.domain.position import TOPICS
 from assay.pipeline.pump import Policy
 from assay.ports.target import Connector
 from assay_streaming import bootstrap
@@ -108,7 +109,7 @@ def _of_connector(
 ) -> Request:
     return replace(
         _request(settings, reject_limit, until_idle),
-        source=f"kafka/{settings.stream.prediction_topic}",
+        source=TOPICS + settings.stream.prediction_topic,
         pipeline=name,
     )
 
@@ -146,7 +147,7 @@ def _request(
     stream = settings.stream
     return Request(
         run_id=str(uuid4()),
-        source=f"kafka/{stream.topic}",
+        source=TOPICS + stream.topic,
         destination=f"kafka:{stream.dead_letter_topic}",
         group=stream.group,
         session=settings.kafka.session,
@@ -211,15 +212,16 @@ def accept_gap(*, topic: str | None, group: str | None, dry: bool) -> int:
         Fatal: the settings are wrong.
     """
     kind = bootstrap.BookSettings if group is None else bootstrap.KafkaSettings
-    settings = overridden(bootstrap.read(kind), {"topic": topic, "group": group})
-    source = f"kafka/{settings.stream.topic}"
+    settings = overridden(bootstrap.read(kind), {"group": group})
+    # No override: it may be the topic of predictions, which a connector reads.
+    topic = topic or settings.stream.topic
     books = (
-        bootstrap.books(settings, source)
+        bootstrap.books(settings, topic)
         if isinstance(settings, bootstrap.BookSettings)
-        else fan_out.books_of(settings)
+        else fan_out.books_of(settings, topic)
     )
     result = Accepted(str(uuid4()))
-    return to_the_end(partial(_accept_gap, books, source, result, dry=dry), result)
+    return to_the_end(partial(_accept_gap, books, TOPICS + topic, result, dry=dry), result)
 
 
 def _accept_gap(
@@ -239,6 +241,12 @@ def _accept_gap(
             console.print(
                 f"partition {each.partition}: {each.next - each.first:,} offsets from "
                 f"{each.first:,} on were deleted before they were read"
+            )
+        for partition, (first, after) in gaps.under_way.items():
+            console.print(
+                f"partition {partition}: offsets {first:,} to {after - 1:,} were being delivered"
+                " when the connector ended: the target may have them, and what is left of them on"
+                " the topic is delivered again"
             )
         for partition, stands in gaps.replaced.items():
             what = "the topic was made anew or cut" if partition in gaps.begins else "it is gone"

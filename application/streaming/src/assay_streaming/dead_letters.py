@@ -29,6 +29,7 @@ from assay.domain.errors import (
     Unavailable,
 )
 from assay.domain.outcome import Outcome
+from assay.domain.position import TOPICS
 from assay.domain.reject import letter_id
 from assay.domain.tally import Tally
 from assay.pipeline import redrive
@@ -52,7 +53,6 @@ PIPELINE: Final = "redrive"
 """The label of its pump's metrics."""
 
 _PREFIX: Final = "kafka:"
-_STREAMS: Final = "kafka/"
 _EVERY: Final = 1.0  # seconds between two looks for letters that wait
 _SELDOM: Final = 10.0  # and between two looks at how many there are
 _SAID: Final = {
@@ -258,7 +258,7 @@ class _Service:
         request = redrive.Request(
             run_id=run_id,
             chosen={
-                "source_prefix": _STREAMS,
+                "source_prefix": TOPICS,
                 "retriable": True,
                 "max_attempts": asked.max_attempts,
                 "due": asked.retry_delay,

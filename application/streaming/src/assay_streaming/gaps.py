@@ -33,11 +33,14 @@ class Gaps:
         replaced: partitions that are those of another topic of this name, were cut, or are gone,
             and where the books of the old ones stand.
         begins: where reading of these begins anew; those that are gone are absent.
+        under_way: what of a deleted stretch, and after it, was being delivered to a target that may
+            have it since: the first offset, and the one after the last.
     """
 
     deleted: tuple[Range, ...]
     replaced: Mapping[Partition, int]
     begins: Positions
+    under_way: Mapping[Partition, tuple[int, int]]
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -50,6 +53,10 @@ class Gaps:
             "replaced": [
                 {"partition": partition, "next": stands}
                 for partition, stands in self.replaced.items()
+            ],
+            "under_way": [
+                {"partition": partition, "first": first, "next": after}
+                for partition, (first, after) in self.under_way.items()
             ],
         }
 
@@ -69,6 +76,7 @@ def find(stand: Positions, bounds: Mapping[Partition, tuple[int, int]], topic: s
     deleted: list[Range] = []
     replaced: dict[Partition, int] = {}
     begins: dict[Partition, Position] = {}
+    under_way: dict[Partition, tuple[int, int]] = {}
     new = dict.fromkeys(bounds if stand else (), Position(0, None, topic))
     for partition, position in {**new, **stand}.items():
         if partition not in bounds:
@@ -80,11 +88,15 @@ def find(stand: Positions, bounds: Mapping[Partition, tuple[int, int]], topic: s
             begins[partition] = Position(first, None, topic)
         elif position.next < first:
             deleted.append(Range(partition, position.next, first, 0, None, topic))
-    return Gaps(tuple(deleted), replaced, begins)
+            if position.stop is not None:
+                under_way[partition] = position.next, position.stop
+    return Gaps(tuple(deleted), replaced, begins, under_way)
 
 
 def accept(gaps: Gaps, source: str, run_id: str, store: Store, retire: Retire) -> None:
     """Enters gaps in the books: a deleted stretch is a range in which nothing was read.
+
+    What was under way there is given up: what is left of it is delivered in another range.
 
     Raises:
         Fenced: a consumer has gone on meanwhile, or somebody else has accepted the same.
@@ -92,6 +104,13 @@ def accept(gaps: Gaps, source: str, run_id: str, store: Store, retire: Retire) -
     """
     if gaps.replaced:
         retire(source, gaps.replaced.keys(), gaps.begins, run_id)
+    if gaps.under_way:
+        unbound = {
+            each.partition: Position(each.first, None, each.numbering)
+            for each in gaps.deleted
+            if each.partition in gaps.under_way
+        }
+        retire(source, (), unbound, run_id)
     if gaps.deleted:
         entered = Outcome(
             run_id=run_id,

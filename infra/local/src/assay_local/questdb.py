@@ -36,11 +36,10 @@ def _settle(site: Site) -> None:
 
 
 def _launch(site: Site) -> Launch:
-    command = ["io.questdb.ServerMain", "-d", str(site.folder / "data")]
-    return Launch(
-        argv=[*java.JAVA, "-Xmx256m", "-cp", java.class_path(_lock()), *command],
-        env=java.environment(),
-        cwd=site.folder,
+    return java.launch(
+        site,
+        *("-Xmx256m", "-cp", java.class_path(_lock())),
+        *("io.questdb.ServerMain", "-d", str(site.folder / "data")),
     )
 
 

@@ -15,6 +15,7 @@ from time import monotonic
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from assay.domain.errors import AssayError, Fatal, Unavailable, Unreadable
+from assay.domain.position import TOPICS
 from assay_adapters.console.run import complain, last_line, run
 from assay_adapters.console.signals import interrupt, on_signal
 from assay_adapters.files.whole import whole
@@ -145,7 +146,7 @@ def whole_record(source: str, partition: str, position: int) -> bytes | None:
         Unavailable: Kafka is away.
         Fatal: the settings of Kafka are wrong or missing, or the topic may not be read.
     """
-    if not source.startswith("kafka/"):
+    if not source.startswith(TOPICS):
         return None
     return _whole_records()(source, partition, position)
 

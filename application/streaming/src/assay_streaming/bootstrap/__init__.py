@@ -22,6 +22,7 @@ from sqlalchemy import Engine, QueuePool
 
 from assay.domain import metrics
 from assay.domain.errors import AssayError, Fatal
+from assay.domain.position import TOPICS
 from assay.domain.reject import RAW_LIMIT, REDRIVE
 from assay.pipeline.pace import Pace, within
 from assay.pipeline.redrive import Services as RedriveServices
@@ -163,7 +164,7 @@ def make_schemas(settings: KafkaSettings) -> "Iterator[tuple[str, Standing]]":
     """Registers the schemas of what is written; yields each topic and how its values stand."""
     stream = settings.stream
     with ExitStack() as stack:
-        if (registry := _registry_of(stack, settings)) is None or stream.format == "json":
+        if (registry := registry_of(stack, settings)) is None or stream.format == "json":
             return
         kinds: dict[str, Kind] = {
             stream.topic: "transaction",
@@ -173,23 +174,25 @@ def make_schemas(settings: KafkaSettings) -> "Iterator[tuple[str, Standing]]":
             yield topic, registry.register(kind, stream.format, topic)
 
 
-def unframe_of(stack: ExitStack, settings: KafkaSettings) -> Unframe:
-    """Reads values that are written for a schema registry, until the stack is closed."""
-    registry = _registry_of(stack, settings)
+def unframe_of(registry: "SchemaRegistry | None") -> Unframe:
+    """Reads values that are written for a schema registry."""
     return no_registry if registry is None else registry.unframe
 
 
-def frame_of(stack: ExitStack, settings: KafkaSettings, kind: "Kind", topic: str) -> Frame:
-    """Writes the values of a topic, until the stack is closed.
-
-    Raises:
-        Fatal: settings are wrong.
-    """
-    registry, form = _registry_of(stack, settings), settings.stream.format
+def frame_of(
+    registry: "SchemaRegistry | None", stream: StreamConfig, kind: "Kind", topic: str
+) -> Frame:
+    """Writes the values of a topic."""
+    form = stream.format
     return as_json if registry is None or form == "json" else registry.frame(kind, form, topic)
 
 
-def _registry_of(stack: ExitStack, settings: KafkaSettings) -> "SchemaRegistry | None":
+def registry_of(stack: ExitStack, settings: KafkaSettings) -> "SchemaRegistry | None":
+    """The schema registry, if there is one, until the stack is closed.
+
+    Raises:
+        Fatal: there is none, and values are to be written for one.
+    """
     if settings.schema_registry.url is None:
         if settings.stream.format != "json":
             raise Fatal(
@@ -253,7 +256,7 @@ def consumer(request: Request, settings: ConsumerSettings, result: Result) -> Ge
             events=events,
             connections=connections_of(engine),
             on_signal=on_signal,
-            decode=partial(messages.decode, unframe=unframe_of(stack, settings)),
+            decode=partial(messages.decode, unframe=unframe_of(registry_of(stack, settings))),
         )
 
 
@@ -498,7 +501,7 @@ def dead_letter_service(
             runs=_Redrives(engine),
             redrives=redrives,
             whole=whole,
-            unframe=unframe_of(stack, settings),
+            unframe=unframe_of(registry_of(stack, settings)),
             clock=clock,
             meter=meter,
             health=health,
@@ -544,13 +547,13 @@ def outlet_for(settings: KafkaSettings) -> Generator[tuple[Outlet, Frame]]:
     """
     with ExitStack() as stack:
         topic = settings.stream.topic
-        frame = frame_of(stack, settings, "transaction", topic)
+        frame = frame_of(registry_of(stack, settings), settings.stream, "transaction", topic)
         Topics(settings.kafka).named(topic)
         yield KafkaProducer(settings.kafka, topic), frame
 
 
 @contextmanager
-def books(settings: BookSettings, source: str) -> Generator[Books]:
+def books(settings: BookSettings, name: str) -> Generator[Books]:
     """A topic beside its books, for as long as the block lasts.
 
     Raises:
@@ -560,8 +563,8 @@ def books(settings: BookSettings, source: str) -> Generator[Books]:
     with ExitStack() as stack:
         engine = engine_of(stack, settings.postgres)
         topics = Topics(settings.kafka)
+        source = TOPICS + name
         stand = unfinished(engine, source)
-        name = settings.stream.topic
         topic = topics.find(name)
         if topic is None and not stand:
             raise Fatal(f"there are neither a topic {name} nor books of one: check the name")

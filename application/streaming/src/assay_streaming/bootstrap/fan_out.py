@@ -14,13 +14,13 @@ from sqlalchemy import Engine
 
 from assay.domain.chunk import Chunk, Decoded
 from assay.domain.errors import Fatal, Unavailable
-from assay.domain.position import Partition, Positions
-from assay.domain.reject import RAW_LIMIT, TOPICS
+from assay.domain.position import TOPICS, Partition, Positions
+from assay.domain.reject import RAW_LIMIT
 from assay.domain.wording import counted
 from assay.pipeline.pace import Pace
 from assay.ports.target import Connector, Target
 from assay.wire import messages, predictions
-from assay.wire.framed import as_json
+from assay.wire.framed import Frame, as_json
 from assay.wire.predictions import LARGEST
 from assay_adapters.clock.system import SystemClock
 from assay_adapters.console.signals import on_signal
@@ -48,6 +48,7 @@ from assay_streaming.bootstrap import (
     health_of,
     noted_by,
     pace_of,
+    registry_of,
     served_by,
     source_of,
     stream_meter,
@@ -87,6 +88,7 @@ def classifier(request: Request, settings: ClassifierSettings) -> Generator[Serv
     with ExitStack() as stack:
         classifier = HttpClassifier(settings.api)
         stack.callback(classifier.close)
+        registry = registry_of(stack, settings)
         services = _on_topics(
             stack,
             request,
@@ -94,8 +96,9 @@ def classifier(request: Request, settings: ClassifierSettings) -> Generator[Serv
             pace_of(stream, settings.api),
             topic=stream.topic,
             predictions=stream.prediction_topic,
+            frame=frame_of(registry, stream, "prediction", stream.prediction_topic),
         )
-        decode = partial(messages.decode, unframe=unframe_of(stack, settings))
+        decode = partial(messages.decode, unframe=unframe_of(registry))
         yield replace(services, classifier=classifier, decode=decode)
 
 
@@ -126,7 +129,7 @@ def to_target(
 
 def _decode(stack: ExitStack, settings: KafkaSettings) -> Callable[[Chunk], Decoded]:
     """Reads predictions, until the stack is closed."""
-    return partial(predictions.decode, unframe=unframe_of(stack, settings))
+    return partial(predictions.decode, unframe=unframe_of(registry_of(stack, settings)))
 
 
 def _on_topics(
@@ -138,6 +141,7 @@ def _on_topics(
     topic: str,
     predictions: str | None = None,
     target: Target | None = None,
+    frame: Frame = as_json,
 ) -> Services:
     """A service whose positions and ledger are on topics, until the stack is closed."""
     stream = settings.stream
@@ -157,9 +161,7 @@ def _on_topics(
         entries=stream.ledger_topic,
         predictions=predictions,
         target=target,
-        frame=(
-            as_json if predictions is None else frame_of(stack, settings, "prediction", predictions)
-        ),
+        frame=frame,
     )
     served_by(stack, stream, health, meter)
     events = events_of(stack, settings, meter, request.pipeline)
@@ -181,7 +183,7 @@ def _on_topics(
 
 
 @contextmanager
-def books_of(settings: KafkaSettings) -> Generator[Books]:
+def books_of(settings: KafkaSettings, name: str) -> Generator[Books]:
     """A topic beside the books that a group keeps on topics, for as long as the block lasts.
 
     Raises:
@@ -190,7 +192,7 @@ def books_of(settings: KafkaSettings) -> Generator[Books]:
     """
     stream = settings.stream
     topics = Topics(settings.kafka)
-    topic = topics.named(stream.topic)
+    topic = topics.named(name)
     bounds = {str(each): bound for each, bound in topics.bounds(topic).items()}
     stand = topics.committed(stream.group, topic.name, list(bounds))
     if not stand:

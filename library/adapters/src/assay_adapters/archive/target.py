@@ -14,7 +14,8 @@ import polars as pl
 
 from assay.domain.errors import Unavailable
 from assay.domain.outcome import Outcome
-from assay.domain.reject import TOPICS, no_rejects
+from assay.domain.position import TOPICS
+from assay.domain.reject import no_rejects
 from assay.ports.objects import Objects
 from assay.wire.predictions import rows
 

@@ -10,7 +10,7 @@ import polars as pl
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from assay.domain.errors import Denied, Unavailable, Unreadable
-from assay.domain.position import Partition
+from assay.domain.position import TOPICS, Partition
 from assay.wire.envelope import Message as LetterMessage
 from assay.wire.envelope import letters_from_messages
 from assay_adapters.kafka.config import KafkaConfig, client_properties
@@ -21,7 +21,6 @@ _CALL: Final = 1_000  # messages of one call, of up to 1 MiB
 _POLL: Final = 0.2  # seconds
 _SILENCE: Final = 10.0  # seconds without a message or an end after which Kafka counts as away
 _ASK: Final = 5.0  # seconds for a broker to say whether it has a record
-_STREAMS: Final = "kafka/"
 _OURS: Final = "assay.id"
 _AT_THE_BEGINNING: Final[Mapping[int, int]] = MappingProxyType({})
 _GONE: Final = {
@@ -188,9 +187,9 @@ class WholeRecords:
             Fatal: no topic can be.
         """
         # Another record may stand there where the topic was made anew since: its sha256 tells.
-        if not (source.startswith(_STREAMS) and partition.isdecimal()):
+        if not (source.startswith(TOPICS) and partition.isdecimal()):
             return None
-        at = TopicPartition(source.removeprefix(_STREAMS), int(partition), position)
+        at = TopicPartition(source.removeprefix(TOPICS), int(partition), position)
         began = time.monotonic()
         with self._lock:
             # Whoever has waited while another found nobody need not find that out once more.

@@ -10,8 +10,7 @@ from confluent_kafka import TopicPartition
 
 from assay.domain.errors import Fenced
 from assay.domain.outcome import Outcome, letters
-from assay.domain.position import Partition, Position, Positions, Range
-from assay.domain.reject import TOPICS
+from assay.domain.position import TOPICS, Partition, Position, Positions, Range
 from assay.domain.settle import Settled, tallies
 from assay.domain.tally import Tally
 from assay.ports.target import Target

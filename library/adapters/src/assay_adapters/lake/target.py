@@ -17,8 +17,8 @@ from deltalake.exceptions import CommitFailedError
 
 from assay.domain.errors import Unavailable
 from assay.domain.outcome import Outcome
-from assay.domain.position import Range
-from assay.domain.reject import TOPICS, no_rejects
+from assay.domain.position import TOPICS, Range
+from assay.domain.reject import no_rejects
 from assay.wire.predictions import ROWS, rows
 from assay_adapters.lake.config import LakeConfig
 from assay_adapters.lake.errors import translated

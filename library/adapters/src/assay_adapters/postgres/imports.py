@@ -25,7 +25,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.types import TypeEngine
 
-from assay.domain.reject import IMPORT, RENEWED, TOPICS
+from assay.domain.position import TOPICS
+from assay.domain.reject import IMPORT, RENEWED
 from assay_adapters.postgres.connection import translated
 from assay_adapters.postgres.copy import copy_into
 from assay_adapters.postgres.selection import alone
@@ -146,7 +147,7 @@ def _name(connection: Connection, known: pl.DataFrame) -> None:
             *(_c[name] == asked.c[name] for name in _PLACE),
             _c.topic_id.is_(None),
             _c.import_run.is_not(None),
-            _c.retired.is_(None),
+            _c.books.is_(None),
             _c.state == "open",
             _c.redrive.is_(None),
         )
@@ -216,11 +217,10 @@ def _asked(letters: pl.DataFrame, types: Mapping[str, TypeEngine[Any]]) -> CTE:
 def _known(connection: Connection, letters: pl.DataFrame) -> pl.DataFrame:
     """The origins among these that are known, each once."""
     asked = _asked(letters, dict.fromkeys(_ORIGIN, KEY) | {"position": BigInteger()})
-    is_imported = exists().where(
+    is_there = exists().where(
         _c.source == asked.c.source,
         _c.partition == asked.c.partition,
         _c.position == asked.c.position,
-        _c.import_run.is_not(None),
         _may_be(_c.topic_id, asked.c.topic_id),
     )
     books = _books(asked)
@@ -244,7 +244,7 @@ def _known(connection: Connection, letters: pl.DataFrame) -> pl.DataFrame:
     rows = connection.execute(
         select(*(asked.c[name] for name in _ORIGIN))
         .select_from(asked.outerjoin(books, of_it).outerjoin(last, true()))
-        .where(is_imported | (last.c.next > asked.c.position))
+        .where(is_there | (last.c.next > asked.c.position))
         .distinct()
     )
     schema = {name: letters.schema[name] for name in _ORIGIN}

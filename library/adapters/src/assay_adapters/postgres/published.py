@@ -63,6 +63,9 @@ def keep(
 ) -> None:
     """Copies books, and how far that has come, all at once; what is there stays as it is.
 
+    Those of a partition have the name `<partition>#<the topic's id>`: a topic that is made anew
+    begins at 0 again.
+
     Args:
         engine: from `engine_for`.
         letters: shaped as `LETTERS`; they count as published.
@@ -79,12 +82,13 @@ def keep(
     put_aside = insert(dead_letters).values(published_at=func.now(), place=place)
     entered = insert(ledger).values(entry=ledger_entry.next_value()).on_conflict_do_nothing()
     rows = [
-        {name: getattr(entry, name) for name in _COLUMNS} | {"committed_at": at}
+        {name: getattr(entry, name) for name in _COLUMNS}
+        | {"partition": _book(entry), "committed_at": at}
         for entry, at in entries
     ]
     with engine.begin() as connection:
         if not letters.is_empty():
-            given = letters.with_columns(text).to_dicts()
+            given = letters.with_columns(text, books="topic_id").to_dicts()
             connection.execute(put_aside.on_conflict_do_nothing(), given)
         if rows:
             connection.execute(entered, rows)
@@ -97,6 +101,10 @@ def keep(
                 for (topic, each), at in moved.items()
             ],
         )
+
+
+def _book(entry: Entry) -> str:
+    return entry.partition if entry.numbering is None else f"{entry.partition}#{entry.numbering}"
 
 
 @translated()

@@ -126,7 +126,7 @@ _LETTERS: Final = text("""
     ), kept AS (
         SELECT
             CASE WHEN import_run IS NULL THEN source ELSE 'import' END AS source,
-            coalesce(import_run, concat_ws('#', partition, retired)) AS partition,
+            coalesce(import_run, concat_ws('#', partition, books)) AS partition,
             count(*) AS letters
         FROM dead_letters
         WHERE import_run IS NOT NULL
@@ -198,7 +198,9 @@ _LIVES: Final = text("""
         (SELECT count(*) FROM dead_letters WHERE state = 'discarded') AS discarded
 """)
 # What a classifier has put on topics comes here by several ways. What its ledger says is older than
-# a while must have come by all of them, and nothing that is older may be without it.
+# a while must have come by all of them, and nothing that is older may be without it. What somebody
+# has accepted to be gone need not come: at most one for each offset of a deleted stretch, and of a
+# topic made anew what was not read by then.
 _PUBLISHED: Final = text("""
     WITH counted AS (
         SELECT *, committed_at < now() - :while AS is_old FROM ledger
@@ -213,6 +215,26 @@ _PUBLISHED: Final = text("""
         FROM counted
         WHERE predictions IS NOT NULL
         GROUP BY source, predictions
+    ), gaps AS (
+        SELECT
+            source,
+            max(started_at) FILTER (WHERE summary -> 'replaced' <> '[]') AS replaced_at
+        FROM runs
+        WHERE kind = 'accept-gap'
+        GROUP BY source
+    ), given_up AS (
+        SELECT
+            gaps.source,
+            coalesce((
+                SELECT sum(next - first)
+                FROM ledger JOIN runs USING (run_id)
+                WHERE ledger.source = gaps.source AND kind = 'accept-gap'
+            ), 0) + greatest(0, coalesce((
+                SELECT sum(CASE WHEN predictions IS NULL THEN - read ELSE classified END)
+                FROM ledger
+                WHERE gaps.source IN (source, predictions) AND committed_at < replaced_at
+            ), 0)) AS number
+        FROM gaps
     ), came AS (
         SELECT
             source,
@@ -233,11 +255,16 @@ _PUBLISHED: Final = text("""
     SELECT
         predictions AS source,
         'predictions of a classifier' AS what,
-        sum(classified)::bigint AS expected,
+        (sum(classified) - least(
+            coalesce(max(given_up.number), 0),
+            greatest(0, sum(old_classified) - coalesce(max(came.number), 0))
+        ))::bigint AS expected,
         coalesce(max(came.number), 0)::bigint AS found,
-        sum(old_classified) > coalesce(max(came.number), 0)
+        sum(old_classified) - coalesce(max(given_up.number), 0) > coalesce(max(came.number), 0)
             OR sum(classified) < coalesce(max(came.old), 0) AS is_wrong
-    FROM entered LEFT JOIN came ON came.source = predictions
+    FROM entered
+    LEFT JOIN came ON came.source = predictions
+    LEFT JOIN given_up ON given_up.source = predictions
     GROUP BY predictions
     UNION ALL
     SELECT
@@ -266,7 +293,7 @@ _TWICE: Final = text("""
         SELECT entry
         FROM ledger
         WHERE ledger.source = dead_letters.source
-            AND ledger.partition = concat_ws('#', dead_letters.partition, retired)
+            AND ledger.partition = concat_ws('#', dead_letters.partition, books)
             AND first <= dead_letters.position
             AND import_run IS NULL
         ORDER BY first DESC

@@ -62,9 +62,9 @@ def retire(
                 dead_letters.c.source == source,
                 dead_letters.c.partition == named,
                 dead_letters.c.import_run.is_(None),
-                dead_letters.c.retired.is_(None),
+                dead_letters.c.books.is_(None),
             )
-            .values(retired=run_id)
+            .values(books=run_id)
         )
         for table in (ledger, positions):
             connection.execute(

@@ -252,17 +252,21 @@ dead_letters: Final = Table(
     _moment("tried_at", "When it was tried last in a redrive"),
     _key("import_run", "The run that imported it; null where it was rejected here", null=True),
     _key("topic_id", "Of its origin: the topic's id, where it is one that has an id", null=True),
-    _key("retired", "The accept-gap that put its partition's books aside", null=True),
+    _key(
+        "books",
+        "What stands after the partition's name and # in that of its books: the accept-gap that"
+        " put them aside, or the topic's id where they are copies",
+        null=True,
+    ),
     PrimaryKeyConstraint("id", name="dead_letters_pkey"),
     CheckConstraint("state IN ('open', 'closed', 'discarded')", name="dead_letters_state"),
-    # What was imported may be read, and rejected, here later. Of imported letters only those are
-    # retired that an accept-gap of an older version has put aside.
+    # What was imported may be read, and rejected, here later.
     Index(
         "dead_letters_origin",
         "source",
         "partition",
         "position",
-        "retired",
+        "books",
         unique=True,
         postgresql_nulls_not_distinct=True,
         postgresql_where=text("import_run IS NULL"),
@@ -273,7 +277,7 @@ dead_letters: Final = Table(
         "partition",
         "position",
         "topic_id",
-        "retired",
+        "books",
         unique=True,
         postgresql_nulls_not_distinct=True,
         postgresql_where=text("import_run IS NOT NULL"),

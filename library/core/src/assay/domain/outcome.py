@@ -6,9 +6,9 @@ from typing import Final
 
 import polars as pl
 
-from assay.domain.position import Partition, Range
+from assay.domain.position import TOPICS, Partition, Range
 from assay.domain.prediction import PREDICTIONS
-from assay.domain.reject import LETTERS, TOPICS
+from assay.domain.reject import LETTERS
 from assay.domain.transaction import TRANSACTIONS
 
 CLASSIFIED: Final = pl.Schema(

@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+TOPICS: Final = "kafka/"
+"""What the source of a topic begins with; its name follows."""
 
 Partition: TypeAlias = str
 """The name of an ordered part of a source: `transactions/0`, or a file in one version of it."""

@@ -15,9 +15,6 @@ already: what it commits settles the letters that it has claimed and makes none.
 IMPORT: Final = "import"
 """The source of imported letters in the ledger; the partition is the run, and all are rejected."""
 
-TOPICS: Final = "kafka/"
-"""What the source of a topic begins with; its name follows."""
-
 RAW_LIMIT: Final = 1 << 20
 """Bytes of a record that are kept; of a longer one the head, the length and the sha256."""
 

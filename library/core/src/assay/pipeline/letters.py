@@ -10,7 +10,7 @@ import polars as pl
 from assay.contract.contract import NO_EDITS, Contract
 from assay.domain.chunk import RECORDS, Chunk, Idle, Revoked
 from assay.domain.errors import Fatal, Unavailable, Unreadable
-from assay.domain.position import Partition, Position, Positions, Range
+from assay.domain.position import TOPICS, Partition, Position, Positions, Range
 from assay.domain.reject import REJECTS
 from assay.domain.rules import COLUMNS
 from assay.domain.transaction import TRANSACTIONS
@@ -26,7 +26,6 @@ Decoded: TypeAlias = tuple[pl.DataFrame, pl.DataFrame]
 """Candidates (`row` and the canonical columns), and the others, shaped as `REJECTS`."""
 
 _FILES: Final = "files/"
-_MESSAGES: Final = "kafka/"
 _TICK: Final = 0.1  # seconds
 _RENEWED: Final = 30.0  # seconds, a small part of a lease
 _GONE: Final = "the whole record is no longer at hand"
@@ -236,7 +235,7 @@ class Reading:
     def _reads(self, source: str) -> bool:
         if source.startswith(_FILES):
             return source.removeprefix(_FILES) in self.contracts
-        return source.startswith(_MESSAGES)
+        return source.startswith(TOPICS)
 
 
 def _each(letters: Mapping[str, int]) -> str:

@@ -43,7 +43,8 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from assay.domain.errors import Unreadable
-from assay.domain.reject import LETTERS, TOPICS, Stage, letter_id
+from assay.domain.position import TOPICS
+from assay.domain.reject import LETTERS, Stage, letter_id
 from assay.domain.wording import worded
 
 _Count = Annotated[int, Field(ge=0, lt=1 << 63)]

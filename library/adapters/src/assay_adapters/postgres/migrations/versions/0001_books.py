@@ -416,10 +416,11 @@ def upgrade() -> None:
             comment="Of its origin: the topic's id, where it is one that has an id",
         ),
         sa.Column(
-            "retired",
+            "books",
             sa.Text(collation="C"),
             nullable=True,
-            comment="The accept-gap that put its partition's books aside",
+            comment="What stands after the partition's name and # in that of its books: the"
+            " accept-gap that put them aside, or the topic's id where they are copies",
         ),
         sa.CheckConstraint("state IN ('open', 'closed', 'discarded')", name="dead_letters_state"),
         sa.PrimaryKeyConstraint("id", name="dead_letters_pkey"),
@@ -428,7 +429,7 @@ def upgrade() -> None:
     op.create_index(
         "dead_letters_imported",
         "dead_letters",
-        ["source", "partition", "position", "topic_id", "retired"],
+        ["source", "partition", "position", "topic_id", "books"],
         unique=True,
         postgresql_nulls_not_distinct=True,
         postgresql_where=sa.text("import_run IS NOT NULL"),
@@ -443,7 +444,7 @@ def upgrade() -> None:
     op.create_index(
         "dead_letters_origin",
         "dead_letters",
-        ["source", "partition", "position", "retired"],
+        ["source", "partition", "position", "books"],
         unique=True,
         postgresql_nulls_not_distinct=True,
         postgresql_where=sa.text("import_run IS NULL"),
