@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -235,6 +236,7 @@ class _Turn:
             for _ in range(200):  # it shows what it has taken a moment later
                 if (found := int(ask()["dataset"][0][0] or 0)) == good:
                     break
+                time.sleep(0.05)
             return found
 
         return {"ASSAY_SERIES__MEASUREMENT": name}, count

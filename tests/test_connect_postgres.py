@@ -162,6 +162,39 @@ def test_killed_at_any_time_the_books_balance(made: Stream) -> None:
     assert _reconciled(made)["on_the_way"] == []
 
 
+def test_letters_of_a_consumer_are_not_the_classifier_s(made: Stream) -> None:
+    """Both read one topic, and their letters share one; each has its own in its own books."""
+    made.put(record("t-1"), b"broken", record("t-1", amount="99.00"))
+    done = made.consume()
+    assert done.summary["rejected"] == 2, done.errors
+    assert made.run("stream", "dead-letters", "--once", "--no-retry").exit_code == 0
+    for table in ("ledger", "positions", "predictions", "transactions", "dead_letters"):
+        made.system.query(f"DELETE FROM {table} RETURNING 1")  # noqa: S608 - as another database
+    _classify(made)
+    assert _connect(made).summary["rejected"] == 1
+    _grow_old(made)
+    books = _reconciled(made)
+    assert (books["delivered"], books["on_the_way"]) == (2, [])
+    codes = made.system.query("SELECT code FROM dead_letters ORDER BY code")
+    assert codes == [("conflicting_duplicate",), ("invalid_json",)]
+    imported = made.run("dead-letters", "import", "--topic", f"{made.name}-dead")
+    assert imported.summary["imported"] == 1  # the consumer's conflict alone
+
+
+def test_who_begins_late_misses_what_was_before(made: Stream) -> None:
+    """Which is no difference: the ledger tells of all, and reading began where it did."""
+    made.put(*many(30))
+    _classify(made)
+    late = ("--from", "latest", "--until-idle", "0.3")
+    assert made.run("connect", "postgres", *late).summary["read"] == 0
+    made.put(*many(50)[30:])
+    _classify(made)
+    assert _connect(made).summary["read"] == 20
+    _grow_old(made)
+    books = _reconciled(made)
+    assert (books["delivered"], books["on_the_way"]) == (20, [])
+
+
 def _grow_old(stream: Stream) -> None:
     """As if all that was committed had been so for a while: by now it must have come."""
     stream.system.query("UPDATE ledger SET committed_at = now() - interval '11 min' RETURNING 1")

@@ -147,6 +147,16 @@ def test_a_gap_in_what_was_being_delivered(stream: Stream, kept: Kept) -> None:
     assert left - kept.held() == {}
 
 
+@pytest.mark.parametrize("name", ["archive", "lake"])
+def test_a_bucket_that_is_not_there_is_told_at_once(stream: Stream, name: str) -> None:
+    """Before anything is read, and not when the first file is due."""
+    stream.make()
+    uri = "s3://no-such-bucket/place" + ("/" if name == "archive" else "")
+    done = stream.run("connect", name, **{f"ASSAY_{name.upper()}__URI": uri})
+    assert done.exit_code == 78
+    assert "there is no bucket no-such-bucket" in done.errors
+
+
 @pytest.mark.parametrize("kept", ["search"], indirect=True)
 def test_half_of_a_bulk_that_is_refused(stream: Stream, kept: Kept) -> None:
     """Those are dead letters; the others are there, in the same bulk."""

@@ -123,6 +123,20 @@ def test_a_format_without_a_registry(stream: Stream) -> None:
         assert "set ASSAY_SCHEMA_REGISTRY__URL" in done.errors, words
 
 
+@pytest.mark.usefixtures("schemas")
+def test_predictions_are_not_refused_for_want_of_a_registry(stream: Stream) -> None:
+    """They are Assay's own: a connector says what to set, and puts nothing aside."""
+    registry = {"ASSAY_STREAM__FORMAT": "avro"}
+    assert stream.run("stream", "topics", **registry).exit_code == 0
+    stream.put(record("t-1"))
+    classify = ("stream", "classify", "--until-idle", "0.3")
+    assert stream.run(*classify, **registry).summary["classified"] == 1
+    del stream.system.environment["ASSAY_SCHEMA_REGISTRY__URL"]
+    done = stream.run("connect", "postgres", "--until-idle", "0.3")
+    assert (done.exit_code, done.summary["rejected"]) == (78, 0)
+    assert "set ASSAY_SCHEMA_REGISTRY__URL" in " ".join(done.errors.split())
+
+
 def test_schemas_that_are_not_registered(stream: Stream, schemas: SchemaRegistry) -> None:
     """A classifier ends with what to do; nothing is lost, and what it had begun is taken back."""
     stream.make()

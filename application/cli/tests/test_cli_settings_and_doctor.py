@@ -181,7 +181,8 @@ def test_the_doctor_misses_topics(assay: Assay) -> None:
     """One that the settings name and that is not there is a warning, and what makes it is named."""
     found = {each["check"]: each for each in json.loads(assay("doctor", "--json").stdout)["checks"]}
     assert found["topics"]["state"] == "warn"
-    assert found["topics"]["detail"] == "not there: errors, failed-transactions, transactions"
+    missing = "errors, failed-transactions, ledger, predictions, transactions"
+    assert found["topics"]["detail"] == f"not there: {missing}"
     assert found["topics"]["advice"].startswith("`assay stream topics` makes them")
 
 

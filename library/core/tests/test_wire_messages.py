@@ -21,6 +21,8 @@ from assay.domain.rules import COLUMNS
 from assay.domain.transaction import Transaction, first_fault, split
 from assay.testing.frames import texts, transactions
 from assay.wire import messages
+from assay.wire.framed import FRAMED
+from assay.wire.framed import MESSAGES as OF_FRAMED
 from assay.wire.json import loads, transaction_objects
 from assay.wire.messages import CANDIDATES, decode
 
@@ -79,6 +81,8 @@ def by_the_model(raw: bytes | None) -> Any:  # noqa: PLR0911 - one for each outc
     """The same, from the standard library's reader and the model of the API."""
     if not raw:
         return ("decode", "empty_record", None, "the message has no value")
+    if raw.startswith(FRAMED):
+        return ("decode", "no_schema_registry", None, OF_FRAMED["no_schema_registry"])
     try:
         raw.decode()
     except UnicodeDecodeError:

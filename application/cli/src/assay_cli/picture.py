@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from assay.domain.dependencies import OF_LETTERS, OF_STREAM
+from assay.domain.dependencies import OF_LETTERS, of_pipeline
 from assay.domain.wording import counted
 from assay_cli.output import printable
 from assay_cli.services import DOORS, Lag, Service, lags, unread
@@ -52,7 +52,8 @@ def drawn(picture: Picture) -> RenderableType:
         parts.append(_services(picture.services))
         parts += [text for each in picture.services for text in (*_trouble(each), *_mail(each))]
     else:
-        parts.append(Text("\nNo streaming service runs."))
+        parts.append(Text("\nNo streaming service runs that PostgreSQL knows of."))
+        parts.append(Text("Classifiers and connectors are shown where --url names them."))
     if found := lags(picture.services):
         parts += [Text(""), _lags(found)]
     return Group(*parts, Text(""), *_foot(picture))
@@ -100,7 +101,8 @@ def _sums(services: Sequence[Service]) -> list[str]:
 
 
 def _name(service: Service) -> str:
-    return printable(f"{service.named.kind or 'service'} {_place(service.named.url)}")
+    told = service.latest.pipeline if service.latest else None
+    return printable(f"{service.named.kind or told or 'service'} {_place(service.named.url)}")
 
 
 def _place(url: str) -> str:
@@ -115,7 +117,7 @@ def _trouble(service: Service) -> Iterator[Text]:
     latest = service.latest
     if latest is None or service.is_silent:
         return
-    names = OF_STREAM if latest.waiting is None else OF_LETTERS
+    names = of_pipeline(latest.pipeline) if latest.waiting is None else OF_LETTERS
     for each in sorted({*latest.away, *latest.open}):
         breaker = "breaker open" if each in latest.open else "asked again"
         waits = _WAITS.get(each, f"{printable(names.get(each, each))} is away")

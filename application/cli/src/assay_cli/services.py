@@ -101,6 +101,7 @@ class Reading:
             say.
         away: dependencies that it waited for.
         open: dependencies whose breaker was open.
+        pipeline: that it is; None where it does not say.
         is_stopping: whether it came to its end.
     """
 
@@ -116,6 +117,7 @@ class Reading:
     waiting: Mapping[str, int] | None
     away: Sequence[str]
     open: Sequence[str]
+    pipeline: str | None
     is_stopping: bool
 
 
@@ -141,9 +143,11 @@ def reading(at: float, samples: Samples, facts: Mapping[str, Any], *, is_ready: 
     lags: dict[str, int] = {}
     waiting: dict[str, int] = {}
     open_: list[str] = []
+    pipeline: str | None = None
     for name, labels, value in samples:
         if name == metrics.RECORDS.name and labels.get("door") in DOORS:
             totals[labels["door"]] += value
+            pipeline = labels.get("pipeline", pipeline)
         elif name in _COUNTERS:
             totals[_COUNTERS[name]] += value
         elif name == metrics.LAG.name:
@@ -172,6 +176,7 @@ def reading(at: float, samples: Samples, facts: Mapping[str, Any], *, is_ready: 
         waiting=waiting or ({} if "waiting" in facts else None),
         away=away,
         open=sorted(open_),
+        pipeline=pipeline,
         is_stopping=facts.get("stopping") is True,
     )
 

@@ -45,7 +45,8 @@ def top(
     The picture changes every second until Ctrl-C. Where standard output is no
     terminal it is printed once, and with --json as well.
 
-    Services are found by the table `runs`, where each notes its address. One that
+    Services are found by the table `runs`, where each notes its address; a
+    classifier, or a connector that needs no PostgreSQL, notes none: --url. One that
     does not answer is shown as `silent` for a minute, or for two after its start,
     and then left out: it was killed, and its run stays open. How many these are
     stands below, for a day. What --url names is never left out.

@@ -19,6 +19,7 @@ _STANDINGS = {
     "registered": "is registered now",
     "is there": "is there",
     "another's": "is not Assay's, and stays as it is",
+    "another format": "is not registered: its subject has Assay's in another format, and keeps it",
 }
 
 
@@ -239,7 +240,8 @@ UntilIdle = Annotated[
         metavar="SECONDS",
         help="End once all is read and nothing has come for so long; unless given, never."
         " Without partitions it ends once others have committed all there is; until then it"
-        " waits, since they may die. While Kafka or PostgreSQL is away it waits.",
+        " waits, since they may die. While anything is away it waits, and for a file that is not"
+        " full ASSAY_STREAM__LINGER.",
     ),
 ]
 

@@ -17,8 +17,9 @@ GROUP: Final = "assay.connectors"
 _ANYTHING: Final = {"allow_extra_args": True, "ignore_unknown_options": True}
 _ENDING: Final = """
 
-SIGTERM and Ctrl-C end it: what was read by then is delivered. A second one
-ends it at once, and loses nothing either.
+SIGTERM and Ctrl-C end it: what it is delivering by then is delivered, what it
+has only read is read again. A second one ends it at once, and loses nothing
+either.
 
 The last line on standard output is a summary in JSON.
 
@@ -41,8 +42,8 @@ _Group = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Connectors of one group share the topic's partitions; unless given,"
-        " ASSAY_STREAM__GROUP and the connector's name, as in assay-postgres.",
+        help="Connectors of one group share the topic's partitions; another one reads it from its"
+        " beginning. Unless given, ASSAY_STREAM__GROUP and the connector's name: assay-postgres.",
     ),
 ]
 

@@ -25,11 +25,11 @@ def _open(name: str, *sections: Any) -> Target:
 ARCHIVE: Final = Connector(
     about="""Keep predictions of a topic as Parquet files in S3, by date.
 
-    Files of a day are in ASSAY_ARCHIVE__URI, under date=YYYY-MM-DD/, where
-    polars, DuckDB and Spark find the day by the folder's name. Each record is
-    in exactly one of them. Files are written every minute, or every 250,000
-    records or 128 MiB of each process: ASSAY_STREAM__LINGER, __CHUNK_RECORDS
-    and __CHUNK_MIB say otherwise.
+    Files of a day are in ASSAY_ARCHIVE__URI, as s3://bucket/archive/, under
+    date=YYYY-MM-DD/, where polars, DuckDB and Spark find the day by the
+    folder's name. Each record is in exactly one of them. Files are written
+    every minute, or every 250,000 records or 128 MiB of each process:
+    ASSAY_STREAM__LINGER, __CHUNK_RECORDS and __CHUNK_MIB say otherwise.
 
     Examples:
       assay connect archive --instance-id archive-1 --status-port 9404
@@ -42,8 +42,8 @@ ARCHIVE: Final = Connector(
 LAKE: Final = Connector(
     about="""Keep predictions of a topic in a Delta table, by date.
 
-    ASSAY_LAKE__URI names the table, in S3 or in a local folder; it is made
-    unless it is there. Each record is in it exactly once. It grows every
+    ASSAY_LAKE__URI names the table, as s3://bucket/lake or /srv/lake; it is
+    made unless it is there. Each record is in it exactly once. It grows every
     minute, or every 250,000 records or 128 MiB of each process: see
     ASSAY_STREAM__LINGER, __CHUNK_RECORDS and __CHUNK_MIB. `assay lake compact`
     makes large files of small ones, `assay lake vacuum` deletes what no version

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from assay.domain.errors import NOTHING_TO_DO
+
 app = typer.Typer(
     help="Keep the Delta table of `assay connect lake` in shape.", no_args_is_help=True
 )
@@ -35,7 +37,8 @@ def compact(
       assay lake compact --date 2026-01-31
 
     Exit codes: 0 done; 75 the table's place is away, or somebody else compacts
-    it; 78 settings are wrong, or there is no table.
+    it; 78 settings are wrong, or there is no table; 99 there is nothing to
+    compact.
     """
     from assay_streaming.bootstrap import lake
 
@@ -47,6 +50,8 @@ def compact(
         typer.echo("nothing to compact")
     else:
         typer.echo(f"{found.removed:,} files are {found.added:,} now")
+    if not found.removed:
+        raise typer.Exit(NOTHING_TO_DO)
 
 
 @app.command()

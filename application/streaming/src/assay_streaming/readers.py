@@ -22,6 +22,7 @@ class Reader:
         members: how many are there now.
         position: by partition, where it stands.
         lag: by partition, how many offsets are still to come.
+        gone: how many offsets were deleted before it has read them.
         committed: when it has committed last; None where that is not known.
     """
 
@@ -29,6 +30,7 @@ class Reader:
     members: int
     position: Mapping[Partition, int]
     lag: Mapping[Partition, int]
+    gone: int
     committed: datetime | None
 
 
@@ -59,12 +61,17 @@ def _print(topic: str, found: Sequence[Reader]) -> None:
             f"{sum(each.lag.values()):,}",
             _ago(each.committed),
         )
-    Console(width=80, highlight=False).print(table)
+    console = Console(width=80, highlight=False)
+    console.print(table)
+    for each in found:
+        if each.gone:
+            text = f"{each.group} has missed {each.gone:,} offsets, deleted before it has read them"
+            console.print(text, markup=False)
 
 
 def _ago(moment: datetime | None) -> str:
     if moment is None:
-        return ""
+        return "-"
     seconds = max(0, int((datetime.now(UTC) - moment).total_seconds()))
     for size, name in ((86_400, "d"), (3_600, "h"), (60, "min")):
         if seconds >= size:

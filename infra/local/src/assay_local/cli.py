@@ -41,7 +41,9 @@ def up(
     services: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="SERVICE", help=f"Any of {', '.join(SERVICES)}; else the first {len(USUAL)}."
+            metavar="SERVICE",
+            help=f"Any of {', '.join(SERVICES)}; else the first {len(USUAL)}, and those of the"
+            " others that were started before.",
         ),
     ] = None,
     *,

@@ -314,7 +314,8 @@ def up(
 ) -> None:
     """Brings up servers that go on when this process ends; those of the folder that serve are kept.
 
-    The arguments are those of `servers`.
+    The arguments are those of `servers`; without names it is the usual ones and all others that the
+    folder has.
 
     Raises:
         LocalError: As `Local.start` does; those servers that did come up go on.
@@ -324,8 +325,11 @@ def up(
     folder.prepare(data)
     with folder.claim(data):
         local = Local(data, durable=True, environment=environment, brokers=brokers)
+        # Others that were started here before go on, too.
+        known = folder.read(data)
+        usual = [each for each in SERVICES if each in USUAL or each in known]
         try:
-            local.start(*names, report=report)
+            local.start(*(names or usual), report=report)
         except LocalError:
             local.release()
             raise

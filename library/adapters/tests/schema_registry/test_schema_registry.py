@@ -309,3 +309,10 @@ def test_a_registry_that_answers_otherwise(
 def test_certificates_that_are_not_there() -> None:
     with pytest.raises(Fatal, match="ASSAY_SCHEMA_REGISTRY__SSL_CA_LOCATION: /no/such"):
         SchemaRegistry(_config("https://127.0.0.1:1", ssl_ca_location="/no/such"))
+
+
+def test_a_subject_keeps_its_format(schemas: SchemaRegistry, topic: str) -> None:
+    """Assay's own schema of the other format is no stranger's, and stays."""
+    assert schemas.register("transaction", "avro", topic) == "registered"
+    assert schemas.register("transaction", "protobuf", topic) == "another format"
+    assert schemas.register("transaction", "avro", topic) == "is there"

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -78,6 +79,29 @@ def test_the_later_of_two_with_one_id_stands(config: SearchConfig, opened: Open)
     assert {name: each["category"] for name, each in _held(config).items()} == {"a": "Home"}
     found = _ask(config, "POST", "/_search", {"version": True})
     assert [each["_version"] for each in found["hits"]["hits"]] == [5]
+
+
+def test_an_index_is_of_one_topic(config: SearchConfig, opened: Open) -> None:
+    """Positions of another say nothing about its documents; so with one of the same name."""
+    one = outcome(["a"], source="kafka/one")
+    opened(config).deliver(one)
+    opened(config).deliver(outcome(["b"], first=1, source="kafka/one"))
+    anew = replace(one, ranges=(replace(one.ranges[0], numbering="made anew"),))
+    for other in outcome(["a"], source="kafka/other"), anew:
+        with pytest.raises(Fatal, match="another topic"):
+            opened(config).deliver(other)
+    assert _held(config).keys() == {"a", "b"}
+
+
+def test_an_index_that_somebody_has_made_is_noted_as_the_topic_s(
+    config: SearchConfig, opened: Open
+) -> None:
+    """Beside what its mapping says of itself already."""
+    _ask(config, "PUT", "", {"mappings": {"_meta": {"team": "payments"}}})
+    opened(config).deliver(outcome(["a"], source="kafka/one"))
+    ((_, found),) = _ask(config, "GET", "/_mapping").items()
+    meta = found["mappings"]["_meta"]
+    assert (meta["team"], meta["assay_topic"]["topic"]) == ("payments", "kafka/one")
 
 
 def test_it_can_be_searched_as_one_would(config: SearchConfig, opened: Open) -> None:

@@ -173,7 +173,8 @@ def test_who_is_away_is_asked_again_about_the_rest(
 
 
 @pytest.mark.parametrize(
-    ("status", "said"), [(401, "SECRET"), (404, "URL"), (410, "stop"), (302, "redirection")]
+    ("status", "said"),
+    [(401, "SECRET"), (404, "URL"), (410, "wants no more"), (302, "redirection")],
 )
 def test_a_wrong_address_stops_it(
     receiver: Receiver, target: WebhookTarget, status: int, said: str

@@ -163,7 +163,13 @@ def _ask_copies() -> Answer:
     if (config := installed().get("stream")) is None:
         return Answer("no streaming service is installed")
     stream: Any = load_section("stream", config, strict=False)
-    names = (stream.topic, stream.dead_letter_topic, stream.event_topic)
+    names = (
+        stream.topic,
+        stream.dead_letter_topic,
+        stream.event_topic,
+        stream.prediction_topic,
+        stream.ledger_topic,
+    )
     found = Topics(kafka_section(strict=False), timeout=CONNECT).copies(names)
     if lost := _partitions((each.topic, each.leaderless) for each in found):
         raise Unavailable(f"without a leader, so that nothing comes or goes: {lost}")

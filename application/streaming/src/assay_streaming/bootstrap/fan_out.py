@@ -1,12 +1,12 @@
 """Composes what reads or writes predictions on topics."""
 
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 from uuid import uuid4
 
 import structlog
@@ -129,7 +129,20 @@ def to_target(
 
 def _decode(stack: ExitStack, settings: KafkaSettings) -> Callable[[Chunk], Decoded]:
     """Reads predictions, until the stack is closed."""
-    return partial(predictions.decode, unframe=unframe_of(registry_of(stack, settings)))
+    registry = registry_of(stack, settings)
+    return partial(predictions.decode, unframe=_wanted if registry is None else registry.unframe)
+
+
+def _wanted(values: Sequence[bytes]) -> NoReturn:
+    """Of predictions that only a registry can read none is refused: they are Assay's own.
+
+    Raises:
+        Fatal: always.
+    """
+    raise Fatal(
+        f"{counted(len(values), 'prediction is', 'predictions are')} written for a schema registry:"
+        " set ASSAY_SCHEMA_REGISTRY__URL"
+    )
 
 
 def _on_topics(
@@ -196,7 +209,10 @@ def books_of(settings: KafkaSettings, name: str) -> Generator[Books]:
     bounds = {str(each): bound for each, bound in topics.bounds(topic).items()}
     stand = topics.committed(stream.group, topic.name, list(bounds))
     if not stand:
-        raise Fatal(f"the group {stream.group} has no books of the topic {topic.name}")
+        raise Fatal(
+            f"the group {stream.group} has no books of the topic {topic.name}: name with --topic"
+            f" what it reads, as {stream.prediction_topic} for a connector"
+        )
     # Brokers would move the offsets of an outsider all the same.
     if members := topics.groups().get(stream.group):
         raise Unavailable(
@@ -254,7 +270,8 @@ def readers_of(settings: KafkaSettings) -> list[Reader]:
                 for each, (first, after) in bounds.items()
             }
             nexts = {each: position.next for each, position in stand.items()}
-            found.append(Reader(group, members, nexts, lag, committed.get(group)))
+            gone = sum(max(0, bounds[each][0] - at) for each, at in nexts.items())
+            found.append(Reader(group, members, nexts, lag, gone, committed.get(group)))
     return found
 
 

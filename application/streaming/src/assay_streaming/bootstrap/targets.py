@@ -5,7 +5,7 @@ from assay_adapters.archive.target import ArchiveTarget
 from assay_adapters.lake.config import LakeConfig
 from assay_adapters.lake.target import LakeTarget
 from assay_adapters.s3.config import S3Config, object_store, s3_client
-from assay_adapters.s3.objects import S3Objects
+from assay_adapters.s3.objects import S3Objects, require_bucket
 from assay_adapters.search.config import SearchConfig
 from assay_adapters.search.target import SearchTarget
 from assay_adapters.series.config import SeriesConfig
@@ -16,11 +16,15 @@ from assay_adapters.webhook.target import WebhookTarget
 
 def archive(config: ArchiveConfig, s3: S3Config) -> ArchiveTarget:
     """Parquet files in S3."""
-    return ArchiveTarget(S3Objects(s3_client(s3)), config.uri, config.connections)
+    client = s3_client(s3)
+    require_bucket(client, config.uri)
+    return ArchiveTarget(S3Objects(client), config.uri, config.connections)
 
 
 def lake(config: LakeConfig, s3: S3Config) -> LakeTarget:
     """A Delta table."""
+    if config.uri.startswith("s3://"):
+        require_bucket(s3_client(s3), config.uri)
     return LakeTarget(config, object_store(s3))
 
 

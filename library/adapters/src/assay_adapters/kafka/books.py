@@ -11,6 +11,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, Top
 
 from assay.domain.errors import Unreadable
 from assay.domain.position import Partition, Position
+from assay.wire.envelope import GROUP
 from assay.wire.ledger import Entry, decode
 from assay_adapters.kafka.config import KafkaConfig, client_properties
 from assay_adapters.kafka.errors import error_of, translated
@@ -150,13 +151,12 @@ class KafkaBooks:
         letters = [letters_among([])]
         for each in messages:
             try:
-                if each.topic() == self._letters:
-                    letters.append(letters_among([each]))
-                else:
+                if each.topic() != self._letters:
                     entries.append(_entry(each))
+                elif GROUP in dict(each.headers() or ()):  # others are of books in tables
+                    letters.append(letters_among([each]))
             except Unreadable as error:
                 faults.append(str(error))
-        # On the letters' topic are those of consumers, too, who have their books in tables already.
         own = [(entry, at) for entry, at in entries if entry.source == self._source]
         return Published(
             pl.concat(letters).filter(source=self._source),

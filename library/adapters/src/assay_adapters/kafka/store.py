@@ -203,7 +203,7 @@ class KafkaStore:
             outcome.destination.removeprefix(PREFIX),
             [
                 {"key": each.key, "value": each.value, "headers": list(each.headers)}
-                for each in letters_to_messages(letters(outcome, rejects))
+                for each in letters_to_messages(letters(outcome, rejects), self._group)
             ],
         )
         source = None if self._predictions is None else TOPICS + self._predictions

@@ -53,7 +53,7 @@ def configure(level: str = "info") -> None:
     root.setLevel(level.upper())
     # httpx logs every request, with its address, at the level of our own events; Alembic each look
     # at the tables' version.
-    for name in ("httpx", "alembic"):
+    for name in ("httpx", "httpx2", "alembic"):
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
 
 

@@ -199,8 +199,8 @@ _LIVES: Final = text("""
 """)
 # What a classifier has put on topics comes here by several ways. What its ledger says is older than
 # a while must have come by all of them, and nothing that is older may be without it. What somebody
-# has accepted to be gone need not come: at most one for each offset of a deleted stretch, and of a
-# topic made anew what was not read by then.
+# has accepted to be gone need not come, nor what lies before the offset where reading began: at
+# most one for each such offset, and of a topic made anew what was not read by then.
 _PUBLISHED: Final = text("""
     WITH counted AS (
         SELECT *, committed_at < now() - :while AS is_old FROM ledger
@@ -218,14 +218,18 @@ _PUBLISHED: Final = text("""
     ), gaps AS (
         SELECT
             source,
-            max(started_at) FILTER (WHERE summary -> 'replaced' <> '[]') AS replaced_at
+            max(started_at) FILTER (WHERE summary -> 'replaced' <> '[]') AS replaced_at,
+            sum((
+                SELECT sum((entered ->> 'next')::bigint)
+                FROM jsonb_each(summary -> 'begins') AS begun (partition, entered)
+            )) FILTER (WHERE kind = 'begin') AS before
         FROM runs
-        WHERE kind = 'accept-gap'
+        WHERE kind IN ('accept-gap', 'begin')
         GROUP BY source
     ), given_up AS (
         SELECT
             gaps.source,
-            coalesce((
+            coalesce(before, 0) + coalesce((
                 SELECT sum(next - first)
                 FROM ledger JOIN runs USING (run_id)
                 WHERE ledger.source = gaps.source AND kind = 'accept-gap'

@@ -6,7 +6,7 @@ from contextlib import suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 from botocore.response import StreamingBody
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
@@ -383,6 +383,26 @@ def located(uri: str) -> str:
     """
     bucket, key = _address(uri)
     return f"s3://{bucket}/{key}"
+
+
+def require_bucket(client: "S3Client", uri: str) -> None:
+    """Looks for the bucket of a URI, so that a wrong name is told before there is work.
+
+    Where S3 is away, or does not say, nothing is known of it.
+
+    Raises:
+        Fatal: there is no such bucket, or the URI is no address in S3.
+    """
+    bucket = _address(uri).bucket
+    try:
+        client.head_bucket(Bucket=bucket)
+    except ClientError as error:
+        if code_of(error) in {"404", "NoSuchBucket"}:
+            raise Fatal(
+                f"there is no bucket {bucket}: make it, or name another than {uri}"
+            ) from None
+    except BotoCoreError:
+        return
 
 
 def _address(uri: str) -> _Address:

@@ -23,7 +23,7 @@ from assay_adapters.schema_registry.formats import (
     writer,
 )
 
-Standing: TypeAlias = Literal["registered", "is there", "another's"]
+Standing: TypeAlias = Literal["registered", "is there", "another's", "another format"]
 
 LEVELS: Final[Mapping[Format, str]] = {
     "avro": "FULL_TRANSITIVE",
@@ -122,11 +122,17 @@ class SchemaRegistry:
                 return "is there"
             is_new = self._found(lambda: self._client.get_versions(subject)) is None
             if not is_new and all(self._number(subject, each) is None for each in versions[:-1]):
-                return "another's"
+                return self._other(subject, kind)
             if is_new:
                 self._client.set_compatibility(subject, LEVELS[form])
             self._client.register_schema(subject, _registered(versions[-1]))
         return "registered"
+
+    def _other(self, subject: str, kind: Kind) -> Standing:
+        """What a subject has in place of Assay's schemas of the format that is asked for."""
+        own = (each for form in LEVELS for each in schemas(kind, form))
+        is_own = any(self._number(subject, each) is not None for each in own)
+        return "another format" if is_own else "another's"
 
     def answers(self) -> int:
         """How many subjects it has.

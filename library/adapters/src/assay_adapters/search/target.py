@@ -4,7 +4,8 @@ Documents are written by the bulk API, which Elasticsearch and OpenSearch share
 (https://docs.opensearch.org/latest/api-reference/document-apis/bulk/), under the transaction's id
 and with an external version: one more than the position of its message. So what comes again is
 refused as a conflict and stays as it is, and of two messages with one id the later one stands,
-since both are in one partition.
+since both are in one partition. The positions of another topic say nothing beside these: an index
+notes its topic's id, in `_meta` of its mapping.
 """
 
 import json
@@ -29,28 +30,27 @@ _JSON: Final = {"content-type": "application/json"}
 _LINES: Final = {"content-type": "application/x-ndjson"}
 _KEYWORD: Final = {"type": "keyword"}
 _TEXT: Final = {"type": "text", "fields": {"keyword": {"type": "keyword", "ignore_above": 1024}}}
-_INDEX: Final = {
-    "mappings": {
-        "dynamic": "strict",
-        "properties": {
-            "transaction_id": _KEYWORD,
-            "description": _TEXT,
-            "amount": {"type": "double"},
-            "currency": _KEYWORD,
-            "timestamp": {"type": "date"},
-            "merchant": _TEXT,
-            "operation_type": _KEYWORD,
-            "side": _KEYWORD,
-            "mcc": _KEYWORD,
-            "category": _KEYWORD,
-            "confidence": {"type": "float"},
-            "needs_review": {"type": "boolean"},
-            "model_name": _KEYWORD,
-            "model_version": _KEYWORD,
-            "feature_hash": _KEYWORD,
-        },
-    }
+_MAPPING: Final = {
+    "dynamic": "strict",
+    "properties": {
+        "transaction_id": _KEYWORD,
+        "description": _TEXT,
+        "amount": {"type": "double"},
+        "currency": _KEYWORD,
+        "timestamp": {"type": "date"},
+        "merchant": _TEXT,
+        "operation_type": _KEYWORD,
+        "side": _KEYWORD,
+        "mcc": _KEYWORD,
+        "category": _KEYWORD,
+        "confidence": {"type": "float"},
+        "needs_review": {"type": "boolean"},
+        "model_name": _KEYWORD,
+        "model_version": _KEYWORD,
+        "feature_hash": _KEYWORD,
+    },
 }
+_TOPIC: Final = "assay_topic"
 _ADVICE: Final = {
     401: "it wants a login: set ASSAY_SEARCH__USERNAME and __PASSWORD, or ASSAY_SEARCH__API_KEY",
     403: "this login may not do it: it needs to write and to create the index",
@@ -100,7 +100,7 @@ class SearchTarget:
         """
         if outcome.classified.is_empty():
             return no_rejects()
-        self._make()
+        self._make({"topic": outcome.source, "id": outcome.ranges[0].numbering})
         refused: list[pl.DataFrame] = []
         for found in list(self._senders.map(self._written, self._bulks(outcome))):
             if isinstance(found, AssayError):
@@ -113,15 +113,42 @@ class SearchTarget:
         self._senders.shutdown(cancel_futures=True)
         self._exchange.close()
 
-    def _make(self) -> None:
+    def _make(self, topic: Mapping[str, str | None]) -> None:
+        """Makes the index for a topic, or looks that it is of no other."""
         if self._is_made:
             return
-        made = self._exchange.send("PUT", f"/{self._index}", _JSON, json.dumps(_INDEX).encode())
+        mapping = _MAPPING | {"_meta": {_TOPIC: topic}}
+        made = self._send("PUT", "", {"mappings": mapping})
         if made.status_code == HTTPStatus.BAD_REQUEST and _kind(made) == _THERE:
-            pass
+            self._look(topic)
         elif not made.is_success:
             raise self._meant(made)
         self._is_made = True
+
+    def _look(self, topic: Mapping[str, str | None]) -> None:
+        found = self._send("GET", "/_mapping")
+        if not found.is_success:
+            raise self._meant(found)
+        try:
+            mappings = [each["mappings"] for each in found.json().values()]  # of an alias, several
+            metas = [cast(dict[str, Any], each.get("_meta", {})) for each in mappings]
+            noted = [each[_TOPIC] for each in metas if _TOPIC in each]
+        except (ValueError, LookupError, TypeError, AttributeError):
+            raise Unavailable(f"the answer of {self._exchange.where} cannot be read") from None
+        if any(each != topic for each in noted):
+            raise Fatal(
+                f"the index {self._index} holds documents of another topic, or of one of this name"
+                " that was made anew since: their versions are positions there. Name another index"
+                " in ASSAY_SEARCH__INDEX, or delete this one"
+            )
+        if not noted:
+            written = self._send("PUT", "/_mapping", {"_meta": metas[0] | {_TOPIC: topic}})
+            if not written.is_success:
+                raise self._meant(written)
+
+    def _send(self, method: str, path: str, body: object = None) -> httpx.Response:
+        content = b"" if body is None else json.dumps(body).encode()
+        return self._exchange.send(method, f"/{self._index}{path}", _JSON, content)
 
     def _bulks(self, outcome: Outcome) -> Iterator[list[_Document]]:
         """The documents in bulks of a size; those of one id keep their order."""

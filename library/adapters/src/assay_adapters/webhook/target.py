@@ -4,8 +4,8 @@ Requests are those of Standard Webhooks
 (https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md): `POST`
 of a JSON object with `type`, `timestamp` and `data`, and the headers `webhook-id`,
 `webhook-timestamp` (seconds) and `webhook-signature`, `v1,` and the base64 of an HMAC-SHA256 over
-id, timestamp and body with dots between them. The id is where the record comes from, so it is the
-same whenever the record comes again.
+id, timestamp and body with dots between them. The id is the place of the prediction on its topic,
+with the topic's id, so it is the same whenever the record comes again.
 """
 
 import hmac
@@ -36,7 +36,7 @@ _WRONG: Final = {
     403: "it does not take the signature: check ASSAY_WEBHOOK__SECRET",
     404: "nobody listens there: check ASSAY_WEBHOOK__URL",
     405: "it takes no POST: check ASSAY_WEBHOOK__URL",
-    410: "it wants no more of these: stop this connector",
+    410: "it wants no more of these: do not start this connector again",
 }
 
 
@@ -111,6 +111,7 @@ class WebhookTarget:
             is_chosen &= pl.col("category").is_in(list(config.categories))
         chosen = classified.filter(is_chosen)
         origin = outcome.records[chosen["row"]]
+        topics = {each.partition: each.numbering for each in outcome.ranges}
         rows = zip(
             chosen["row"],
             chosen["transaction_id"],
@@ -120,7 +121,8 @@ class WebhookTarget:
             strict=True,
         )
         for row, name, partition, position, data in rows:
-            yield _Request(row, name, letter_id(outcome.source, partition, None, position), data)
+            id_ = letter_id(outcome.source, partition, topics[partition], position)
+            yield _Request(row, name, id_, data)
 
     def _told(self, request: _Request) -> str | AssayError | None:
         """Sends one; returns why it was refused, or failed, if it was."""

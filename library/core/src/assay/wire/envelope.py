@@ -31,7 +31,8 @@ Both hold the same. A line is a JSON object:
 
 A message has the record's own key and bytes, null where there are none, and these headers as text
 in UTF-8, those that are null left out. `id` is its header `assay.id`, `header` its header
-`assay.header`. Other headers are passed over when it is read.
+`assay.header`. Where the books that count it are on topics, its header `assay.group` names the
+group of consumers whose books these are. Other headers are passed over when it is read.
 """
 
 from base64 import b64decode, b64encode
@@ -51,6 +52,9 @@ _Count = Annotated[int, Field(ge=0, lt=1 << 63)]
 _CONTENTS: Final = {"key": "key", "value": "raw", "header": "header"}
 _ID: Final = "assay.id"
 _HEADER: Final = "assay.header"
+GROUP: Final = "assay.group"
+"""The header of a letter whose books are on topics."""
+
 _OPTIONAL: Final = frozenset(
     {
         _HEADER,
@@ -151,13 +155,15 @@ def letters_from_jsonl(body: bytes, *, first_line: int = 1) -> pl.DataFrame:
     return pl.DataFrame(list(_letters(body, first_line)), schema=LETTERS, orient="row")
 
 
-def letters_to_messages(letters: pl.DataFrame) -> Iterator[Message]:
+def letters_to_messages(letters: pl.DataFrame, group: str | None = None) -> Iterator[Message]:
     """A message for each letter, in the same order.
 
     Args:
         letters: shaped as `LETTERS`.
+        group: of consumers, where the books that count them are on topics.
     """
-    return map(_message, letters.iter_rows(named=True))
+    own = [] if group is None else [(GROUP, group.encode())]
+    return (_message(each, own) for each in letters.iter_rows(named=True))
 
 
 def letters_from_messages(messages: Iterable[Message]) -> pl.DataFrame:
@@ -244,10 +250,10 @@ def _columns(id_: str, headers: _Headers) -> dict[str, Any]:
     return headers.model_dump() | {"sha256": None if digest is None else bytes.fromhex(digest)}
 
 
-def _message(letter: dict[str, Any]) -> Message:
+def _message(letter: dict[str, Any], own: Sequence[tuple[str, bytes]]) -> Message:
     headers = _headers(letter)
     texts = {_ID: _origin(headers)} | headers.model_dump(by_alias=True, exclude_none=True)
-    encoded = [(name, _text(value).encode()) for name, value in texts.items()]
+    encoded = [*((name, _text(value).encode()) for name, value in texts.items()), *own]
     if letter["header"] is not None:
         encoded.append((_HEADER, letter["header"]))
     return Message(letter["key"], letter["raw"], encoded)
