@@ -1,6 +1,7 @@
 """`assay connect postgres`: what was classified on topics, in the tables, and the books of all."""
 
-from typing import Any
+import json
+from typing import Any, cast
 
 import pytest
 from confluent_kafka import Producer
@@ -115,7 +116,7 @@ def test_predictions_that_are_not_here_yet_are_told(made: Stream) -> None:
     )
     done = made.system.run("reconcile", "--json")
     assert [each["found"] for each in done.summary["on_the_way"]] == [0]
-    made.system.query("UPDATE ledger SET committed_at = now() - interval '11 min' RETURNING 1")
+    _grow_old(made)
     done = made.system.run("reconcile", "--json")
     assert done.exit_code == 65
     (difference,) = done.summary["differences"]
@@ -181,6 +182,71 @@ def test_letters_of_a_consumer_are_not_the_classifier_s(made: Stream) -> None:
     assert imported.summary["imported"] == 1  # the consumer's conflict alone
 
 
+def test_a_letter_that_is_lost_is_missed_whatever_comes_after_it(made: Stream) -> None:
+    """It is held against its own range, so that younger ones do not stand in for it."""
+    made.put(*[b"broken"] * 10)
+    _classify(made)
+    assert _connect(made).exit_code == 0
+    _grow_old(made)
+    _reconciled(made)
+    made.system.query("UPDATE dead_letters SET position = 777 WHERE position = 3 RETURNING 1")
+    made.put(*[b"broken"] * 2)
+    _classify(made)
+    assert _connect(made).exit_code == 0
+    done = made.run("reconcile", "--json")
+    assert done.exit_code == 65
+    assert [each["what"] for each in done.summary["differences"]] == [
+        "dead letters of a classifier"
+    ]
+
+
+def test_groups_have_books_of_their_own(made: Stream) -> None:
+    """A classifier that got another name begins anew, and both are proved."""
+    made.put(*many(20), b"broken", partition=0)
+    _classify(made)
+    done = made.run("stream", "classify", "--until-idle", "0.3", "--group", "another")
+    assert done.exit_code == 0, done.errors
+    assert _connect(made).summary["duplicate"] == 20
+    _grow_old(made)
+    books = _reconciled(made)
+    assert (books["delivered"], books["on_the_way"]) == (40, [])
+    letters = made.system.query("SELECT split_part(books, '/', 1) FROM dead_letters ORDER BY 1")
+    assert letters == [("another",), (f"{made.name}-classify",)]
+
+
+def test_what_others_write_on_the_topics_is_passed_over(made: Stream) -> None:
+    """Entries and letters that nobody could keep, and messages that are no predictions."""
+    made.put(record("t-1"), b"broken")
+    _classify(made)
+    ((_, entry),) = [(each.key(), each.value()) for each in made.on("ledger") if each.value()][:1]
+    (letter,) = made.on("dead")
+    producer = Producer({"bootstrap.servers": made.servers})
+    given = json.loads(entry or b"")
+    for wrong in (
+        {"next": given["first"]},
+        {"read": 7},
+        {"next": 1 << 62, "read": 1 << 62, "classified": 1 << 62},
+        {"run_id": "a\0b"},
+        {"needs_review": given["classified"] + 1},
+    ):
+        changed = given | {"partition": "9"} | wrong
+        producer.produce(f"{made.name}-ledger", json.dumps(changed).encode())
+    headers: dict[str, bytes] = dict(cast(Any, letter.headers()))
+    far = "9" * 9_000
+    id_ = f"{headers['assay.source'].decode()}/{far}@0".encode()
+    changed = headers | {"__connect.errors.partition": far.encode(), "assay.id": id_}
+    changed.pop("assay.topic.id")
+    producer.produce(f"{made.name}-dead", b"x", headers=list(changed.items()))
+    for value in (None, b"", b"[]", b"\xff\xfe"):
+        producer.produce(f"{made.name}-predictions", value)
+    producer.flush()
+    done = _connect(made)
+    assert (done.exit_code, done.summary["classified"], done.summary["rejected"]) == (0, 1, 4)
+    assert done.errors.count("passed over in the books") == 6
+    _grow_old(made)
+    assert _reconciled(made)["on_the_way"] == []
+
+
 def test_who_begins_late_misses_what_was_before(made: Stream) -> None:
     """Which is no difference: the ledger tells of all, and reading began where it did."""
     made.put(*many(30))
@@ -197,7 +263,10 @@ def test_who_begins_late_misses_what_was_before(made: Stream) -> None:
 
 def _grow_old(stream: Stream) -> None:
     """As if all that was committed had been so for a while: by now it must have come."""
-    stream.system.query("UPDATE ledger SET committed_at = now() - interval '11 min' RETURNING 1")
+    stream.system.query(
+        "UPDATE ledger SET committed_at = committed_at - interval '11 min',"
+        " copied_at = copied_at - interval '11 min' RETURNING 1"
+    )
 
 
 def _make_anew(stream: Stream, topic: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
 from impostor import number_of
 from streams import Stream, cut, many, record, until
 from system import Done, Forked
@@ -194,6 +195,26 @@ def _metrics(running: Forked) -> Callable[[str], list[float]]:
         return [float(each) for each in re.findall(rf"^{name}{{.*}} (\S+)$", text, re.MULTILINE)]
 
     return values
+
+
+def test_a_transaction_that_is_open_hides_nobody(stream: Stream) -> None:
+    """`assay connect status` shows all readers meanwhile, also one whose commit is under way."""
+    _classified(stream, 30)
+    topic = f"{stream.name}-predictions"
+    settings = {"bootstrap.servers": stream.servers}
+    consumer = Consumer({**settings, "group.id": f"{stream.name}-other"})
+    producer = Producer({**settings, "transactional.id": f"{stream.name}-other"})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.send_offsets_to_transaction(
+        [TopicPartition(topic, 0, 1)], consumer.consumer_group_metadata(), 30
+    )
+    assert stream.run("connect", "postgres", *_IDLE).exit_code == 0
+    done = stream.run("connect", "status", "--json")
+    producer.abort_transaction(30)
+    consumer.close()
+    assert done.exit_code == 0, done.errors
+    assert f"{stream.name}-postgres" in [each["group"] for each in done.summary["readers"]]
 
 
 def test_who_is_down_delays_nobody(stream: Stream, listener: Listener) -> None:

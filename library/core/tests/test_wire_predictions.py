@@ -105,6 +105,9 @@ def changed(**columns: Any) -> bytes:
         changed(origin=ONE["origin"] | {"record": None}),
         changed(description=5),
         changed(merchant=["x"]),
+        *(changed(**{name: "a\0"}) for name in ("category", "model_name", "feature_hash")),
+        changed(model_name="x" * 129),
+        changed(category=""),
     ],
 )
 def test_what_is_no_prediction_is_a_reject(value: bytes) -> None:

@@ -136,7 +136,8 @@ def _of_service(
     """
     read = bootstrap.read(kind)
     stream = read.stream
-    group = overrides["group"] or f"{stream.group}-{service}"
+    group = overrides["group"]
+    group = f"{stream.group}-{service}" if group is None else group
     own = {name: each for name, each in defaults.items() if name not in stream.model_fields_set}
     return overridden(read, {**own, **overrides, "group": group})
 

@@ -328,6 +328,15 @@ def test_retry_after_is_obeyed(server: Server, make: Make, status: int) -> None:
     assert asked_to_wait("Wed, 21 Oct 2015 07:28:00 -0000") == 0
     assert asked_to_wait("soon") is None
     assert asked_to_wait("-5") is None
+    assert asked_to_wait("Mon, 01 Jan 0001 00:00:00 +2300") == 0
+    assert asked_to_wait("Mon, 01 Jan 2024 00:00:00 +999999999999999") is None
+    assert asked_to_wait("9" * 400) == float("9" * 15)
+
+
+def test_headers_need_not_be_ascii(server: Server, make: Make) -> None:
+    """Some proxies name people in theirs."""
+    server.reply = lambda _: Reply(503, {"x-owner": "J\u00f6rg"})
+    assert isinstance(failure(make()), Unavailable)
 
 
 WHOLE = json.dumps([prediction(each) for each in IDS]).encode()

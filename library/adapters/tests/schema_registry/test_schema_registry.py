@@ -26,7 +26,7 @@ from assay.testing.frames import outcome
 from assay.wire import predictions
 from assay_adapters.schema_registry import formats, registry
 from assay_adapters.schema_registry.config import SchemaRegistryConfig
-from assay_adapters.schema_registry.formats import Format, Kind, Schema
+from assay_adapters.schema_registry.formats import Format, Kind, Schema, reader
 from assay_adapters.schema_registry.registry import SchemaRegistry
 from assay_local import Local
 
@@ -170,6 +170,29 @@ def test_avro_of_somebody_else(
     }
     assert schemas.register("transaction", "avro", topic) == "another's"
     assert client.get_versions(f"{topic}-value") == [1]
+
+
+_ENDLESS = {"name": "next", "type": ["null", "R"]}
+_NOTHING = {"name": "many", "type": {"type": "array", "items": "null"}}
+
+
+@pytest.mark.parametrize("field", [_ENDLESS, _NOTHING], ids=["itself", "nothing"])
+def test_avro_without_bounds_is_not_read(field: dict[str, Any]) -> None:
+    """A few bytes of it would end the process, or fill its memory."""
+    schema = {"type": "record", "name": "R", "fields": [field]}
+    assert reader(Schema(json.dumps(schema), "AVRO")) is None
+
+
+def test_a_type_may_stand_twice_in_avro() -> None:
+    """One that is named before, beside itself."""
+    inner = {"type": "record", "name": "I", "fields": [{"name": "x", "type": "string"}]}
+    fields = [
+        {"name": "one", "type": inner},
+        {"name": "two", "type": ["null", "I"]},
+        {"name": "all", "type": {"type": "array", "items": {"type": "map", "values": "I"}}},
+    ]
+    schema = {"type": "record", "name": "R", "fields": fields}
+    assert reader(Schema(json.dumps(schema), "AVRO")) is not None
 
 
 def test_protobuf_whose_schema_is_kept_as_a_descriptor() -> None:

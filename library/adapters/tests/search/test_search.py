@@ -208,7 +208,20 @@ def test_a_wrong_setting_stops_it(server: Server, opened: Open, status: int, sai
         opened(_at(server)).deliver(outcome(["a"]))
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b'{"items": []}', b'{"items": [{"create": {}}]}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b'{"items": []}',
+        b'{"items": [{"create": {}}]}',
+        b'{"items": [{"index": {"_id": "b", "status": 201}}]}',
+        b'{"items": [{"index": {"_id": "a", "status": 0}}]}',
+        b'{"items": [{"index": {"_id": "a", "status": Infinity}}]}',
+        b'{"items": [{"index": 7}]}',
+        b"[" * 100_000,
+    ],
+)
 def test_what_is_no_answer_of_a_search_engine_counts_for_nothing(
     server: Server, opened: Open, body: bytes
 ) -> None:

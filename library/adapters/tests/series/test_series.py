@@ -164,9 +164,16 @@ def test_influxdb_is_spoken_as_well(server: Server, opened: Open) -> None:
         "Token t",
     )
     assert asked.body == (
-        rb"transactions,category=a\ b,currency=EUR,side=debit,partition=transactions/0"
+        rb"transactions,category=a\ b,currency=EUR,side=debit,partition=files/None/transactions/0"
         b" count=1i,amount=1.50,confidence=0.5,first=7i 1767355200000000007\n"
     )
+
+
+@pytest.mark.parametrize("status", [430, 499])
+def test_a_status_that_nobody_knows_stops_it(server: Server, opened: Open, status: int) -> None:
+    server.reply = lambda _: Reply(status)
+    with pytest.raises(Fatal, match=f"answered {status}"):
+        opened("influxdb", "/write").deliver(outcome(["a"]))
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 503])

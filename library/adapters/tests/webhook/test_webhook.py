@@ -4,7 +4,7 @@ import hmac
 import json
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 
@@ -170,6 +170,30 @@ def test_who_is_away_is_asked_again_about_the_rest(
     receiver.status = lambda _: 200
     assert target.deliver(given).is_empty()
     assert receiver.told == ["a", "b", "b", "c"]
+
+
+def test_what_was_refused_beside_an_outage_stays_refused(
+    receiver: Receiver, target: WebhookTarget
+) -> None:
+    """It is not asked again, and is a reject once the others are taken."""
+    receiver.status = {"a": 204, "b": 422, "c": 503}.__getitem__
+    given = outcome(["a", "b", "c"])
+    with pytest.raises(Unavailable):
+        target.deliver(given)
+    receiver.status = lambda _: 204
+    assert target.deliver(given)["transaction_id"].to_list() == ["b"]
+    assert sorted(receiver.told) == ["a", "b", "c", "c"]
+
+
+def test_ids_of_a_topic_that_was_made_anew_are_others(
+    receiver: Receiver, target: WebhookTarget
+) -> None:
+    """Whoever keeps ids does not take its first record for one that is known."""
+    one = outcome(["a"])
+    for topic in ("old", "new"):
+        target.deliver(replace(one, ranges=(replace(one.ranges[0], numbering=topic),)))
+    ids = [each.headers["webhook-id"] for each in receiver.server.questions]
+    assert len(set(ids)) == 2
 
 
 @pytest.mark.parametrize(

@@ -262,7 +262,7 @@ def readers_of(settings: KafkaSettings) -> list[Reader]:
             committed.setdefault(entry.group, at)
     found: list[Reader] = []
     for group, members in sorted(topics.groups().items()):
-        stand = topics.committed(group, topic.name, list(bounds))
+        stand = topics.committed(group, topic.name, list(bounds), settled=False)
         if stand:
             # What was deleted before it was read is not to come any more.
             lag = {

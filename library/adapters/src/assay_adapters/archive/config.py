@@ -1,12 +1,13 @@
 """Settings of the archive."""
 
+import re
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, Field
 
 
 def _is_folder(uri: str) -> str:
-    if not uri.startswith("s3://") or not uri.endswith("/") or set(uri) & set("*?["):
+    if re.fullmatch(r"s3://[^/*?\[]+/([^*?\[]*/)?", uri) is None:
         raise ValueError("must be a folder in S3 with / at its end, as s3://bucket/archive/ is")
     return uri
 

@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 import polars as pl
 
 from assay.domain.errors import Refused
-from assay.domain.prediction import VERDICTS
+from assay.domain.prediction import NAME, VERDICTS
 from assay.domain.taxonomy import Taxonomy
 from assay.wire import json
 from assay.wire.arrow import ANSWERS
@@ -16,7 +16,6 @@ INVALID: Final = "invalid_prediction"
 UNNAMED: Final = "unnamed"
 """The model's name where the API does not say it."""
 
-_NAME: Final = r"^[^\x00-\x1f\x7f]{1,128}$"
 _CODE: Final = r"^[a-z][a-z0-9_]{0,63}$"
 
 
@@ -65,12 +64,12 @@ def verdicts(answers: pl.DataFrame, transactions: pl.DataFrame, taxonomy: Taxono
 
 
 def _judged(answers: pl.DataFrame, taxonomy: Taxonomy) -> pl.DataFrame:
-    named = {name: pl.col(name).str.contains(_NAME) for name in ("model_name", "model_version")}
+    named = {name: pl.col(name).str.contains(NAME) for name in ("model_name", "model_version")}
     valid = pl.all_horizontal(
         pl.col("category").is_in(taxonomy.categories),
         pl.col("confidence").is_between(0, 1),
         pl.col("needs_review").is_not_null(),
-        pl.col("feature_hash").str.contains(_NAME).fill_null(value=True),
+        pl.col("feature_hash").str.contains(NAME).fill_null(value=True),
         *named.values(),
     )
     claimed = pl.col("status").cast(pl.String)

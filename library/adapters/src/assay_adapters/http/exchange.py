@@ -105,7 +105,8 @@ class Exchange:
             ) from None
         except httpx.RequestError as error:
             raise Unavailable(f"{self.where} is away ({type(error).__name__})") from None
-        told = {name: each for name, each in response.headers.items() if name != "content-encoding"}
+        # As they came: some are not written in ASCII.
+        told = [each for each in response.headers.raw if each[0].lower() != b"content-encoding"]
         return httpx.Response(response.status_code, headers=told, content=bytes(body))
 
     def _at(self, path: str) -> str:

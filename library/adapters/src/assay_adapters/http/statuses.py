@@ -23,6 +23,8 @@ _REFUSED: Final = {400, 413, 422}
 _TOO_MUCH: Final = {408, 413, 504, 524}
 """Too large, or not done in the time of whoever waits on the way; 524 is Cloudflare's."""
 
+_DIGITS: Final = 15
+
 Health: TypeAlias = Literal["ready", "away", "another"]
 """What stands at the API's address: the API, ready; it or its proxy, not ready; something else."""
 
@@ -71,11 +73,14 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     """The seconds that a `Retry-After` header asks for, RFC 9110 section 10.2.3, or None."""
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
-        return float(value)
+        return float(value[:_DIGITS])
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if moment.tzinfo is None:  # "-0000", or one of the obsolete forms, which are in UTC
         moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    try:
+        return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    except OverflowError:  # of a day that UTC does not have
+        return None

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import polars as pl
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
@@ -19,6 +19,7 @@ from assay_adapters.kafka.reading import letters_among, newest
 from assay_adapters.kafka.topics import Topics
 
 _CALL = 1_000  # messages of one call
+_LONGEST = 255  # characters of a group's name
 
 Place: TypeAlias = tuple[str, Partition]
 """A topic, and a partition of it."""
@@ -49,7 +50,7 @@ class Published:
     """What was on the topics, one after the other.
 
     Attributes:
-        letters: of the source, shaped as `LETTERS`.
+        letters: of the source, shaped as `LETTERS`, and in `books` their book, as entries have it.
         entries: of its classifiers, each with the time when it came there.
         faults: what is neither, and where.
         after: where each partition goes on after all this.
@@ -148,13 +149,13 @@ class KafkaBooks:
     def _published(self, messages: list[Message]) -> Published:
         faults: list[str] = []
         entries: list[tuple[Entry, datetime]] = []
-        letters = [letters_among([])]
+        letters = [_in_book(letters_among([]), "")]
         for each in messages:
             try:
                 if each.topic() != self._letters:
                     entries.append(_entry(each))
-                elif GROUP in dict(each.headers() or ()):  # others are of books in tables
-                    letters.append(letters_among([each]))
+                elif (group := _group_of(each)) is not None:  # others are of books in tables
+                    letters.append(_letter(each, group))
             except Unreadable as error:
                 faults.append(str(error))
         own = [(entry, at) for entry, at in entries if entry.source == self._source]
@@ -177,6 +178,25 @@ class KafkaBooks:
     def close(self) -> None:
         """Closes the connections."""
         self._consumer.close()
+
+
+def _group_of(message: Message) -> str | None:
+    headers: Any = message.headers() or ()  # pairs of names and bytes
+    found: bytes | None = dict(headers).get(GROUP)
+    return None if found is None else found.decode(errors="replace")
+
+
+def _letter(message: Message, group: str) -> pl.DataFrame:
+    letter = letters_among([message])
+    if not (letter["partition"].str.contains(r"^[0-9]{1,10}$").all() and len(group) <= _LONGEST):
+        where = f"{message.topic()}/{message.partition()}@{message.offset()}"
+        raise Unreadable(f"{where}: a letter names no partition of a topic, or no group")
+    return _in_book(letter, group)
+
+
+def _in_book(letters: pl.DataFrame, group: str) -> pl.DataFrame:
+    named = pl.concat_str(pl.lit(group), "topic_id", separator="/", ignore_nulls=True)
+    return letters.with_columns(books=named)
 
 
 def _entry(message: Message) -> tuple[Entry, datetime]:

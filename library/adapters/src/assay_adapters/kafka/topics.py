@@ -228,11 +228,12 @@ class Topics:
         return {each: (firsts[each], nexts[each]) for each in sorted(firsts.keys() & nexts.keys())}
 
     def committed(
-        self, group: str, topic: str, partitions: Sequence[Partition]
+        self, group: str, topic: str, partitions: Sequence[Partition], *, settled: bool = True
     ) -> dict[Partition, Position]:
         """What a group has committed of a topic's partitions; the others are absent.
 
-        What a transaction has moved that is not ended yet is waited for, a moment long.
+        What a transaction has moved that is not ended yet is waited for, a moment long, unless
+        `settled` is false: then it does not count.
 
         Raises:
             Unavailable: Kafka is away, or such a transaction is still not ended.
@@ -246,7 +247,9 @@ class Topics:
             with self._translated():
                 while True:
                     try:
-                        found = self._committed(ConsumerGroupTopicPartitions(group, asked))
+                        found = self._committed(
+                            ConsumerGroupTopicPartitions(group, asked), settled=settled
+                        )
                         break
                     except KafkaException as error:
                         if error.args[0].code() not in _SETTLING or time.monotonic() > until:
@@ -276,9 +279,11 @@ class Topics:
             futures = self._admin.describe_consumer_groups(names, request_timeout=self._timeout)
             return {name: len(self._answer(futures[name]).members) for name in names}
 
-    def _committed(self, wanted: ConsumerGroupTopicPartitions) -> list[TopicPartition]:
+    def _committed(
+        self, wanted: ConsumerGroupTopicPartitions, *, settled: bool
+    ) -> list[TopicPartition]:
         futures = self._admin.list_consumer_group_offsets(
-            [wanted], require_stable=True, request_timeout=self._timeout
+            [wanted], require_stable=settled, request_timeout=self._timeout
         )
         found: list[TopicPartition] = self._answer(futures[wanted.group_id]).topic_partitions
         for each in found:

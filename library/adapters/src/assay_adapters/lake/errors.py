@@ -18,14 +18,13 @@ def translated(uri: str) -> Generator[None]:
     """Raises errors of delta-rs as those of the domain.
 
     Raises:
-        CommitFailedError: as it is.
-        Unavailable: the place of the table is away.
+        Unavailable: the place of the table is away, or somebody else has changed it meanwhile.
         Fatal: anything else.
     """
     try:
         yield
     except CommitFailedError:
-        raise
+        raise Unavailable(f"somebody else changes {uri}") from None
     except OSError as error:
         raise Unavailable(f"the place of {uri} is away: {_said(error)}") from None
     except DeltaError as error:

@@ -9,6 +9,7 @@ looked at: whoever is overtaken looks again.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Final, TypeAlias
 
 import polars as pl
@@ -49,17 +50,13 @@ class LakeTarget:
         found = rows(outcome).with_columns(_DAY)
         names = {each: _name(outcome, each) for each in outcome.ranges}
         for _ in range(_TRIES):
-            with translated(self._uri):
+            with translated(self._uri), suppress(CommitFailedError):
                 table = self._table()
                 begins = {each: table.transaction_version(names[each]) or 0 for each in names}
                 behind = {each: at for each, at in begins.items() if at < each.next}
                 new = found.filter(_is_behind(behind))
-                if new.is_empty():
-                    return no_rejects()
-                try:
+                if not new.is_empty():
                     _append(table, new, [Transaction(names[each], each.next) for each in behind])
-                except CommitFailedError:
-                    continue
                 return no_rejects()
         raise Unavailable(f"others write to {self._uri} all the time")
 

@@ -6,9 +6,8 @@ Neither changes what the table holds, and both may run beside connectors and eac
 from typing import Any, NamedTuple
 
 from deltalake import DeltaTable
-from deltalake.exceptions import CommitFailedError
 
-from assay.domain.errors import Fatal, Unavailable
+from assay.domain.errors import Fatal
 from assay_adapters.lake.config import LakeConfig
 from assay_adapters.lake.errors import translated
 from assay_adapters.lake.target import Storage
@@ -36,14 +35,10 @@ def compact(config: LakeConfig, storage: Storage, *, date: str | None = None) ->
         Fatal: there is no table, or it cannot be used.
     """
     with translated(config.uri):
-        table = _table(config, storage)
-        try:
-            found: dict[str, Any] = table.optimize.compact(
-                partition_filters=None if date is None else [("date", "=", date)],
-                target_size=config.file_mib << 20,
-            )
-        except CommitFailedError:
-            raise Unavailable(f"somebody else compacts {config.uri}") from None
+        found: dict[str, Any] = _table(config, storage).optimize.compact(
+            partition_filters=None if date is None else [("date", "=", date)],
+            target_size=config.file_mib << 20,
+        )
     return Compacted(found["numFilesRemoved"], found["numFilesAdded"])
 
 

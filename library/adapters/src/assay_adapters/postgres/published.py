@@ -63,12 +63,12 @@ def keep(
 ) -> None:
     """Copies books, and how far that has come, all at once; what is there stays as it is.
 
-    Those of a partition have the name `<partition>#<the topic's id>`: a topic that is made anew
-    begins at 0 again.
+    Those of a partition have the name `<partition>#<book>`: a topic that is made anew begins at 0
+    again, and so may another group.
 
     Args:
         engine: from `engine_for`.
-        letters: shaped as `LETTERS`; they count as published.
+        letters: shaped as `LETTERS`, and in `books` their book; they count as published.
         entries: in order of their partitions, each with the time when it was put on the topic.
         moved: where copying goes on.
         place: where the letters come from.
@@ -80,18 +80,18 @@ def keep(
     # PostgreSQL's text holds no NUL.
     text = pl.selectors.string().str.replace_all("\0", "\ufffd", literal=True)
     put_aside = insert(dead_letters).values(published_at=func.now(), place=place)
-    entered = insert(ledger).values(entry=ledger_entry.next_value()).on_conflict_do_nothing()
+    entered = insert(ledger).values(entry=ledger_entry.next_value(), copied_at=func.now())
     rows = [
         {name: getattr(entry, name) for name in _COLUMNS}
-        | {"partition": _book(entry), "committed_at": at}
+        | {"partition": f"{entry.partition}#{entry.book}", "committed_at": at}
         for entry, at in entries
     ]
     with engine.begin() as connection:
         if not letters.is_empty():
-            given = letters.with_columns(text, books="topic_id").to_dicts()
+            given = letters.with_columns(text).to_dicts()
             connection.execute(put_aside.on_conflict_do_nothing(), given)
         if rows:
-            connection.execute(entered, rows)
+            connection.execute(entered.on_conflict_do_nothing(), rows)
         new = insert(copies)
         stands = {"next": new.excluded.next, "numbering": new.excluded.numbering}
         connection.execute(
@@ -101,10 +101,6 @@ def keep(
                 for (topic, each), at in moved.items()
             ],
         )
-
-
-def _book(entry: Entry) -> str:
-    return entry.partition if entry.numbering is None else f"{entry.partition}#{entry.numbering}"
 
 
 @translated()

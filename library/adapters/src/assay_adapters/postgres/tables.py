@@ -164,6 +164,7 @@ ledger: Final = Table(
         null=True,
     ),
     _now("committed_at", "When it was committed"),
+    _moment("copied_at", "When it was copied from a topic; null where it was committed here"),
     PrimaryKeyConstraint("source", "partition", "first", name="ledger_pkey"),
     UniqueConstraint("entry", name="ledger_entry_key"),
     CheckConstraint("read = classified + rejected + duplicate", name="ledger_balance"),
@@ -255,7 +256,7 @@ dead_letters: Final = Table(
     _key(
         "books",
         "What stands after the partition's name and # in that of its books: the accept-gap that"
-        " put them aside, or the topic's id where they are copies",
+        " put them aside, or group and topic's id where they are copies",
         null=True,
     ),
     PrimaryKeyConstraint("id", name="dead_letters_pkey"),

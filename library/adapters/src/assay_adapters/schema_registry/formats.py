@@ -40,6 +40,7 @@ _ENDINGS: Final[Mapping[Format, str]] = {"avro": "avsc", "protobuf": "proto"}
 _SCHEMAS: Final = files("assay_adapters.schema_registry") / "schemas"
 _FIRST: Final = b"\0"  # the first message of a schema, as the numbers on the way to it
 _avro: Any = fastavro  # its stubs are partial
+_SIZED: Final = frozenset("boolean int long float double bytes string array map enum".split())
 _PACKAGE: Final = re.compile(r"^\s*package\s+([\w.]+)\s*;", re.MULTILINE)
 _MESSAGE: Final = re.compile(r"^\s*message\s+(\w+)", re.MULTILINE)
 
@@ -74,7 +75,7 @@ def reader(schema: Schema) -> Read | None:
         is_record = (
             isinstance(parsed, dict) and cast(dict[str, Any], parsed).get("type") == "record"
         )
-        return _avro_reader(parsed) if is_record else None
+        return _avro_reader(parsed) if is_record and _is_bounded(parsed) else None
     found = _messages().get(_full_name(schema.text)) if schema.type == "PROTOBUF" else None
     return None if found is None else _protobuf_reader(found)
 
@@ -95,6 +96,47 @@ def writer(kind: Kind, form: Format) -> Write:
 
 
 # ------------------------------------------------------------------ Avro
+
+
+def _is_bounded(schema: Any, around: frozenset[str] = frozenset()) -> bool:
+    """Whether a value is never deeper than its schema, nor holds more than it has bytes.
+
+    Of a type that holds itself some bytes would end the process, since fastavro goes down without
+    a limit; of an array of nothing they would fill its memory.
+    """
+    parts: list[Any]
+    match schema:
+        case {"type": "record" | "error"}:
+            parts = [each["type"] for each in schema["fields"]]
+            around |= {schema["name"]}
+        case {"type": "array"}:
+            if not _has_bytes(schema["items"]):
+                return False
+            parts = [schema["items"]]
+        case {"type": "map"}:
+            parts = [schema["values"]]
+        case {"type": inner}:
+            parts = [inner]
+        case list():
+            parts = cast(list[Any], schema)
+        case _:
+            return schema not in around
+    return all(_is_bounded(each, around) for each in parts)
+
+
+def _has_bytes(schema: Any) -> bool:
+    """Whether each value takes a byte at least; of a type that was named before nobody looks."""
+    match schema:
+        case {"type": "record" | "error"}:
+            return any(_has_bytes(each["type"]) for each in schema["fields"])
+        case {"type": "fixed"}:
+            return schema["size"] > 0
+        case {"type": name}:
+            return name in _SIZED
+        case list():
+            return True  # a union has a number first
+        case _:
+            return schema in _SIZED
 
 
 def _avro_reader(parsed: Any) -> Read:

@@ -58,6 +58,16 @@ _ADVICE: Final = {
     405: "it is no search engine: check ASSAY_SEARCH__URL",
 }
 _AWAY: Final = frozenset({408, 425, 429})
+_LEAST, _MOST = 200, 599
+_NONSENSE: Final = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
+"""What an answer that is none raises while it is read."""
 
 
 class _Document(NamedTuple):
@@ -133,7 +143,7 @@ class SearchTarget:
             mappings = [each["mappings"] for each in found.json().values()]  # of an alias, several
             metas = [cast(dict[str, Any], each.get("_meta", {})) for each in mappings]
             noted = [each[_TOPIC] for each in metas if _TOPIC in each]
-        except (ValueError, LookupError, TypeError, AttributeError):
+        except _NONSENSE:
             raise Unavailable(f"the answer of {self._exchange.where} cannot be read") from None
         if any(each != topic for each in noted):
             raise Fatal(
@@ -198,19 +208,20 @@ class SearchTarget:
         try:
             answer = cast(dict[str, Any], response.json())
             items = [cast(Mapping[str, Any], each["index"]) for each in answer["items"]]
-            if len(items) != len(bulk):
-                raise ValueError  # noqa: TRY301 - told once, below
             statuses = [int(each["status"]) for each in items]
-        except (ValueError, LookupError, TypeError):
+            kinds = [_type_of(each.get("error")) for each in items]
+            names = [each["_id"] for each in items]
+            is_it = names == [each.transaction_id for each in bulk]
+            if not is_it or not all(_LEAST <= each <= _MOST for each in statuses):
+                raise ValueError
+        except _NONSENSE:
             raise Unavailable(f"the answer of {self._exchange.where} cannot be read") from None
         refused: list[tuple[_Document, int, object]] = []
-        for document, item, status in zip(bulk, items, statuses, strict=True):
+        for document, kind, status in zip(bulk, kinds, statuses, strict=True):
             if status < HTTPStatus.MULTIPLE_CHOICES or status == HTTPStatus.CONFLICT:
                 continue
             if status in _AWAY or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 raise Unavailable(f"{self._exchange.where} has no room just now ({status})")
-            # Its reason would quote the document.
-            kind = cast(Mapping[str, Any], item.get("error") or {}).get("type")
             refused.append((document, status, kind))
         return _rejects(refused)
 
@@ -243,9 +254,15 @@ _THERE: Final = "resource_already_exists_exception"
 def _kind(response: httpx.Response) -> str:
     """What an error is called."""
     try:
-        return str(response.json()["error"]["type"])
-    except (ValueError, LookupError, TypeError):
+        return _type_of(response.json()["error"])
+    except _NONSENSE:
         return "no reason"
+
+
+def _type_of(error: object) -> str:
+    """The type that an error says; its reason would quote the document."""
+    found = cast(Mapping[str, Any], error).get("type") if isinstance(error, Mapping) else None
+    return str(found) if found is not None else "no reason"
 
 
 def _login(config: SearchConfig) -> dict[str, str]:

@@ -2,10 +2,10 @@
 
 Points are lines of InfluxDB's protocol
 (https://docs.influxdata.com/influxdb/v2/reference/syntax/line-protocol/), one for each minute,
-category, currency, side and partition in a range: `count`, the sums `amount` and `confidence`, and
-`first`, where the range begins. Whoever wants a minute adds up its points; a mean is a sum by the
-count. So nothing is held until a minute is over, and a record that comes late, however late, is one
-more point of its minute.
+category, currency, side and partition (`<topic>/<topic's id>/<number>`) in a range: `count`, the
+sums `amount` and `confidence`, and `first`, where the range begins. Whoever wants a minute adds up
+its points; a mean is a sum by the count. So nothing is held until a minute is over, and a record
+that comes late, however late, is one more point of its minute.
 
 A point stands in its minute as many nanoseconds after the full one as its range's first position,
 modulo a minute. That makes it another point than those of other ranges, and the same one when its
@@ -17,7 +17,6 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote
 
@@ -26,7 +25,7 @@ import polars as pl
 
 from assay.domain.errors import AssayError, Fatal, Unavailable
 from assay.domain.outcome import Outcome
-from assay.domain.position import Range
+from assay.domain.position import TOPICS, Range
 from assay.domain.reject import faults, no_rejects
 from assay_adapters.http.exchange import Exchange
 from assay_adapters.http.statuses import retry_after
@@ -94,7 +93,10 @@ class SeriesTarget:
         is_held = self._is_held()
         held = classified.filter(is_held)
         for each in outcome.ranges:
-            for lines in self._lines(held.filter(partition=each.partition), each):
+            own = held.filter(partition=each.partition)
+            topic = f"{outcome.source.removeprefix(TOPICS)}/{each.numbering}"
+            named = own.with_columns(partition=pl.lit(f"{topic}/{each.partition}"))
+            for lines in self._lines(named, each):
                 self._write(lines)
         return _rejects(classified.filter(~is_held))
 
@@ -147,7 +149,7 @@ class SeriesTarget:
         status, said = response.status_code, f"{self._exchange.where} answered"
         if status in _AWAY or response.is_server_error:
             return Unavailable(f"{said} {status}", retry_after=retry_after(response.headers))
-        advice = _ADVICE.get(HTTPStatus(status), "check ASSAY_SERIES__URL and __KIND")
+        advice = _ADVICE.get(status, "check ASSAY_SERIES__URL and __KIND")
         return Fatal(f"{said} {status}: {advice}")
 
 

@@ -4,7 +4,16 @@ from base64 import b64decode
 from binascii import Error
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, HttpUrl, SecretStr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    HttpUrl,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 
 _PREFIX: Final = "whsec_"
 
@@ -58,6 +67,14 @@ class WebhookConfig(BaseModel, frozen=True):
     categories: Annotated[tuple[str, ...], BeforeValidator(_split)] = ()
     least_confidence: float = Field(default=0.0, ge=0, le=1)
     most_confidence: float = Field(default=1.0, ge=0, le=1)
+
+    @field_validator("most_confidence")
+    @classmethod
+    def _is_the_most(cls, most: float, info: ValidationInfo) -> float:
+        if most < info.data.get("least_confidence", 0.0):
+            raise ValueError("must not be less than ASSAY_WEBHOOK__LEAST_CONFIDENCE")
+        return most
+
     timeout: float = Field(default=10.0, gt=0, le=3_600)
     connect_timeout: float = Field(default=5.0, gt=0, le=3_600)
     connections: int = Field(default=8, ge=1, le=256)

@@ -53,8 +53,8 @@ class WebhookTarget:
     """The port `assay.ports.target.Target` on a webhook.
 
     Who answers 2xx has taken a record; another answer than those that say to come again, or that
-    the whole address is wrong, refuses it. What was taken before an `Unavailable` is not sent
-    again by the same object.
+    the whole address is wrong, refuses it. What was taken or refused before an `Unavailable` is not
+    sent again by the same object.
     """
 
     by_range = False
@@ -73,7 +73,7 @@ class WebhookTarget:
             str(config.url), config, name="the webhook", section="WEBHOOK", headers=headers
         )
         self._senders = ThreadPoolExecutor(config.connections, thread_name_prefix="webhook")
-        self._taken: set[str] = set()
+        self._answers: dict[str, str | None] = {}  # of what is not all delivered yet
         self._lock = Lock()
 
     def deliver(self, outcome: Outcome) -> pl.DataFrame:
@@ -83,7 +83,7 @@ class WebhookTarget:
             Unavailable: it is away, or asks to come again: 408, 425, 429, 5xx.
             Fatal: 401, 403, 404, 405, 410, or a redirection.
         """
-        requests = [each for each in self._chosen(outcome) if each.id not in self._taken]
+        requests = list(self._chosen(outcome))
         answers = self._senders.map(self._told, requests)
         refused: list[tuple[_Request, str]] = []
         failure: AssayError | None = None
@@ -96,7 +96,7 @@ class WebhookTarget:
         if failure is not None:
             raise failure
         with self._lock:
-            self._taken.clear()
+            self._answers.clear()
         return _rejects(refused)
 
     def close(self) -> None:
@@ -125,7 +125,10 @@ class WebhookTarget:
             yield _Request(row, name, id_, data)
 
     def _told(self, request: _Request) -> str | AssayError | None:
-        """Sends one; returns why it was refused, or failed, if it was."""
+        """Sends one, unless it was answered before; returns why it was refused, or failed."""
+        with self._lock:
+            if request.id in self._answers:
+                return self._answers[request.id]
         at = self._now()
         moment = datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
         body = f'{{"type":"{_TYPE}","timestamp":"{moment}","data":{request.data}}}'.encode()
@@ -143,7 +146,7 @@ class WebhookTarget:
         found = self._meant(response)
         if not isinstance(found, AssayError):
             with self._lock:
-                self._taken.add(request.id)
+                self._answers[request.id] = found
         return found
 
     def _meant(self, response: httpx.Response) -> str | AssayError | None:

@@ -4,6 +4,9 @@ from typing import Final
 
 import polars as pl
 
+NAME: Final = r"^[^\x00-\x1f\x7f]{1,128}$"
+"""What names a model, a version, a category or what a model saw: a regular expression."""
+
 VERDICTS: Final = pl.Schema(
     {
         "status": pl.Enum(["ok", "reject", "retry"]),

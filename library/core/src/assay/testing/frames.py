@@ -12,6 +12,7 @@ from assay.domain.chunk import RECORDS
 from assay.domain.identity import content_hash
 from assay.domain.outcome import CLASSIFIED, Outcome
 from assay.domain.position import End, Partition, Range
+from assay.domain.prediction import NAME
 from assay.domain.reject import REJECTS, faults, no_rejects
 from assay.domain.rules import CURRENCIES, OPERATION_TYPES, SIDES
 
@@ -208,6 +209,6 @@ def transactions(
             "needs_review": st.booleans(),
             "model_name": st.just("linear"),
             "model_version": st.sampled_from(["1", "2"]),
-            "feature_hash": st.none() | texts(8),
+            "feature_hash": st.none() | st.from_regex(NAME, fullmatch=True),
         }
     )

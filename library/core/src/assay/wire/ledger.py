@@ -8,9 +8,16 @@ were delivered to a target.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from assay.domain.errors import Unreadable
 from assay.domain.outcome import Outcome
@@ -18,16 +25,23 @@ from assay.domain.position import End
 from assay.domain.tally import Tally
 from assay.domain.wording import worded
 
-_Count = Annotated[int, Field(ge=0, lt=1 << 63)]
+# Sums of them are numbers that a database can hold.
+_Count = Annotated[int, Field(ge=0, lt=1 << 53)]
+_Name = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,255}$")]
+
+
+def book(group: str, numbering: str | None) -> str:
+    """What the books of a group are called beside those of others, of one topic by its id."""
+    return group if numbering is None else f"{group}/{numbering}"
 
 
 class Entry(BaseModel):
-    """One committed range; the fields are the columns of the table `ledger`."""
+    """One committed range; the fields are the columns of the table `ledger`, with its rules."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
-    source: str
-    partition: str
+    source: _Name
+    partition: _Name
     first: _Count
     next: _Count
     read: _Count
@@ -35,12 +49,30 @@ class Entry(BaseModel):
     rejected: _Count
     duplicate: _Count
     needs_review: _Count
-    run_id: str
+    run_id: _Name
     accepts_rejects: bool
     end_state: End | None
-    numbering: str | None
-    group: str
-    predictions: str | None
+    numbering: _Name | None
+    group: _Name
+    predictions: _Name | None
+
+    @model_validator(mode="after")
+    def _balances(self) -> Self:
+        tally = self.tally
+        is_range = self.first < self.next or self.end_state == "finished"
+        if not (
+            is_range
+            and tally.read <= self.next - self.first
+            and tally.balances
+            and tally.needs_review <= tally.classified
+        ):
+            raise ValueError("its numbers contradict each other")
+        return self
+
+    @property
+    def book(self) -> str:
+        """Whose books it is of: see `book`."""
+        return book(self.group, self.numbering)
 
     @property
     def tally(self) -> Tally:

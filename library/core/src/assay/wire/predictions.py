@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from assay.domain.chunk import RECORDS, Chunk, Decoded, with_heads
 from assay.domain.outcome import CLASSIFIED, Outcome
-from assay.domain.prediction import PREDICTIONS
+from assay.domain.prediction import NAME, PREDICTIONS
 from assay.domain.reject import faults
 from assay.domain.rules import COLUMNS
 from assay.wire.framed import MESSAGES as OF_FRAMED
@@ -207,9 +207,15 @@ def _is_prediction() -> pl.Expr:
         pl.coalesce(origin.field("record"), origin.field("record_base64")),
     )
     is_likely = pl.col("confidence").is_between(0, 1)
-    return pl.all_horizontal(*(each.is_not_null() for each in needed), is_likely).fill_null(
-        value=False
+    are_names = (
+        pl.col(name).str.contains(NAME)
+        for name in ("category", "model_name", "model_version", "feature_hash")
     )
+    return pl.all_horizontal(
+        *(each.is_not_null() for each in needed),
+        is_likely,
+        *(each.fill_null(value=True) for each in are_names),
+    ).fill_null(value=False)
 
 
 def _values(given: pl.DataFrame) -> pl.DataFrame:

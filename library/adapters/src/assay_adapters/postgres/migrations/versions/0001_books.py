@@ -420,7 +420,7 @@ def upgrade() -> None:
             sa.Text(collation="C"),
             nullable=True,
             comment="What stands after the partition's name and # in that of its books: the"
-            " accept-gap that put them aside, or the topic's id where they are copies",
+            " accept-gap that put them aside, or group and topic's id where they are copies",
         ),
         sa.CheckConstraint("state IN ('open', 'closed', 'discarded')", name="dead_letters_state"),
         sa.PrimaryKeyConstraint("id", name="dead_letters_pkey"),
@@ -530,6 +530,12 @@ def upgrade() -> None:
             server_default=sa.text("now()"),
             nullable=False,
             comment="When it was committed",
+        ),
+        sa.Column(
+            "copied_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="When it was copied from a topic; null where it was committed here",
         ),
         sa.CheckConstraint("end_state IN ('finished', 'abandoned')", name="ledger_end_state"),
         sa.CheckConstraint(
