@@ -20,6 +20,7 @@ from assay_adapters.kafka.topics import Topics
 
 _CALL = 1_000  # messages of one call
 _LONGEST = 255  # characters of a group's name
+_OF_CLASSIFIERS = {"partition": r"^[0-9]{1,10}$", "code": r"^[a-z][a-z0-9_]{0,63}$"}
 
 Place: TypeAlias = tuple[str, Partition]
 """A topic, and a partition of it."""
@@ -187,10 +188,16 @@ def _group_of(message: Message) -> str | None:
 
 
 def _letter(message: Message, group: str) -> pl.DataFrame:
+    """A classifier's letter, in the book of its group.
+
+    Raises:
+        Unreadable: it is none, or none that a classifier would write and tables could hold.
+    """
     letter = letters_among([message])
-    if not (letter["partition"].str.contains(r"^[0-9]{1,10}$").all() and len(group) <= _LONGEST):
+    is_one = [letter[name].str.contains(pattern).all() for name, pattern in _OF_CLASSIFIERS.items()]
+    if not all(is_one) or len(group) > _LONGEST:
         where = f"{message.topic()}/{message.partition()}@{message.offset()}"
-        raise Unreadable(f"{where}: a letter names no partition of a topic, or no group")
+        raise Unreadable(f"{where}: a letter names no partition of a topic, no code, or no group")
     return _in_book(letter, group)
 
 

@@ -85,7 +85,7 @@ class _Headers(BaseModel):
     message: str | None = Field(alias="__connect.errors.exception.message")
     source: str = Field(alias="assay.source")
     topic_id: str | None = Field(default=None, alias="assay.topic.id")
-    code: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")] = Field(alias="assay.code")
+    code: str = Field(alias="assay.code")
     field: str | None = Field(alias="assay.field")
     attempt: Annotated[int, Field(ge=1, lt=1 << 15)] = Field(alias="assay.attempt")
     retriable: bool = Field(alias="assay.retriable")
