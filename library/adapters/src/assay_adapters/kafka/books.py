@@ -12,7 +12,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, Top
 from assay.domain.errors import Unreadable
 from assay.domain.position import Partition, Position
 from assay.wire.envelope import GROUP
-from assay.wire.ledger import Entry, decode
+from assay.wire.ledger import Entry, book, decode
 from assay_adapters.kafka.config import KafkaConfig, client_properties
 from assay_adapters.kafka.errors import error_of, translated
 from assay_adapters.kafka.reading import letters_among, newest
@@ -150,7 +150,7 @@ class KafkaBooks:
     def _published(self, messages: list[Message]) -> Published:
         faults: list[str] = []
         entries: list[tuple[Entry, datetime]] = []
-        letters = [_in_book(letters_among([]), "")]
+        letters = [letters_among([]).with_columns(books=pl.lit(""))]
         for each in messages:
             try:
                 if each.topic() != self._letters:
@@ -196,14 +196,14 @@ def _letter(message: Message, group: str) -> pl.DataFrame:
     letter = letters_among([message])
     is_one = [letter[name].str.contains(pattern).all() for name, pattern in _OF_CLASSIFIERS.items()]
     if not all(is_one) or len(group) > _LONGEST:
-        where = f"{message.topic()}/{message.partition()}@{message.offset()}"
-        raise Unreadable(f"{where}: a letter names no partition of a topic, no code, or no group")
-    return _in_book(letter, group)
+        what = "a letter names no partition of a topic, no code, or no group"
+        raise Unreadable(f"{_where(message)}: {what}")
+    topic_id: str | None = next(iter(letter["topic_id"]), None)  # it may be no letter of Assay's
+    return letter.with_columns(books=pl.lit(book(group, topic_id)))
 
 
-def _in_book(letters: pl.DataFrame, group: str) -> pl.DataFrame:
-    named = pl.concat_str(pl.lit(group), "topic_id", separator="/", ignore_nulls=True)
-    return letters.with_columns(books=named)
+def _where(message: Message) -> str:
+    return f"{message.topic()}/{message.partition()}@{message.offset()}"
 
 
 def _entry(message: Message) -> tuple[Entry, datetime]:
@@ -211,8 +211,7 @@ def _entry(message: Message) -> tuple[Entry, datetime]:
     try:
         entry = decode(value.encode() if isinstance(value, str) else value)
     except Unreadable as error:
-        where = f"{message.topic()}/{message.partition()}@{message.offset()}"
-        raise Unreadable(f"{where}: {error}") from None
+        raise Unreadable(f"{_where(message)}: {error}") from None
     return entry, datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC)
 
 
