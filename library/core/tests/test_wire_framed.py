@@ -79,15 +79,15 @@ def test_a_prediction_keeps_the_bytes_of_a_record_that_is_no_text() -> None:
     )
     values = predictions.encode(given)["value"].to_list()
     for made in (values, [_framed(each) for each in values]):
-        read = predictions.decode(_chunk(*made), _unframe)
+        chunk = _chunk(*made)
+        read = predictions.decode(chunk, _unframe)
         assert read.rejects.is_empty()
-        assert read.records is not None
-        assert read.records["raw"].to_list() == raw
+        assert read.originals(chunk.records)["raw"].to_list() == raw
 
 
 def test_a_framed_value_that_is_no_prediction_keeps_its_own_bytes() -> None:
     value = _framed(RECORD)
-    read = predictions.decode(_chunk(value), _unframe)
+    chunk = _chunk(value)
+    read = predictions.decode(chunk, _unframe)
     assert read.rejects["code"].to_list() == ["unreadable_prediction"]
-    assert read.records is not None
-    assert read.records["raw"].to_list() == [value]
+    assert read.originals(chunk.records)["raw"].to_list() == [value]

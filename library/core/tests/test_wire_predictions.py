@@ -1,7 +1,7 @@
 """Predictions and ledger entries as messages."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -68,8 +68,7 @@ def test_a_prediction_carries_its_record(keys: list[bytes | None]) -> None:
     """Its bytes and its key stand for it in a dead letter, at the place of the message."""
     given = of_topic([f"t{each}" for each in range(len(keys))], keys)
     read = chunk(published(given), keys=[b"another"] * len(keys))
-    records = predictions.decode(read).records
-    assert records is not None
+    records = predictions.decode(read).originals(read.records)
     assert records["raw"].to_list() == given.records["raw"].to_list()
     assert records["key"].to_list() == keys
     assert records["length"].to_list() == given.records["length"].to_list()
@@ -80,10 +79,19 @@ ONE = json.loads(published(of_topic(["a"]))[0])
 
 
 def changed(**columns: Any) -> bytes:
-    """The message with other values; an ellipsis takes a name out."""
+    """The message with other values, written as others may; an ellipsis takes a name out."""
     return json.dumps(
         {name: value for name, value in (ONE | columns).items() if value is not ...}
     ).encode()
+
+
+def as_ours(value: bytes) -> bytes:
+    """A message without blanks, as Assay writes it."""
+    try:
+        text = json.dumps(json.loads(value), separators=(",", ":"), ensure_ascii=False)
+    except ValueError:
+        return value
+    return text.encode()
 
 
 @pytest.mark.parametrize(
@@ -110,16 +118,47 @@ def changed(**columns: Any) -> bytes:
         changed(category=""),
     ],
 )
-def test_what_is_no_prediction_is_a_reject(value: bytes) -> None:
+@pytest.mark.parametrize("written", [bytes, as_ours])
+def test_what_is_no_prediction_is_a_reject(value: bytes, written: Callable[[bytes], bytes]) -> None:
     """With its own bytes; the messages around it are read."""
     good, other = published(of_topic(["a", "b"]))
-    decoded = predictions.decode(chunk([good, value, other]))
+    given = chunk([good, written(value), other])
+    decoded = predictions.decode(given)
     assert decoded.candidates["row"].to_list() == [0, 2]
     assert decoded.rejects["row"].to_list() == [1]
     code = "unreadable_prediction" if value else "empty_record"
     assert decoded.rejects["code"].to_list() == [code]
-    assert decoded.records is not None
-    assert decoded.records["raw"][1] == value
+    assert decoded.originals(given.records)["raw"][1] == written(value)
+
+
+_CONTENTS: st.SearchStrategy[Any] = (
+    st.none() | st.booleans() | st.integers() | st.floats(0, 1) | st.text(max_size=9)
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(list(ONE)), _CONTENTS),
+    st.dictionaries(st.sampled_from(list(ONE["origin"])), _CONTENTS),
+)
+@settings(deadline=None)
+def test_however_it_is_written_it_says_the_same(
+    columns: dict[str, Any], origin: dict[str, Any]
+) -> None:
+    """Messages that Assay could have written are cut, all others read one by one."""
+    value = changed(**({"origin": ONE["origin"] | origin} | columns))
+    given = [chunk([each]) for each in (value, as_ours(value))]
+    plain, ours = (predictions.decode(each) for each in given)
+    assert plain.candidates.equals(ours.candidates)
+    assert plain.rejects.equals(ours.rejects)
+    assert plain.predictions is not None
+    assert ours.predictions is not None
+    assert plain.predictions.equals(ours.predictions)
+    if plain.rejects.is_empty():
+        one, other = (
+            each.originals(read.records).drop("position")
+            for each, read in zip((plain, ours), given, strict=True)
+        )
+        assert one.equals(other)
 
 
 def test_a_message_without_a_value_is_a_reject() -> None:

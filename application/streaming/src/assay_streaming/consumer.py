@@ -23,6 +23,9 @@ from assay_streaming.ending import overridden, to_the_end, until_its_end
 from assay_streaming.gaps import Gaps, accept
 from assay_streaming.progress import shown
 
+_OF_PREDICTIONS: Final = {"chunk_mib": 40, "window_mib": 128, "queue_mib": 64}
+"""A prediction holds its record, and is two or three times as long: chunks of as many records."""
+
 
 def consume(*, overrides: Mapping[str, Any], reject_limit: float, until_idle: float | None) -> int:
     """Consumes as the options of `assay_streaming.cli` say; the summary is the last line.
@@ -67,7 +70,7 @@ def to_postgres(
     Raises:
         Fatal: the settings are wrong.
     """
-    settings = _of_service(bootstrap.BookSettings, POSTGRES, overrides, {})
+    settings = _of_service(bootstrap.BookSettings, POSTGRES, overrides, _OF_PREDICTIONS)
     request = _of_connector(POSTGRES, settings, reject_limit, until_idle)
     result = Result(request.run_id)
     services = _to_postgres(request, settings, result)

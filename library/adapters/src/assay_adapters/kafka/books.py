@@ -1,6 +1,6 @@
 """Books that classifiers keep on topics, read outside of a group."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ from assay.wire.envelope import GROUP
 from assay.wire.ledger import Entry, book, decode
 from assay_adapters.kafka.config import KafkaConfig, client_properties
 from assay_adapters.kafka.errors import error_of, translated
-from assay_adapters.kafka.reading import letters_among, newest
+from assay_adapters.kafka.reading import is_letter, letters_among, newest
 from assay_adapters.kafka.topics import Topics
 
 _CALL = 1_000  # messages of one call
@@ -148,20 +148,17 @@ class KafkaBooks:
         return self._published(messages) if messages else None
 
     def _published(self, messages: list[Message]) -> Published:
-        faults: list[str] = []
         entries: list[tuple[Entry, datetime]] = []
-        letters = [letters_among([]).with_columns(books=pl.lit(""))]
+        letters, faults = _letters([each for each in messages if each.topic() == self._letters])
         for each in messages:
             try:
                 if each.topic() != self._letters:
                     entries.append(_entry(each))
-                elif (group := _group_of(each)) is not None:  # others are of books in tables
-                    letters.append(_letter(each, group))
             except Unreadable as error:
                 faults.append(str(error))
         own = [(entry, at) for entry, at in entries if entry.source == self._source]
         return Published(
-            pl.concat(letters).filter(source=self._source),
+            letters.filter(source=self._source),
             [(entry, at) for entry, at in own if entry.predictions is not None],
             faults,
             self._after(messages),
@@ -187,19 +184,38 @@ def _group_of(message: Message) -> str | None:
     return None if found is None else found.decode(errors="replace")
 
 
-def _letter(message: Message, group: str) -> pl.DataFrame:
-    """A classifier's letter, in the book of its group.
+def _letters(messages: Sequence[Message]) -> tuple[pl.DataFrame, list[str]]:
+    """Classifiers' letters, each in the book of its group, and what is none though it says so.
 
-    Raises:
-        Unreadable: it is none, or none that a classifier would write and tables could hold.
+    A letter of no group is of books in tables, and left out.
     """
-    letter = letters_among([message])
-    is_one = [letter[name].str.contains(pattern).all() for name, pattern in _OF_CLASSIFIERS.items()]
-    if not all(is_one) or len(group) > _LONGEST:
-        what = "a letter names no partition of a topic, no code, or no group"
-        raise Unreadable(f"{_where(message)}: {what}")
-    topic_id: str | None = next(iter(letter["topic_id"]), None)  # it may be no letter of Assay's
-    return letter.with_columns(books=pl.lit(book(group, topic_id)))
+    grouped = [
+        (each, group)
+        for each in messages
+        if is_letter(each) and (group := _group_of(each)) is not None
+    ]
+    try:
+        letters = letters_among(each for each, _ in grouped)
+    except Unreadable as error:
+        if len(grouped) == 1:
+            none, _ = _letters([])
+            return none, [str(error)]
+        single = [_letters([each]) for each, _ in grouped]
+        return pl.concat(found for found, _ in single), [
+            one for _, faults in single for one in faults
+        ]
+    groups = [group for _, group in grouped]
+    books = pl.Series(map(book, groups, letters["topic_id"]), dtype=pl.String)
+    is_one = pl.all_horizontal(
+        pl.Series(groups, dtype=pl.String).str.len_chars() <= _LONGEST,
+        *(pl.col(name).str.contains(pattern) for name, pattern in _OF_CLASSIFIERS.items()),
+    )
+    marked = letters.with_columns(books=books, is_one=is_one.fill_null(value=False))
+    what = "a letter names no partition of a topic, no code, or no group"
+    odd: list[int] = (~marked["is_one"]).arg_true().to_list()
+    return marked.filter("is_one").drop("is_one"), [
+        f"{_where(grouped[row][0])}: {what}" for row in odd
+    ]
 
 
 def _where(message: Message) -> str:

@@ -145,4 +145,4 @@ def cut(records: pl.DataFrame, partitions: Mapping[int, Owned]) -> Chunk:
 
 
 def _size(values: Sequence[bytes | None], keys: Sequence[bytes | None]) -> int:
-    return sum(len(each) for each in chain(values, keys) if each)
+    return sum(map(len, filter(None, chain(values, keys))))

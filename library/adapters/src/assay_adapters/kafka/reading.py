@@ -56,7 +56,7 @@ def letters_on(config: KafkaConfig, topic: str) -> Iterator[tuple[pl.DataFrame, 
         Fatal: there is no such topic, or it may not be read.
     """
     for messages in _to_the_end(config, topic):
-        ours = [each for each in messages if _is_ours(each)]
+        ours = [each for each in messages if is_letter(each)]
         yield _letters(topic, ours), len(messages) - len(ours)
 
 
@@ -66,7 +66,7 @@ def letters_among(messages: Iterable[Message]) -> pl.DataFrame:
     Raises:
         Unreadable: a message has the header of one and is none all the same; says where.
     """
-    ours = [each for each in messages if _is_ours(each)]
+    ours = [each for each in messages if is_letter(each)]
     return _letters(ours[0].topic() or "" if ours else "", ours)
 
 
@@ -107,7 +107,8 @@ def _headers(message: Message) -> list[tuple[str, bytes]]:
     return [(name, value) for name, value in found or () if value is not None]
 
 
-def _is_ours(message: Message) -> bool:
+def is_letter(message: Message) -> bool:
+    """Whether a message of a topic says that it is one of Assay's dead letters."""
     return any(name == _OURS for name, _ in _headers(message))
 
 

@@ -1,9 +1,9 @@
 """What a source hands out: frames of records, and what happens to its partitions."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 import polars as pl
 
@@ -97,6 +97,18 @@ class Chunk:
         )
 
 
+Originals: TypeAlias = Callable[[pl.DataFrame], pl.DataFrame]
+"""What stands for some of a chunk's records in dead letters: both shaped as `RECORDS`.
+
+It is asked when letters are made, since most records never need it.
+"""
+
+
+def as_they_are(records: pl.DataFrame) -> pl.DataFrame:
+    """`Originals` of records that stand for themselves."""
+    return records
+
+
 class Decoded(NamedTuple):
     """A chunk's records, read.
 
@@ -105,14 +117,13 @@ class Decoded(NamedTuple):
         rejects: the other records, shaped as `REJECTS`.
         predictions: of candidates that were classified before, shaped as `PREDICTIONS`; None where
             the classifier is to be asked.
-        records: what stands for each record in a dead letter, in place of the chunk's own bytes;
-            shaped as `RECORDS`.
+        originals: finds what stands for records in dead letters.
     """
 
     candidates: pl.DataFrame
     rejects: pl.DataFrame
     predictions: pl.DataFrame | None = None
-    records: pl.DataFrame | None = None
+    originals: Originals = as_they_are
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Final
 
 import polars as pl
 
+from assay.domain.chunk import Originals, as_they_are
 from assay.domain.position import TOPICS, Partition, Range
 from assay.domain.prediction import PREDICTIONS
 from assay.domain.reject import LETTERS
@@ -30,13 +31,14 @@ class Outcome:
         source: the source that the ranges belong to.
         destination: where relays publish the rejects.
         ranges: at most one per partition.
-        records: the chunk's records (`RECORDS`), for the bytes of those that become letters. After
-            `without` it still holds the rows of partitions that left.
+        records: the chunk's records (`RECORDS`), for those that become letters. After `without` it
+            still holds the rows of partitions that left.
         headers: the raw header record of each partition that has one.
         classified: shaped as `CLASSIFIED`; records of the same id are in the order read.
         rejects: shaped as `REJECTS`, in the order read.
         accepts_rejects: whether the run's reject limit was raised, so that these ranges say
             nothing about the source's health later.
+        originals: finds what stands in a letter for such a record.
     """
 
     run_id: str
@@ -48,6 +50,7 @@ class Outcome:
     rejects: pl.DataFrame
     headers: Mapping[Partition, bytes] = field(default_factory=dict[Partition, bytes])
     accepts_rejects: bool = False
+    originals: Originals = as_they_are
 
     def __post_init__(self) -> None:
         read = sum(each.read for each in self.ranges)
@@ -79,7 +82,7 @@ def letters(outcome: Outcome, rejects: pl.DataFrame) -> pl.DataFrame:
     Returns:
         Shaped as `LETTERS`, in the same order, `attempt` 1.
     """
-    origin = outcome.records[rejects["row"]].select(
+    origin = outcome.originals(outcome.records[rejects["row"]]).select(
         "partition", "position", "key", "raw", "length", "sha256"
     )
     headers = pl.DataFrame(

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import polars as pl
 
-from assay.domain.chunk import Chunk, Decoded
+from assay.domain.chunk import Chunk, Decoded, Originals, as_they_are
 from assay.domain.identity import content_hash
 from assay.domain.outcome import CLASSIFIED, Outcome
 from assay.domain.position import Partition, Range
@@ -32,7 +32,7 @@ class Prepared(NamedTuple):
     hashes: pl.Series
     rejects: pl.DataFrame
     predictions: pl.DataFrame | None = None
-    records: pl.DataFrame | None = None
+    originals: Originals = as_they_are
 
 
 def prepare(chunk: Chunk, decode: Decode) -> Prepared:
@@ -53,7 +53,9 @@ def prepare(chunk: Chunk, decode: Decode) -> Prepared:
     predictions = decoded.predictions
     if predictions is not None:
         predictions = predictions.join(transactions, on="row", how="semi")
-    return Prepared(transactions, content_hash(transactions), rejects, predictions, decoded.records)
+    return Prepared(
+        transactions, content_hash(transactions), rejects, predictions, decoded.originals
+    )
 
 
 @dataclass
@@ -171,10 +173,9 @@ class Flight:
         return Tally(read=classified + rejected, classified=classified, rejected=rejected)
 
     @property
-    def records(self) -> pl.DataFrame:
-        """What stands for each record in a dead letter."""
-        changed = self.prepared.records if self.prepared is not None else None
-        return self.chunk.records if changed is None else changed
+    def originals(self) -> Originals:
+        """Finds what stands for its records in dead letters."""
+        return as_they_are if self.prepared is None else self.prepared.originals
 
     def sorted_by_door(self) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Its classified records and its rejects as in an `Outcome`, whatever has left."""

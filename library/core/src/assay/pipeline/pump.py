@@ -477,11 +477,12 @@ class Pump:
             source=self._name,
             destination=self._destination,
             ranges=flight.chunk.ranges,
-            records=flight.records,
+            records=flight.chunk.records,
             headers=flight.chunk.headers,
             classified=classified,
             rejects=rejects,
             accepts_rejects=self._limit.is_raised,
+            originals=flight.originals,
         )
 
     def _store_outcome(self, outcome: Outcome) -> tuple[Tally, float]:

@@ -51,7 +51,9 @@ _BLANK: Final = r"[ \t\r\n]*"
 _HEX: Final = "[0-9a-fA-F]"
 _PAIR: Final = rf"[89abAB]{_HEX}{{2}}\\u[dD][c-fC-F]{_HEX}{{2}}"
 _UNIT: Final = rf"[0-9a-ce-fA-CE-F]{_HEX}{{3}}|[dD](?:[0-7]{_HEX}{{2}}|{_PAIR})"
-_CHARACTERS: Final = rf'(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u(?:{_UNIT})))*'
+CHARACTERS: Final = rf'(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u(?:{_UNIT})))*'
+"""What stands between the quotes of a string, as a regular expression."""
+_ESCAPE: Final = "\\"
 _ANY_CHARACTERS: Final = rf'(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u{_HEX}{{4}}))*'
 _NUMBER: Final = r"-?(?:0|[1-9][0-9]{0,30})(?:\.[0-9]{1,30})?"
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]+")
@@ -144,6 +146,7 @@ def _by_shape(texts: pl.DataFrame, single: "_OneByOne") -> tuple[list[pl.DataFra
         if pattern is None:
             continue
         cut = texts.with_columns(pl.col("text").str.extract_groups(pattern)).unnest("text")
+        cut = meant(cut, texts["text"])
         matched = cut[_OPEN].is_not_null()
         texts = texts.filter(~matched)
         found.append(_candidates(cut.filter(matched) if texts.height else cut))
@@ -174,7 +177,7 @@ def _member(name: str, value: object, *, has_id: bool) -> str | None:
     column = _ID if name == "id" and not has_id else name
     if column not in COLUMNS:
         return _ignored(value)
-    text = f'"(?P<{column}>{_CHARACTERS})"|null'
+    text = f'"(?P<{column}>{CHARACTERS})"|null'
     return f"{text}|(?P<{_DIGITS}>{_NUMBER})" if column == "amount" else text
 
 
@@ -193,18 +196,32 @@ def _ignored(value: object) -> str | None:
 
 def _candidates(cut: pl.DataFrame) -> pl.DataFrame:
     """The candidates of messages that were cut by a pattern."""
-    columns = [name for name in COLUMNS if name in cut.columns]
-    for name in columns:
-        at = cut[name].str.contains("\\", literal=True).fill_null(value=False).arg_true()
-        if at.len():
-            written = cut[name].gather(at)
-            # Each is a valid string of JSON: the pattern has seen to that.
-            meant = ('"' + written + '"').str.json_decode(pl.String)
-            cut = cut.with_columns(cut[name].scatter(at, meant))
     if _DIGITS in cut.columns:
         cut = cut.with_columns(pl.coalesce("amount", _DIGITS).alias("amount"))
-    missing = [pl.lit(None, pl.String).alias(name) for name in COLUMNS if name not in columns]
+    missing = [pl.lit(None, pl.String).alias(name) for name in COLUMNS if name not in cut.columns]
     return cut.with_columns(missing).select(CANDIDATES.names())
+
+
+def meant(cut: pl.DataFrame, texts: pl.Series) -> pl.DataFrame:
+    """What strings say, in place of what stands between their quotes.
+
+    Args:
+        cut: of texts by patterns; columns of text hold what `CHARACTERS` has matched, or nothing
+            that is escaped.
+        texts: each row's.
+    """
+    escaped = texts.str.contains(_ESCAPE, literal=True).fill_null(value=False).arg_true()
+    if escaped.is_empty():
+        return cut
+    columns: list[pl.Series] = []
+    for name, kind in cut.schema.items():
+        if kind == pl.String:
+            written = cut[name].gather(escaped)
+            is_escaped = written.str.contains(_ESCAPE, literal=True).fill_null(value=False)
+            if is_escaped.any():
+                said = ('"' + written.filter(is_escaped) + '"').str.json_decode(pl.String)
+                columns.append(cut[name].clone().scatter(escaped.filter(is_escaped), said))
+    return cut.with_columns(columns)
 
 
 # ------------------------------------------------------------------ one by one

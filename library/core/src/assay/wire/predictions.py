@@ -16,7 +16,7 @@ the same names, see `assay.wire.framed`.
 """
 
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 import polars as pl
@@ -29,6 +29,7 @@ from assay.domain.reject import faults
 from assay.domain.rules import COLUMNS
 from assay.wire.framed import MESSAGES as OF_FRAMED
 from assay.wire.framed import Unframe, no_registry, unframed
+from assay.wire.messages import CHARACTERS, meant
 
 MESSAGES: Final = pl.Schema({"row": pl.UInt32, "key": pl.Binary, "value": pl.Binary})
 """One row a message; `row` is that of the record in its chunk."""
@@ -46,12 +47,14 @@ _ORIGIN: Final = {
     "record": pl.String(),
     "record_base64": pl.String(),
 }
-_VALUE: Final = pl.Struct(
+_VALUES: Final = pl.Schema(
     dict.fromkeys(COLUMNS, pl.String())
     | {name: PREDICTIONS[name] for name in _SAID}
-    | {"run_id": pl.String(), "origin": pl.Struct(_ORIGIN)}
+    | {"origin": pl.String()}  # its JSON
 )
+_NONE: Final = (None,) * len(_VALUES)
 _MOMENT: Final = "%Y-%m-%dT%H:%M:%S%.fZ"
+_ORIGIN_COMES: Final = ',"origin":'
 _MESSAGES: Final = {
     "empty_record": "the message has no value",
     "record_too_long": "the record is longer than 1 MiB",
@@ -157,6 +160,29 @@ def _base64(values: pl.Series, texts: pl.Series) -> pl.Series:
     )
 
 
+# What `encode` writes, as regular expressions: of up to the origin, and of the origin. A machine of
+# regular expressions is quick at no more than sixteen groups.
+_STRING: Final = f'"{CHARACTERS}"'
+_OPTIONAL: Final = f"(?:{_STRING}|null)"
+_NUMBER: Final = "[0-9](?:\\.[0-9]+)?(?:e-[0-9]+)?"
+_FRONT: Final = "".join(
+    (
+        r"^\{",
+        *(f'"{name}":(?:"(?P<{name}>{CHARACTERS})"|null),' for name in COLUMNS),
+        f'"category":"(?P<category>{CHARACTERS})",',
+        f'"confidence":(?P<confidence>{_NUMBER}),',
+        '"needs_review":(?P<needs_review>true|false),',
+        *(f'"{name}":"(?P<{name}>{CHARACTERS})",' for name in ("model_name", "model_version")),
+        f'"feature_hash":(?:"(?P<feature_hash>{CHARACTERS})"|null),"run_id":{_OPTIONAL}$',
+    )
+)
+_BACK: Final = (
+    rf'^\{{"source":{_STRING},"partition":{_STRING},"position":[0-9]{{1,18}},'
+    rf'"key":{_OPTIONAL},"key_base64":{_OPTIONAL},'
+    rf'"record":(?:{_STRING},"record_base64":null|null,"record_base64":{_STRING})\}}\}}$'
+)
+
+
 def decode(chunk: Chunk, unframe: Unframe = no_registry) -> Decoded:
     """Reads a chunk's messages.
 
@@ -169,73 +195,59 @@ def decode(chunk: Chunk, unframe: Unframe = no_registry) -> Decoded:
     """
     raw = pl.col("raw")
     is_empty = raw.is_null() | (raw.bin.size() == 0)
-    coded = (
-        unframed(chunk.records, unframe)
-        .with_row_index("row")
-        .select(
-            "row",
-            "raw",
-            code=pl.coalesce("fault", pl.when(is_empty).then(pl.lit("empty_record"))),
-        )
+    records = unframed(chunk.records, unframe).with_row_index("row")
+    values = records.hstack(_values(records["raw"]))
+    code = pl.coalesce(
+        "fault",
+        pl.when(is_empty).then(pl.lit("empty_record")),
+        pl.when(pl.col("origin").is_null()).then(pl.lit("unreadable_prediction")),
     )
-    given = coded.filter(pl.col("code").is_null()).select("row", "raw")
-    values = _values(given)
-    is_whole = _is_prediction()
-    good = values.filter(is_whole)
-    broken = pl.concat(
-        [
-            coded.filter(pl.col("code").is_not_null()).select("row", "code"),
-            values.filter(~is_whole).select("row", code=pl.lit("unreadable_prediction")),
-        ]
-    ).with_columns(
-        message=pl.col("code").replace_strict(_MESSAGES, default=None, return_dtype=pl.String)
-    )
+    coded = values.with_columns(code=code)
+    good = coded.filter(pl.col("code").is_null())
+    message = pl.col("code").replace_strict(_MESSAGES, default=None, return_dtype=pl.String)
+    broken = coded.filter(pl.col("code").is_not_null()).select("row", "code", message=message)
     return Decoded(
         good.select("row", *COLUMNS),
-        faults(broken, stage="decode").sort("row"),
-        good.select(pl.col(name).cast(dtype) for name, dtype in PREDICTIONS.items()),
-        _originals(chunk.records, good),
+        faults(broken, stage="decode"),
+        good.select(PREDICTIONS.names()),
+        partial(_originals, unframe=unframe),
     )
 
 
-def _is_prediction() -> pl.Expr:
-    """Whether all is there that each prediction has."""
-    origin = pl.col("origin").struct
-    needed = (
-        *(pl.col(name) for name in _SAID if name != "feature_hash"),
-        *(origin.field(name) for name in ("source", "partition", "position")),
-        pl.coalesce(origin.field("record"), origin.field("record_base64")),
+def _values(raw: pl.Series) -> pl.DataFrame:
+    """What messages hold, shaped as `_VALUES`; all null where one is no prediction.
+
+    What has the shape that `encode` gives is cut whole columns at a time, the rest is read one by
+    one: both give the same.
+    """
+    texts = _texts(raw)
+    # A quote cannot stand in a string as it is: where this is, a name begins.
+    parts = texts.str.splitn(_ORIGIN_COMES, 2).struct.unnest()
+    front, back = parts.get_columns()
+    cut = front.str.extract_groups(_FRONT).struct.unnest()
+    is_cut = cut["confidence"].is_not_null() & back.str.contains(_BACK).fill_null(value=False)
+    found = (
+        meant(cut, front)
+        .with_columns(
+            confidence=cut["confidence"].cast(pl.Float64),
+            needs_review=cut["needs_review"] == "true",
+            origin=back.str.head(-1),
+        )
+        .select(_VALUES.names())
     )
-    is_likely = pl.col("confidence").is_between(0, 1)
-    are_names = (
-        pl.col(name).str.contains(NAME)
+    if not is_cut.all():
+        single = [_NONE if each else _read(one) for each, one in zip(is_cut, raw, strict=True)]
+        others = pl.DataFrame(single, schema=_VALUES, orient="row")
+        found = found.select(
+            pl.when(is_cut).then(pl.col(name)).otherwise(others[name]).alias(name)
+            for name in _VALUES
+        )
+    is_named = pl.all_horizontal(
+        pl.col(name).str.contains(NAME).fill_null(value=True)
         for name in ("category", "model_name", "model_version", "feature_hash")
     )
-    return pl.all_horizontal(
-        *(each.is_not_null() for each in needed),
-        is_likely,
-        *(each.fill_null(value=True) for each in are_names),
-    ).fill_null(value=False)
-
-
-def _values(given: pl.DataFrame) -> pl.DataFrame:
-    """What messages hold, a column for each name; all null where one is no prediction.
-
-    Whole columns are read at once. That is right where what was read gives the same bytes when it
-    is written again: parsers of JSON disagree on the rest, which is read one by one.
-    """
-    texts = _texts(given["raw"])
-    try:
-        values = texts.str.json_decode(_VALUE)
-    except pl.exceptions.PolarsError:  # one broken message fails the column
-        values = pl.Series(texts.name, [None], dtype=_VALUE).new_from_index(0, texts.len())
-    is_same = (values.struct.json_encode() == texts).fill_null(value=False)
-    read = given.select("row").hstack([values]).filter(is_same)
-    others = given.filter(~is_same)
-    single = others.select("row").hstack(
-        [pl.Series(texts.name, map(_read, others["raw"]), dtype=_VALUE)]
-    )
-    return pl.concat([read, single]).sort("row").unnest(texts.name)
+    is_said = pl.col("confidence").is_between(0, 1) & is_named
+    return found.with_columns(pl.when(is_said).then("origin"))
 
 
 class _Origin(BaseModel):
@@ -265,36 +277,37 @@ class _Value(BaseModel):
     origin: _Origin
 
 
-def _read(raw: bytes) -> Mapping[str, Any] | None:
-    """One message; None where it is no prediction."""
+def _read(raw: bytes | None) -> tuple[Any, ...]:
+    """One message, as `_VALUES`; nothing where it is no prediction."""
     try:
-        value = _Value.model_validate_json(raw)
+        value = _Value.model_validate_json(raw or b"")
     except ValidationError:
-        return None
-    columns = value.model_extra or {}
-    texts = {name: columns.get(name) for name in COLUMNS}
-    if not all(each is None or isinstance(each, str) for each in texts.values()):
-        return None
-    return texts | value.model_dump(include={*_SAID, "run_id", "origin"})
+        return _NONE
+    origin, columns = value.origin, value.model_extra or {}
+    texts = [columns.get(name) for name in COLUMNS]
+    if not all(each is None or isinstance(each, str) for each in texts):
+        return _NONE
+    if origin.record is None and origin.record_base64 is None:
+        return _NONE
+    return (*texts, *(getattr(value, name) for name in _SAID), origin.model_dump_json())
 
 
-def _originals(records: pl.DataFrame, good: pl.DataFrame) -> pl.DataFrame:
+def _originals(records: pl.DataFrame, unframe: Unframe) -> pl.DataFrame:
     """The records with key and bytes of what was classified, where a message says them."""
-    origin = good["origin"].struct.unnest()
-    said = good.select(
-        "row",
-        said=pl.lit(value=True),
-        said_key=_bytes(origin["key"], origin["key_base64"]),
-        said_raw=_bytes(origin["record"], origin["record_base64"]),
+    values = _values(unframed(records, unframe)["raw"])
+    origin = values["origin"].str.json_decode(pl.Struct(_ORIGIN)).struct.unnest()
+    raw = _bytes(origin["record"], origin["record_base64"])
+    said = {
+        "key": _bytes(origin["key"], origin["key_base64"]),
+        "raw": raw,
+        "length": raw.bin.size().cast(RECORDS["length"]),
+    }
+    is_said = values["origin"].is_not_null()
+    return with_heads(
+        records.with_columns(
+            pl.when(is_said).then(each).otherwise(name).alias(name) for name, each in said.items()
+        )
     )
-    joined = records.with_row_index("row").join(said, on="row", how="left", maintain_order="left")
-    is_said = pl.col("said").is_not_null()
-    originals = joined.with_columns(
-        key=pl.when(is_said).then("said_key").otherwise("key"),
-        raw=pl.when(is_said).then("said_raw").otherwise("raw"),
-        length=pl.when(is_said).then(pl.col("said_raw").bin.size()).otherwise("length"),
-    ).select(pl.col(name).cast(dtype) for name, dtype in RECORDS.items())
-    return with_heads(originals)
 
 
 def _bytes(texts: pl.Series, encoded: pl.Series) -> pl.Series:
