@@ -77,6 +77,35 @@ def test_the_same_records_again_are_duplicates(system: System) -> None:
     assert system.balances()
 
 
+def test_files_that_wait_are_listed(system: System) -> None:
+    """Those that a run would do, one that was read in part among them; there is no model asked."""
+    contract = ("--contract", str(system.contract("transactions")))
+    for name in ("in/a.csv", "in/b.csv", "in/c [1]*.csv"):
+        system.put(name, csv(200, seed=len(name), broken=0.1))
+    system.put("errors/old.csv", b"what a run has put there")
+    assert system.batch(system.uri("in/a.csv")).exit_code == 0
+    assert system.batch(system.uri("in/b.csv"), "--limit", "120").exit_code == 0
+    api = {"ASSAY_API__URL": system.environment.pop("ASSAY_API__URL")}
+    listed = system.quick("batch", "list", system.uri("in/"), *contract)
+    assert listed.exit_code == 0, listed.errors
+    sizes = [each.size for each in system.objects.list(system.uri("in/"))]
+    assert listed.summary == {
+        "status": "waiting",
+        "found": 3,
+        "waiting": 2,
+        "bytes": sum(sizes[1:]),
+        "files": [system.uri("in/b.csv"), system.uri("in/c [[]1][*].csv")],
+    }
+    assert doors(system.batch(listed.summary["files"][1], **api).summary)[0] == 200
+    few = system.quick("batch", "list", system.uri("in/"), "--most", "1", *contract)
+    assert few.summary["files"] == [system.uri("in/b.csv")]
+    none = system.quick("batch", "list", system.uri("in/a.csv"), *contract)
+    assert (none.exit_code, none.summary["status"]) == (99, "nothing_to_do")
+    gone = system.quick("batch", "list", system.uri("in/x.csv"), *contract)
+    assert gone.exit_code == 65
+    assert "x.csv does not exist" in gone.errors
+
+
 def test_other_content_under_a_known_id_is_a_conflict(system: System) -> None:
     """Nothing is overwritten in silence, inside a file or across files."""
     line = "X1;BAKERY;-1,00;2024-01-02 10:00:00;;payment;debit"

@@ -291,13 +291,13 @@ def _beyond_0(offsets: Mapping[str, int]) -> dict[str, int]:
 
 
 def _answer(url: str) -> tuple[int, Any] | None:
-    """Status and body of a GET; None where nobody listens yet."""
+    """Status and body of a GET; None where nobody answers."""
     try:
         with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - our own server
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
-    except urllib.error.URLError:
+    except (urllib.error.URLError, TimeoutError):
         return None
 
 

@@ -98,7 +98,7 @@ def test_a_zombie_in_the_middle_of_a_commit_holds_nobody_up(
     stream.wait_read(1)
     wait_for(is_caught, why=stream.said)
     stream.start()
-    stream.wait_done(seconds=40)
+    stream.wait_done(seconds=60)
     zombie.signal(signal.SIGCONT)
     stream.finish()
     prove(stream, undisturbed(records))

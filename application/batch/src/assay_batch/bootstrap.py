@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from assay.pipeline.pace import within
 from assay.ports.objects import Objects
+from assay.ports.store import Store
 from assay_adapters.clock.system import SystemClock
 from assay_adapters.compression.decompress import decompress
 from assay_adapters.console.run import complain, last_line, run
@@ -36,7 +37,7 @@ from assay_adapters.s3.objects import S3Objects
 from assay_adapters.s3.objects import located as located_in_s3
 from assay_batch.config import BatchConfig
 from assay_batch.places import Places, is_s3
-from assay_batch.run import Services
+from assay_batch.run import Runs, Services
 
 __all__ = [
     "complain",
@@ -48,6 +49,7 @@ __all__ = [
     "run",
 ]
 
+_BATCH = "batch"
 _RELAY = "batch"
 """All batch runs share one relay's name: what one has left behind the next takes up at once, and
 when two do so together they write the same objects."""
@@ -61,10 +63,15 @@ class ReadSettings(Settings):
     log: LogConfig = Field(default_factory=LogConfig)
 
 
-class BatchSettings(ReadSettings):
-    """What the batch service reads from the environment."""
+class ListSettings(ReadSettings):
+    """What a list of files that wait reads from the environment."""
 
     postgres: PostgresConfig
+
+
+class BatchSettings(ListSettings):
+    """What the batch service reads from the environment."""
+
     api: ApiConfig
 
 
@@ -112,6 +119,20 @@ class PostgresRuns:
 
 
 @contextmanager
+def books(places: Places, settings: ListSettings) -> Generator[tuple[Objects, Store, Runs]]:
+    """What tells which files wait, closed at the end of the block."""
+    engine = engine_for(settings.postgres)
+    try:
+        yield (
+            objects_for(places, settings),
+            PostgresStore(engine, processing_type=_BATCH),
+            PostgresRuns(engine),
+        )
+    finally:
+        engine.dispose()
+
+
+@contextmanager
 def services(places: Places, settings: BatchSettings) -> Generator[Services]:
     """All that a run is composed of, closed at the end of the block."""
     with ExitStack() as stack:
@@ -128,7 +149,7 @@ def services(places: Places, settings: BatchSettings) -> Generator[Services]:
             objects=objects,
             decompress=decompress,
             classifier=classifier,
-            store=PostgresStore(engine, processing_type="batch"),
+            store=PostgresStore(engine, processing_type=_BATCH),
             letters=PostgresLetters(engine, _RELAY),
             publisher=LetterObjects(objects),
             runs=PostgresRuns(engine),

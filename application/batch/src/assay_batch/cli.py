@@ -16,28 +16,34 @@ app = typer.Typer(
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
-@app.callback()
-def batch() -> None:
-    """Keeps `run` a command of its own."""
+_Uris = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="URI",
+        help="s3://bucket/key, a folder that ends in /, a pattern with * or ?, or a local path;"
+        " .gz and .zst are unpacked. May be repeated.",
+    ),
+]
+_Contract = Annotated[
+    Path,
+    typer.Option(
+        metavar="FILE",
+        help="How the files are written, an ODCS document; `assay contract new` drafts one.",
+    ),
+]
+_Patience = Annotated[
+    str,
+    typer.Option(
+        metavar="DURATION",
+        help="How long a dependency may be away before the run ends with 75: 90s, 15m, 2h.",
+    ),
+]
 
 
 @app.command()
 def run(
-    uris: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="URI",
-            help="s3://bucket/key, a folder that ends in /, a pattern with * or ?, or a local path;"
-            " .gz and .zst are unpacked. May be repeated.",
-        ),
-    ],
-    contract: Annotated[
-        Path,
-        typer.Option(
-            metavar="FILE",
-            help="How the files are written, an ODCS document; `assay contract new` drafts one.",
-        ),
-    ],
+    uris: _Uris,
+    contract: _Contract,
     *,
     dry: Annotated[
         bool, typer.Option("--dry-run", help="Read and validate only; write nothing anywhere.")
@@ -45,13 +51,7 @@ def run(
     limit: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Read this many records at most.")
     ] = None,
-    patience: Annotated[
-        str,
-        typer.Option(
-            metavar="DURATION",
-            help="How long a dependency may be away before the run ends with 75: 90s, 15m, 2h.",
-        ),
-    ] = "15m",
+    patience: _Patience = "15m",
     reject_limit: Annotated[
         float,
         typer.Option(
@@ -107,6 +107,50 @@ def run(
         patience=_seconds(patience),
         reject_limit=reject_limit,
         archive=archive,
+        archive_to=archive_to,
+        errors=errors,
+    )
+    raise typer.Exit(code)
+
+
+@app.command("list")
+def list_waiting(
+    uris: _Uris,
+    contract: _Contract,
+    *,
+    most: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Name this many files at most.")
+    ] = 1_000,
+    patience: _Patience = "15m",
+    archive_to: Annotated[
+        str | None,
+        typer.Option(metavar="URI", help="As of the run: what was moved there waits no more."),
+    ] = None,
+    errors: Annotated[
+        str | None, typer.Option(metavar="URI", help="As of the run: what lies there is no input.")
+    ] = None,
+) -> None:
+    """Name the files that a run would do: all but those that are finished.
+
+    For schedulers that start a run for each. Nothing is written anywhere.
+
+    Examples:
+      assay batch list s3://cards/inbox/ --contract cards.odcs.yaml
+
+    The last line on standard output is JSON; `files` names the first --most
+    in order, as `assay batch run` takes them; `waiting` and `bytes` count all.
+
+    Exit codes: 0 there are some; 65 a file that is named does not exist; 75 a
+    dependency was away: run again; 78 settings or the command line are wrong;
+    99 nothing to do.
+    """
+    from assay_batch import command
+
+    code = command.list_waiting(
+        uris,
+        contract,
+        most=most,
+        patience=_seconds(patience),
         archive_to=archive_to,
         errors=errors,
     )

@@ -15,14 +15,15 @@ from assay.contract.contract import Contract
 from assay.contract.document import parse
 from assay.contract.draft import undecided
 from assay.contract.force import objection_to
-from assay.domain.errors import TEMPORARY, AssayError, Fatal
+from assay.domain.errors import DONE, NOTHING_TO_DO, TEMPORARY, AssayError, Fatal
+from assay.domain.pattern import exact
 from assay.pipeline.pump import Policy
 from assay_batch import bootstrap
 from assay_batch.dry_run import dry_run
-from assay_batch.places import places
+from assay_batch.places import Places, places
 from assay_batch.progress import shown
-from assay_batch.report import complaint, log, show
-from assay_batch.run import Request, Result
+from assay_batch.report import complaint, log, show, show_waiting
+from assay_batch.run import Request, Result, survey
 from assay_batch.run import run as run_batch
 
 _log: Any = structlog.get_logger(__name__)
@@ -57,11 +58,7 @@ def run(
     request = Request(
         run_id=str(uuid4()),
         uris=found_at,
-        places=places(
-            found_at,
-            errors=None if errors is None else bootstrap.located(errors),
-            archive=None if archive_to is None else bootstrap.located(archive_to),
-        ),
+        places=_places(found_at, errors, archive_to),
         contract=compiled,
         policy=Policy(patience=patience, reject_limit=reject_limit, alone=True),
         limit=limit,
@@ -97,6 +94,50 @@ def run(
     return result.exit_code
 
 
+def list_waiting(
+    uris: Sequence[str],
+    contract: Path,
+    *,
+    most: int,
+    patience: float,
+    archive_to: str | None,
+    errors: str | None,
+) -> int:
+    """Says which files a run would do, as the options of `assay_batch.cli` say.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        AssayError: as `survey` does; or the options or the contract are wrong.
+    """
+    console = Console(stderr=True)
+    found_at = [bootstrap.located(each) for each in uris]
+    request = Request(
+        run_id="",
+        uris=found_at,
+        places=_places(found_at, errors, archive_to),
+        contract=_in_force(contract, console, dry=False),
+        policy=Policy(patience=patience),
+    )
+    settings = bootstrap.read(bootstrap.ListSettings)
+    with bootstrap.books(request.places, settings) as services, shown(console) as progress:
+        found = survey(request, *services, progress)
+    waiting = found.waiting
+    named = waiting[:most]
+    if console.is_terminal:
+        show_waiting(found, named, console)
+    summary = {
+        "status": "waiting" if waiting else "nothing_to_do",
+        "found": len(found.found),
+        "waiting": len(waiting),
+        "bytes": sum(each.size for each in waiting),
+        "files": [exact(each.uri) for each in named],
+    }
+    bootstrap.last_line(summary)
+    return DONE if waiting else NOTHING_TO_DO
+
+
 def _do(request: Request, result: Result, console: Console, *, dry: bool) -> None:
     if dry:
         settings = bootstrap.read(bootstrap.ReadSettings)
@@ -124,6 +165,13 @@ def _do(request: Request, result: Result, console: Console, *, dry: bool) -> Non
             if result.status != "nothing_to_do":
                 with suppress(AssayError):  # the books are kept elsewhere; this is a note
                     services.runs.end(request.run_id, result.status, result.summary())
+
+
+def _places(found_at: Sequence[str], errors: str | None, archive_to: str | None) -> Places:
+    errors, archive = (
+        None if each is None else bootstrap.located(each) for each in (errors, archive_to)
+    )
+    return places(found_at, errors=errors, archive=archive)
 
 
 def _stop(result: Result, error: BaseException) -> None:

@@ -1,5 +1,6 @@
 """What has become of a run's records, for people and for logs."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
@@ -9,8 +10,9 @@ from rich.table import Table
 
 from assay.domain.errors import AssayError
 from assay.domain.position import Partition
+from assay.ports.objects import Object
 from assay_batch.places import spelled
-from assay_batch.run import Result
+from assay_batch.run import Result, Survey
 
 _log: Any = structlog.get_logger(__name__)
 
@@ -58,6 +60,23 @@ def show(result: Result, console: Console, *, dry: bool) -> None:
     if tally.rejected and not dry:
         hint = f"assay dead-letters list --run {result.run_id}"
         console.print(f"see what was rejected: {hint}", soft_wrap=True, highlight=False)
+
+
+def show_waiting(found: Survey, named: Sequence[Object], console: Console) -> None:
+    """Says to people which files wait."""
+    table = Table("file", "bytes", "records done", box=SIMPLE_HEAD)
+    table.columns[0].overflow = "fold"
+    for column in table.columns[1:]:
+        column.justify, column.no_wrap = "right", True
+    for each in named:
+        stands = found.stand.get(each.partition)
+        done = f"{stands.next:,}" if stands is not None else "none"
+        table.add_row(_named(each.partition), f"{each.size:,}", done)
+    if named:
+        console.print(table)
+    waiting = len(found.waiting)
+    more = f"; {waiting - len(named):,} of them are not shown: --most" * (waiting > len(named))
+    console.print(f"{waiting:,} of {len(found.found):,} files wait{more}", highlight=False)
 
 
 def log(result: Result) -> None:

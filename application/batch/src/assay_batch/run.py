@@ -183,6 +183,39 @@ class Result:
         }
 
 
+@dataclass(frozen=True)
+class Survey:
+    """The files that a run is asked for, and how far each is done.
+
+    Attributes:
+        found: all of them, finished ones included.
+        stand: where those stand that were begun.
+    """
+
+    found: Sequence[Object]
+    stand: Positions
+
+    @property
+    def waiting(self) -> list[Object]:
+        """Those that are not finished."""
+        return [each for each in self.found if not _is_finished(self.stand, each.partition)]
+
+
+def survey(
+    request: Request, objects: Objects, store: Store, runs: Runs, progress: Progress
+) -> Survey:
+    """Looks for the files of a run; what is away is waited for, as long as its patience says.
+
+    Raises:
+        AssayError: the files cannot be had, or the store cannot tell.
+    """
+    wait = partial(_patiently, request.policy.patience, progress)
+    wait("store", runs.check)
+    found = wait("source", partial(find, objects, request.uris, request.places))
+    names = [each.partition for each in found]
+    return Survey(found, wait("store", partial(store.positions, request.source, names)))
+
+
 def run(request: Request, services: Services, result: Result, progress: Progress) -> None:
     """Does a run, and notes in `result` what it has done as it goes.
 
@@ -195,13 +228,9 @@ def run(request: Request, services: Services, result: Result, progress: Progress
     """
     wait = partial(_patiently, request.policy.patience, progress)
     store = services.store
-    wait("store", services.runs.check)
-    found = wait("source", partial(find, services.objects, request.uris, request.places))
-    result.found = len(found)
-    asked = partial(store.positions, request.source, [each.partition for each in found])
-    stand = wait("store", asked)
-    waiting = [each for each in found if not _is_finished(stand, each.partition)]
-    if waiting:
+    found = survey(request, services.objects, store, services.runs, progress)
+    result.found = len(found.found)
+    if waiting := found.waiting:
         wait("store", partial(services.runs.start, request.run_id, request.source))
         progress.begin(len(waiting), sum(each.size for each in waiting))
         try:
@@ -219,8 +248,9 @@ def run(request: Request, services: Services, result: Result, progress: Progress
         result.status, result.exit_code = "nothing_to_do", NOTHING_TO_DO
     wait("publisher", partial(_publish, request, services, result))
     if request.archive:
-        stand = wait("store", asked)
-        finished = [each for each in found if _is_finished(stand, each.partition)]
+        names = [each.partition for each in found.found]
+        stand = wait("store", partial(store.positions, request.source, names))
+        finished = [each for each in found.found if _is_finished(stand, each.partition)]
         wait("source", partial(_archive, finished, request.places, services.objects, result))
     if result.problems:
         result.status, result.exit_code = "incomplete", exit_code(result)

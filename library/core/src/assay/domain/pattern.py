@@ -24,6 +24,11 @@ def literal(text: str) -> str:
     return _SPECIAL.split(text, maxsplit=1)[0]
 
 
+def exact(name: str) -> str:
+    """The pattern that selects this name alone."""
+    return _SPECIAL.sub(r"[\g<0>]", name)
+
+
 def selector(text: str) -> Callable[[str], bool]:
     """Whether a name is selected by a prefix or pattern.
 
