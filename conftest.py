@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+collect_ignore = [
+    "application/orchestration"
+]  # `tests/test_orchestration.py` runs them in Airflow's environment
+
 # Modules are compiled once, whatever the environment says: each command that a test starts would
 # spend two thirds of its time on compiling them anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -31,8 +35,9 @@ def _deselected(config: pytest.Config) -> dict[str, str]:
         why["corpus"] = "ASSAY_TEST_DATA names no folder"
     if shutil.which("promtool") is None:
         why["system"] = "promtool is not on the path"
-    if "chaos" not in (config.option.markexpr or ""):
-        why["chaos"] = "they run for minutes: poe test-chaos"
+    for marker in ("chaos", "containers"):
+        if marker not in (config.option.markexpr or ""):
+            why[marker] = f"they run for minutes: poe test-{marker}"
     return why
 
 
