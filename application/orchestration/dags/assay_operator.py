@@ -28,7 +28,7 @@ from airflow.sdk import Connection
 from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 from docker import APIClient
-from docker.errors import NotFound
+from docker.errors import APIError
 from docker.types import Mount
 
 _log = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ class AssayOperator(DockerOperator):
             "labels": {"assay": service},
             "skip_on_exit_code": NOTHING_TO_DO,
         }
-        super().__init__(environment=dict(environment or {}), xcom_all=True, **(usual | given))
+        super().__init__(environment=dict(environment or {}), **(usual | given))
 
     @property
     def cli(self) -> APIClient:
@@ -137,7 +137,7 @@ class AssayOperator(DockerOperator):
 
     def _remove(self) -> None:
         if self.container is not None:
-            with suppress(NotFound):
+            with suppress(APIError):  # it is gone, or goes just now: both ways of ending come by
                 self.cli.remove_container(self.container["Id"], force=True)
 
 

@@ -116,6 +116,7 @@ def as_ours(value: bytes) -> bytes:
         *(changed(**{name: "a\0"}) for name in ("category", "model_name", "feature_hash")),
         changed(model_name="x" * 129),
         changed(category=""),
+        as_ours(changed()).replace(b'"position":0', b'"position":00'),
     ],
 )
 @pytest.mark.parametrize("written", [bytes, as_ours])
@@ -129,6 +130,28 @@ def test_what_is_no_prediction_is_a_reject(value: bytes, written: Callable[[byte
     code = "unreadable_prediction" if value else "empty_record"
     assert decoded.rejects["code"].to_list() == [code]
     assert decoded.originals(given.records)["raw"][1] == written(value)
+
+
+_PIECES = st.binary(max_size=4) | st.sampled_from(
+    [b"0", b'"', b"\\", b'\\"', b',"origin":', b"null", b"{", b"}", b"\\ud800", b"e-9", b" ", b"-"]
+)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 9), _PIECES), min_size=1, max_size=3))
+@settings(deadline=None, max_examples=500)
+def test_whatever_is_done_to_a_message_it_is_judged(cuts: list[tuple[float, int, bytes]]) -> None:
+    """It is a prediction or a reject, alone as among others, and has an original."""
+    value = published(of_topic(["a"]))[0]
+    for at, length, piece in cuts:
+        start = int(at * len(value))
+        value = value[:start] + piece + value[start + length :]
+    alone, among = chunk([value]), chunk([*published(of_topic(["b"])), value])
+    one, two = predictions.decode(alone), predictions.decode(among)
+    assert one.candidates.height + one.rejects.height == 1
+    assert two.candidates["row"].to_list() == [0, *(one.candidates["row"] + 1)]
+    kept = one.originals(alone.records)["raw"][0]
+    assert kept == two.originals(among.records)["raw"][1]
+    assert one.candidates.height or kept == value
 
 
 _CONTENTS: st.SearchStrategy[Any] = (

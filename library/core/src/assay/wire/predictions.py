@@ -177,7 +177,7 @@ _FRONT: Final = "".join(
     )
 )
 _BACK: Final = (
-    rf'^\{{"source":{_STRING},"partition":{_STRING},"position":[0-9]{{1,18}},'
+    rf'^\{{"source":{_STRING},"partition":{_STRING},"position":(?:0|[1-9][0-9]{{0,17}}),'
     rf'"key":{_OPTIONAL},"key_base64":{_OPTIONAL},'
     rf'"record":(?:{_STRING},"record_base64":null|null,"record_base64":{_STRING})\}}\}}$'
 )
