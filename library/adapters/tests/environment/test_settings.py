@@ -87,6 +87,34 @@ def test_the_environment_goes_before_the_file(
     assert (settings.api.timeout, settings.log.level) == (9.0, "debug")
 
 
+def test_a_setting_may_stand_in_a_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As secrets that are mounted do; the environment still goes before `.env`."""
+    monkeypatch.delenv("ASSAY_POSTGRES__PASSWORD")
+    secret = folder / "password"
+    secret.write_text("hush of a file \n")
+    monkeypatch.setenv("ASSAY_POSTGRES__PASSWORD_FILE", str(secret))
+    (folder / ".env").write_text("ASSAY_POSTGRES__PASSWORD=another hush\n")
+    settings = load(Service)
+    assert settings.postgres.password.get_secret_value() == "hush of a file "
+    rows = {row.name: row for row in describe(settings)}
+    assert rows["ASSAY_POSTGRES__PASSWORD"].origin == "environment"
+    assert "hush" not in rows["ASSAY_POSTGRES__PASSWORD"].value
+
+
+def test_what_is_wrong_with_a_file_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the variable that names it, and with nothing of what it holds."""
+    monkeypatch.setenv("ASSAY_POSTGRES__PASSWORD_FILE", str(folder / "password"))
+    both = "ASSAY_POSTGRES__PASSWORD and ASSAY_POSTGRES__PASSWORD_FILE are both set"
+    assert both in problem()
+    monkeypatch.delenv("ASSAY_POSTGRES__PASSWORD")
+    assert f"PASSWORD_FILE: {folder}/password cannot be read: FileNotFoundError" in problem()
+    (folder / "password").write_bytes(b"hush\xff")
+    assert "cannot be read: UnicodeDecodeError" in problem()
+    monkeypatch.delenv("ASSAY_POSTGRES__PASSWORD_FILE")
+    monkeypatch.setenv("ASSAY_POSTGRES__PASWORD_FILE", "x")
+    assert "ASSAY_POSTGRES__PASWORD_FILE is unknown" in problem()
+
+
 def test_every_missing_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a section that is absent, each variable that it cannot be without; and what to do."""
     for name in GIVEN:

@@ -500,6 +500,17 @@ def test_a_wrong_login_says_what_to_do(
     assert str(password) not in "".join(traceback.format_exception(fatal.value))
 
 
+def test_a_password_may_stand_beside_the_url(migrated: PostgresConfig) -> None:
+    """It goes before the one in it, whatever characters it has."""
+    password = SecretStr(str(urlsplit(migrated.url.get_secret_value()).password))
+    url = _elsewhere(migrated, password="wrong")
+    with _using(migrated, url=url, password=password) as store:
+        assert store.commit(outcome(["a"])).classified == 1
+    odd = SecretStr("w rong' \\\"@/%41")
+    with _using(migrated, password=odd) as store, pytest.raises(Fatal, match="password"):
+        store.commit(outcome(["b"], first=1))
+
+
 @pytest.fixture
 def stranger(migrated: PostgresConfig, engine: Engine) -> Iterator[PostgresConfig]:
     """The login of a role without any rights on the tables."""

@@ -1,7 +1,7 @@
 """Settings of a service: a frozen model with one field a section.
 
-`ASSAY_POSTGRES__URL` sets the field `url` of the section `postgres`. The environment goes before
-`.env` in the current directory.
+`ASSAY_POSTGRES__URL` sets the field `url` of the section `postgres`, and `ASSAY_POSTGRES__URL_FILE`
+names a file that holds its value. The environment goes before `.env` in the current directory.
 """
 
 import re
@@ -17,6 +17,7 @@ from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
     EnvSettingsSource,
+    PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
@@ -27,7 +28,24 @@ from assay_adapters.environment.sections import OTHERS, is_optional, names
 PREFIX: Final = "ASSAY_"
 
 _MISSING: Final = " is missing"
+_IN_FILE: Final = "_file"
 _PASSWORD: Final = re.compile(r"(://[^:/@?#]*:)[^/?#]*@")
+
+
+class _Environment(EnvSettingsSource):
+    """The environment, with the contents of files in place of their names."""
+
+    def __init__(self, settings_class: type[BaseSettings], *args: Any) -> None:
+        super().__init__(settings_class, *args)
+        self.env_vars = _with_contents(settings_class, self.env_vars)
+
+
+class _File(DotEnvSettingsSource):
+    """`.env`, with the contents of files in place of their names."""
+
+    def __init__(self, settings_class: type[BaseSettings], *args: Any) -> None:
+        super().__init__(settings_class, *args)
+        self.env_vars = _with_contents(settings_class, self.env_vars)
 
 
 class Settings(BaseSettings):
@@ -42,6 +60,18 @@ class Settings(BaseSettings):
         extra="ignore",  # `_unknown` says more than pydantic would
         frozen=True,
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's order of arguments
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the same
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the same
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is given, the environment, `.env`."""
+        return init_settings, _Environment(settings_cls), _File(settings_cls)
 
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
@@ -128,7 +158,8 @@ def survey(configs: Mapping[str, type[BaseModel]]) -> Survey:
 
     Optional ones of which nothing is said are left out.
     """
-    with suppress(OSError, UnicodeDecodeError):  # what is wrong with the file is told below
+    # What is wrong with a file is told below.
+    with suppress(OSError, UnicodeDecodeError, WrongSettings):
         configs = {
             name: config
             for name, config in configs.items()
@@ -180,7 +211,38 @@ def describe(settings: Settings) -> list[Row]:
 
 def _given(settings_class: type[Settings]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """What the environment and `.env` hold, names in lower case."""
-    return EnvSettingsSource(settings_class).env_vars, DotEnvSettingsSource(settings_class).env_vars
+    return _Environment(settings_class).env_vars, _File(settings_class).env_vars
+
+
+def _with_contents(
+    settings_class: type[BaseSettings], given: Mapping[str, str | None]
+) -> Mapping[str, str | None]:
+    """Variables, with the content of a file for each setting whose `…_FILE` names one.
+
+    Line feeds at its end are no part of it.
+
+    Raises:
+        WrongSettings: a file cannot be read, or the setting is given as well.
+    """
+    own = {name.lower() for name in _names(settings_class, ())}
+    files = {
+        name: path
+        for name, path in given.items()
+        if name.endswith(_IN_FILE) and name.removesuffix(_IN_FILE) in own and path
+    }
+    found, problems = {each: given[each] for each in given if each not in files}, list[str]()
+    for name, path in files.items():
+        setting = name.removesuffix(_IN_FILE)
+        if setting in found:
+            problems.append(f"{setting.upper()} and {name.upper()} are both set")
+            continue
+        try:
+            found[setting] = Path(path).read_text("utf-8").rstrip("\r\n")
+        except (OSError, ValueError) as error:
+            problems.append(f"{name.upper()}: {path} cannot be read: {type(error).__name__}")
+    if problems:
+        raise WrongSettings(problems)
+    return found
 
 
 def _unknown(settings_class: type[Settings]) -> Iterator[str]:

@@ -30,6 +30,7 @@ class PostgresConfig(BaseModel):
 
     Attributes:
         url: as libpq reads it, its parameters (`?sslmode=…`) and several hosts included.
+        password: in place of the URL's.
         application_name: what PostgreSQL shows in `pg_stat_activity`.
         connect_timeout: until a server that does not answer counts as away, and until a caller
             who finds all connections in use gives up.
@@ -44,6 +45,7 @@ class PostgresConfig(BaseModel):
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     url: Annotated[SecretStr, AfterValidator(_is_url)]
+    password: SecretStr | None = None
     application_name: str = "assay"
     connect_timeout: int = Field(default=5, ge=1, le=_LONGEST)
     statement_timeout: Seconds = 300

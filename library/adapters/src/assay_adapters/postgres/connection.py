@@ -133,6 +133,8 @@ def engine_for(config: PostgresConfig) -> Engine:
     Safe to use from several threads. Whoever made it ends it with `dispose()`.
     """
     given = conninfo_to_dict(config.url.get_secret_value())
+    if config.password is not None:
+        given["password"] = config.password.get_secret_value()
     limits = {
         "statement_timeout": f"{config.statement_timeout * 1000:.0f}",
         "lock_timeout": f"{config.lock_timeout * 1000:.0f}",
