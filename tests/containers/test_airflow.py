@@ -19,7 +19,7 @@ import psycopg
 import pytest
 import uv
 from containers.engine import ROOT
-from containers.services import Services
+from containers.services import CONTRACTS, Services
 from demo import samples
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1_200)]
@@ -150,3 +150,22 @@ def test_a_killed_container_is_resumed(services: Services, airflow: Airflow, buc
     assert (books.code, books.summary["balanced"]) == (0, True)
     assert books.summary["read"] == 400_000, books.summary
     assert 0 < json.loads(counts[1])["read"] < 400_000
+
+
+def test_letters_and_stored_transactions_are_done_again(
+    services: Services, airflow: Airflow, bucket: str
+) -> None:
+    """What cannot succeed stays open; predictions of the same version are duplicates."""
+    uri = f"s3://{bucket}/in/a.csv"
+    services.objects.write(uri, samples.csv(500, seed=1))
+    run = ("batch", "run", uri, "--contract", "/contracts/transactions.odcs.yaml")
+    done = services.run("batch", *run, mounts=CONTRACTS)
+    rejected = done.summary["rejected"]
+    assert rejected > 0, done.err
+    told = airflow.test("redrive_dead_letters", codes=[])
+    assert f'"rejected":{rejected}' in told.replace(" ", ""), told[-6_000:]
+    assert '"balanced": true' in told
+    told = airflow.test("rescore")
+    assert f'"duplicate":{done.summary["classified"]}' in told, told[-6_000:]
+    books = services.run("cli", "reconcile", "--json")
+    assert (books.code, books.summary["balanced"]) == (0, True)
