@@ -17,7 +17,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
@@ -36,14 +36,6 @@ _log = logging.getLogger(__name__)
 CONNECTION: Final = "assay"
 ALERTS: Final = "assay_alerts"
 """The connection to which alerts are posted; without it they are in Airflow alone."""
-
-PATIENT: Final = {
-    "retries": 5,
-    "retry_delay": timedelta(seconds=30),
-    "retry_exponential_backoff": True,
-    "max_retry_delay": timedelta(minutes=15),
-}
-"""The `default_args` of each DAG. Mapped tasks would not take them from the operator."""
 
 TEMPORARY: Final = 75
 NOTHING_TO_DO: Final = 99
@@ -155,6 +147,23 @@ def alert(context: Any) -> None:
         return
     text = f"Airflow: {run.dag_id} has failed in {run.run_id}"
     hook.run(json={"dag_id": run.dag_id, "run_id": run.run_id, "text": text})
+
+
+COMMON: Final[dict[str, Any]] = {
+    "start_date": datetime(2026, 1, 1, tzinfo=UTC),
+    "catchup": False,
+    "max_active_runs": 1,
+    # Here, since mapped tasks do not take them from their operator.
+    "default_args": {
+        "retries": 5,
+        "retry_delay": timedelta(seconds=30),
+        "retry_exponential_backoff": True,
+        "max_retry_delay": timedelta(minutes=15),
+    },
+    "on_failure_callback": alert,
+    "tags": ["assay"],
+}
+"""What each DAG is made with."""
 
 
 def summary(line: str) -> dict[str, Any]:

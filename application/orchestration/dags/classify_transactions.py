@@ -2,7 +2,6 @@
 
 import json
 import os
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from airflow.sdk import (
@@ -15,7 +14,7 @@ from airflow.sdk import (
     task,
 )
 from airflow.sdk.exceptions import AirflowSkipException
-from assay_operator import PATIENT, AssayOperator, alert, summary
+from assay_operator import COMMON, AssayOperator, summary
 
 DELIVERED: Final = Asset("assay_delivered", uri="x-assay://delivered")
 """Whoever puts files into the bucket may say so, and they are classified at once."""
@@ -35,17 +34,13 @@ _CONTRACT: Final = "/contracts/{{ params.contract }}"
 
 
 @dag(
+    **COMMON,
     schedule=AssetOrTimeSchedule(
         timetable=CronTriggerTimetable(
             os.environ.get("ASSAY_SCHEDULE", "*/15 * * * *"), timezone="UTC"
         ),
         assets=[DELIVERED],
     ),
-    start_date=datetime(2026, 1, 1, tzinfo=UTC),
-    catchup=False,
-    max_active_runs=1,
-    default_args=PATIENT,
-    on_failure_callback=alert,
     params={
         "prefix": Param(
             os.environ.get("ASSAY_PREFIX", "s3://transactions/inbox/"),
@@ -72,7 +67,6 @@ _CONTRACT: Final = "/contracts/{{ params.contract }}"
             default=False, type="boolean", description="Read and validate; write nothing."
         ),
     },
-    tags=["assay"],
     doc_md=__doc__,
 )
 def classify_transactions() -> None:

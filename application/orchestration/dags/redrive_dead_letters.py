@@ -1,20 +1,15 @@
 """Tries dead letters again: what now succeeds is closed, what fails again stays open."""
 
 import os
-from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk import Param, dag, task
-from assay_operator import PATIENT, AssayOperator, alert
+from assay_operator import COMMON, AssayOperator
 
 
 @dag(
+    **COMMON,
     schedule=os.environ.get("ASSAY_REDRIVE_SCHEDULE"),
-    start_date=datetime(2026, 1, 1, tzinfo=UTC),
-    catchup=False,
-    max_active_runs=1,
-    default_args=PATIENT,
-    on_failure_callback=alert,
     params={
         "codes": Param(
             ["classifier_gave_up"],
@@ -32,7 +27,6 @@ from assay_operator import PATIENT, AssayOperator, alert
             default=False, type="boolean", description="Read and validate; write nothing."
         ),
     },
-    tags=["assay"],
     doc_md=__doc__,
 )
 def redrive_dead_letters() -> None:

@@ -1,19 +1,14 @@
 """Predicts all stored transactions again, with the version of the model that is served."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk import Param, dag, task
-from assay_operator import PATIENT, AssayOperator, alert
+from assay_operator import COMMON, AssayOperator
 
 
 @dag(
+    **COMMON,
     schedule=None,
-    start_date=datetime(2026, 1, 1, tzinfo=UTC),
-    catchup=False,
-    max_active_runs=1,
-    default_args=PATIENT,
-    on_failure_callback=alert,
     params={
         "version": Param(
             None,
@@ -29,7 +24,6 @@ from assay_operator import PATIENT, AssayOperator, alert
         ),
         "dry_run": Param(default=False, type="boolean", description="Count; write nothing."),
     },
-    tags=["assay"],
     doc_md=__doc__,
 )
 def rescore() -> None:
