@@ -2,9 +2,11 @@
 
 import json
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 
-import assay_operator
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.providers.docker.exceptions import (
@@ -12,9 +14,8 @@ from airflow.providers.docker.exceptions import (
     DockerContainerFailedSkipException,
 )
 from airflow.providers.docker.operators.docker import DockerOperator
-from airflow.sdk import Connection
 from airflow.sdk.exceptions import AirflowFailException
-from assay_operator import NOTHING_TO_DO, AssayOperator
+from assay_operator import NOTHING_TO_DO, AssayOperator, alert
 
 
 @pytest.fixture(scope="session")
@@ -27,8 +28,8 @@ def dags() -> DagBag:
 def told(monkeypatch: pytest.MonkeyPatch) -> None:
     """The connection, as an administrator makes it."""
     extra = {"ASSAY_POSTGRES__URL": "postgresql://assay:canary-1@db/assay"}
-    connection = Connection(conn_id="assay", conn_type="generic", extra=json.dumps(extra))
-    monkeypatch.setattr(assay_operator.Connection, "get", lambda _: connection)
+    connection = {"conn_type": "generic", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_ASSAY", json.dumps(connection))
 
 
 def test_airflow_reads_all(dags: DagBag) -> None:
@@ -165,6 +166,29 @@ def test_a_killed_task_lets_its_container_end(docker: Docker) -> None:
     task.container = {"Id": "c1"}
     task.on_kill()
     assert (docker.stopped, docker.removed) == ([("c1", 60)], ["c1"])
+
+
+def test_a_failed_run_is_posted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the connection for alerts; without one nothing fails."""
+    got: list[dict[str, str]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+    run = SimpleNamespace(dag_id="classify_transactions", run_id="manual__1")
+    alert({"dag_run": run})
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setenv("AIRFLOW_CONN_ASSAY_ALERTS", url)
+        alert({"dag_run": run})
+        server.shutdown()
+    (told,) = got
+    assert (told["dag_id"], told["run_id"]) == ("classify_transactions", "manual__1")
+    assert "has failed" in told["text"]
 
 
 def test_what_it_is_told_is_not_to_be_seen() -> None:
