@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-collect_ignore = [
-    "application/orchestration"
-]  # `tests/test_orchestration.py` runs them in Airflow's environment
+# `tests/test_orchestration.py` runs them, in Airflow's environment.
+collect_ignore = ["application/orchestration"]
 
 # Modules are compiled once, whatever the environment says: each command that a test starts would
 # spend two thirds of its time on compiling them anew.

@@ -11,11 +11,10 @@ environment variables, `ASSAY_POSTGRES__URL` and passwords among them. It is rea
 begins, and stands in no rendered template, log or XCom.
 """
 
-import json
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -63,14 +62,11 @@ class AssayOperator(DockerOperator):
     once, since the same call would end in the same way.
     """
 
-    def __init__(
-        self, *, service: str, environment: Mapping[str, str] | None = None, **given: Any
-    ) -> None:
+    def __init__(self, *, service: str, **given: Any) -> None:
         """Takes what `DockerOperator` takes.
 
         Args:
             service: whose image it is: `batch` or `cli`.
-            environment: variables that may be seen.
             given: as for `DockerOperator`.
         """
         contracts = os.environ.get("ASSAY_CONTRACTS")
@@ -87,7 +83,7 @@ class AssayOperator(DockerOperator):
             "labels": {"assay": service},
             "skip_on_exit_code": NOTHING_TO_DO,
         }
-        super().__init__(environment=dict(environment or {}), **(usual | given))
+        super().__init__(**(usual | given))
 
     @property
     def cli(self) -> APIClient:
@@ -164,11 +160,6 @@ COMMON: Final[dict[str, Any]] = {
     "tags": ["assay"],
 }
 """What each DAG is made with."""
-
-
-def summary(line: str) -> dict[str, Any]:
-    """What a container's last line says."""
-    return json.loads(line)
 
 
 def _told() -> dict[str, str]:

@@ -14,7 +14,7 @@ from airflow.sdk import (
     task,
 )
 from airflow.sdk.exceptions import AirflowSkipException
-from assay_operator import COMMON, AssayOperator, summary
+from assay_operator import COMMON, AssayOperator
 
 DELIVERED: Final = Asset("assay_delivered", uri="x-assay://delivered")
 """Whoever puts files into the bucket may say so, and they are classified at once."""
@@ -81,7 +81,7 @@ def classify_transactions() -> None:
     def commands(found: str, params: Any = None) -> list[list[str]]:
         options = ["--contract", f"/contracts/{params['contract']}"]
         options += ["--archive"] * params["archive"] + ["--dry-run"] * params["dry_run"]
-        return [["batch", "run", each, *options] for each in summary(found)["files"]]
+        return [["batch", "run", each, *options] for each in json.loads(found)["files"]]
 
     calls = commands(files.output)
     runs = AssayOperator.partial(
@@ -103,7 +103,7 @@ def classify_transactions() -> None:
     @task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
     def total(lines: Any) -> dict[str, int]:
         """The counts of all runs together."""
-        found = [summary(each) for each in lines]
+        found = [json.loads(each) for each in lines]
         counts = {name: sum(each[name] for each in found) for name in _COUNTS}
         print("counts of all:", json.dumps(counts))  # noqa: T201 - Airflow's log takes it
         return counts

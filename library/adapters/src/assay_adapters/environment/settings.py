@@ -32,22 +32,6 @@ _IN_FILE: Final = "_file"
 _PASSWORD: Final = re.compile(r"(://[^:/@?#]*:)[^/?#]*@")
 
 
-class _Environment(EnvSettingsSource):
-    """The environment, with the contents of files in place of their names."""
-
-    def __init__(self, settings_class: type[BaseSettings], *args: Any) -> None:
-        super().__init__(settings_class, *args)
-        self.env_vars = _with_contents(settings_class, self.env_vars)
-
-
-class _File(DotEnvSettingsSource):
-    """`.env`, with the contents of files in place of their names."""
-
-    def __init__(self, settings_class: type[BaseSettings], *args: Any) -> None:
-        super().__init__(settings_class, *args)
-        self.env_vars = _with_contents(settings_class, self.env_vars)
-
-
 class Settings(BaseSettings):
     """What a service's settings derive from: one field a section, each a frozen model."""
 
@@ -66,12 +50,13 @@ class Settings(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's order of arguments
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the same
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the same
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic names them
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """What is given, the environment, `.env`."""
-        return init_settings, _Environment(settings_cls), _File(settings_cls)
+        variables = (cast(EnvSettingsSource, each) for each in (env_settings, dotenv_settings))
+        return init_settings, *(_filled(settings_cls, each) for each in variables)
 
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
@@ -211,19 +196,19 @@ def describe(settings: Settings) -> list[Row]:
 
 def _given(settings_class: type[Settings]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """What the environment and `.env` hold, names in lower case."""
-    return _Environment(settings_class).env_vars, _File(settings_class).env_vars
+    environment, file = EnvSettingsSource(settings_class), DotEnvSettingsSource(settings_class)
+    return _filled(settings_class, environment).env_vars, _filled(settings_class, file).env_vars
 
 
-def _with_contents(
-    settings_class: type[BaseSettings], given: Mapping[str, str | None]
-) -> Mapping[str, str | None]:
-    """Variables, with the content of a file for each setting whose `…_FILE` names one.
+def _filled(settings_class: type[BaseSettings], source: EnvSettingsSource) -> EnvSettingsSource:
+    """The source, with the content of a file for each setting whose `…_FILE` names one.
 
     Line feeds at its end are no part of it.
 
     Raises:
         WrongSettings: a file cannot be read, or the setting is given as well.
     """
+    given = source.env_vars
     own = {name.lower() for name in _names(settings_class, ())}
     files = {
         name: path
@@ -242,7 +227,8 @@ def _with_contents(
             problems.append(f"{name.upper()}: {path} cannot be read: {type(error).__name__}")
     if problems:
         raise WrongSettings(problems)
-    return found
+    source.env_vars = found
+    return source
 
 
 def _unknown(settings_class: type[Settings]) -> Iterator[str]:
