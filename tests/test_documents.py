@@ -1,6 +1,7 @@
 """What the documents say is so: examples run, links lead somewhere, tables agree with the code."""
 
 import hashlib
+import json
 import os
 import re
 import secrets
@@ -16,7 +17,6 @@ from typing import Any, Final, LiteralString, cast
 import polars as pl
 import psycopg
 import pytest
-import yaml
 
 from assay.contract.contract import Contract
 from assay.contract.document import parse
@@ -239,20 +239,56 @@ def test_the_settings_are_those_of_the_code() -> None:
     assert registered == set(installed())
 
 
+def compose_services() -> dict[str, dict[str, Any]]:
+    """All services of the Compose file, as Compose reads it, with three brokers."""
+    done = subprocess.run(
+        [
+            Path(sys.executable).with_name("docker-compose"),
+            "--profile=*",
+            "config",
+            "--format=json",
+        ],
+        cwd=ROOT,
+        env={**os.environ, "KAFKA_BROKERS": "3"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)["services"]
+
+
 def test_the_compose_file_sets_known_variables_and_opens_no_port_to_others() -> None:
-    """What it sets are settings; ports are local, images pinned, passwords not in it."""
-    compose = text("docker-compose.yml")
-    set_there = set(re.findall(r"^ +(ASSAY_\w+):", compose, re.MULTILINE))
-    assert set_there
-    assert set_there <= {name for name, _ in settings()}
-    services: dict[str, dict[str, Any]] = yaml.safe_load(compose)["services"]
-    for service in services.values():
-        assert all(each.startswith("127.0.0.1:") for each in service.get("ports", ()))
-        assert re.search(r":v?\d+\.\d+", service["image"])
-    secret = r"^ +\w*(?:PASSWORD|SECRET_ACCESS_KEY|SECRET_KEY): (.*)$"
-    for value in re.findall(secret, compose, re.MULTILINE):
-        assert value.startswith("${")
-        assert ":?" in value
+    """What it sets are settings; ports are local, images pinned, secrets come from files."""
+    assert not re.search(r"\$\{\w*(PASSWORD|SECRET|KEY)\b", text("docker-compose.yml"))
+    known = {name for name, _ in settings()}
+    known |= {f"{name}_FILE" for name in known}
+    for name, service in compose_services().items():
+        ports = service.get("ports", ())
+        assert all(each["host_ip"] == "127.0.0.1" for each in ports), name
+        assert re.search(r":v?\d+\.\d+", service["image"]), name
+        given = service.get("environment", {})
+        ours = {each for each in given if each.startswith("ASSAY_")}
+        assert ours - {"ASSAY_CONTRACTS"} <= known, name  # that one is of Airflow's DAGs
+        secret = {each for each in given if re.search("PASSWORD|SECRET|FERNET|TOKEN", each)}
+        assert all(each.endswith(("_FILE", "_CMD")) for each in secret), name
+
+
+def test_each_service_of_the_compose_file_is_held_within_bounds() -> None:
+    """Of memory and log, and what is ours has no rights; it is told when to begin and to end."""
+    services = compose_services()
+    for name, service in services.items():
+        assert {"mem_limit", "restart", "logging"} <= set(service) or name == "assay", name
+        assert "no-new-privileges:true" in service["security_opt"], name
+        if service["image"].startswith("assay-"):
+            assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"]), name
+            assert service["init"], name
+        for other, how in service.get("depends_on", {}).items():
+            once = services[other]["restart"] in {"no", "on-failure:3"}
+            wanted = "service_completed_successfully" if once else "service_healthy"
+            assert how["condition"] == wanted, (name, other)
+    brokers = services["consumer-1"]["environment"]["ASSAY_KAFKA__BOOTSTRAP_SERVERS"]
+    assert brokers == "kafka:9092,kafka-2:9092,kafka-3:9092"
 
 
 def test_the_metrics_are_those_of_the_code() -> None:

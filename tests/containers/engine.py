@@ -55,16 +55,13 @@ class Engine:
     url: str
     client: DockerClient
 
-    def build(self, target: str, name: str) -> str:
-        """Builds a target of the Dockerfile, as it is.
-
-        Returns:
-            The name.
-        """
+    def build(
+        self, target: str, name: str, *, file: Path = DOCKERFILE, context: Path = ROOT
+    ) -> None:
+        """Builds a target of a Dockerfile, as it is."""
         options = ("--format=docker", "--isolation=chroot", "--network=host", "--pull-never")
-        file = ("--file", str(DOCKERFILE), "--target", target, "--tag", name, str(ROOT))
-        self.podman("build", *options, *file)
-        return name
+        places = ("--file", str(file), "--target", target, "--tag", name, str(context))
+        self.podman("build", *options, *places)
 
     def run(
         self,
@@ -94,6 +91,11 @@ class Engine:
             tmpfs={"/tmp": ""},  # noqa: S108 - the container's
             detach=True,
         )
+
+    def check_health(self, container: str) -> None:
+        """What Docker does by itself, and podman leaves to systemd; it may be gone meanwhile."""
+        command = [*_podman(self.folder), "healthcheck", "run", container]
+        subprocess.run(command, env=_environment(self.folder), capture_output=True, check=False)
 
     def read(self, image: str, path: str) -> bytes:
         """A file of an image."""

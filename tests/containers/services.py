@@ -12,7 +12,7 @@ from docker.models.containers import Container
 
 from assay_adapters.s3.objects import S3Objects
 
-TARGETS = ("api", "batch", "streaming", "cli")
+TARGETS = ("api", "batch", "streaming", "cli", "airflow")
 """The images, as the Dockerfile calls them."""
 
 CONTRACTS = {ROOT / "contracts": "/contracts"}

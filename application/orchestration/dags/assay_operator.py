@@ -7,8 +7,9 @@ What is known before any run comes from the environment of scheduler and workers
 - `ASSAY_CONTRACTS`: the folder of contracts on that machine, which containers see as /contracts.
 
 What containers are to know comes from the connection `assay`, whose extra is a JSON object of
-environment variables, `ASSAY_POSTGRES__URL` and passwords among them. It is read when a task
-begins, and stands in no rendered template, log or XCom.
+environment variables, `ASSAY_POSTGRES__URL` and passwords among them; `ASSAY_…_FILE` names a file
+beside Airflow, whose content containers get. It is read when a task begins, and stands in no
+rendered template, log or XCom.
 """
 
 import logging
@@ -18,6 +19,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 from airflow.providers.docker.exceptions import DockerContainerFailedException
@@ -43,6 +45,7 @@ _KILLED: Final = 128
 
 _STATUS: Final = re.compile(r"'StatusCode': (\d+)")
 _SECRET: Final = re.compile("PASSWORD|SECRET|TOKEN|KEY|URL")
+_IN_FILE: Final = "_FILE"
 _STOP: Final = 60
 """Seconds that a container has to commit what it has read."""
 
@@ -163,11 +166,20 @@ COMMON: Final[dict[str, Any]] = {
 
 
 def _told() -> dict[str, str]:
-    """What containers are to know."""
-    told: dict[str, str] = Connection.get(CONNECTION).extra_dejson
-    for name, value in told.items():
+    """What containers are to know.
+
+    Raises:
+        AirflowFailException: a file that the connection names cannot be read.
+    """
+    told: dict[str, str] = {}
+    for given, value in Connection.get(CONNECTION).extra_dejson.items():
+        name = given.removesuffix(_IN_FILE)
+        try:
+            told[name] = value if name == given else Path(value).read_text().rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise AirflowFailException(f"connection {CONNECTION}, {given}: {error}") from None
         if _SECRET.search(name):
-            mask_secret(value)
+            mask_secret(told[name])
     return told
 
 

@@ -3,6 +3,7 @@
 import json
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
 from typing import Any
@@ -189,6 +190,28 @@ def test_a_failed_run_is_posted(monkeypatch: pytest.MonkeyPatch) -> None:
     (told,) = got
     assert (told["dag_id"], told["run_id"]) == ("classify_transactions", "manual__1")
     assert "has failed" in told["text"]
+
+
+def test_a_secret_may_be_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Containers get its content; without the file the task fails at once, and says which."""
+    given: list[dict[str, str]] = []
+
+    def execute(task: DockerOperator, _: Any) -> None:
+        given.append(dict(task._private_environment or {}))
+        raise DockerContainerFailedSkipException("skipping", logs=[])
+
+    monkeypatch.setattr(DockerOperator, "execute", execute)
+    file = tmp_path / "password"
+    told = {"ASSAY_POSTGRES__PASSWORD_FILE": str(file), "ASSAY_API__URL": "http://api"}
+    connection = json.dumps({"conn_type": "generic", "extra": told})
+    monkeypatch.setenv("AIRFLOW_CONN_ASSAY", connection)
+    task = AssayOperator(task_id="x", service="cli")
+    with pytest.raises(AirflowFailException, match="connection assay, ASSAY_POSTGRES__PASSWORD_FI"):
+        task.execute({})
+    file.write_text("canary-2\n")
+    with pytest.raises(DockerContainerFailedSkipException):
+        task.execute({})
+    assert given == [{"ASSAY_POSTGRES__PASSWORD": "canary-2", "ASSAY_API__URL": "http://api"}]
 
 
 def test_what_it_is_told_is_not_to_be_seen() -> None:
