@@ -21,6 +21,8 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 from system import ROOT
 
+from assay_cli.version import PACKAGES
+
 WORKSPACE: Final = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 MEMBERS: Final[list[str]] = WORKSPACE["tool"]["uv"]["workspace"]["members"]
 
@@ -88,6 +90,7 @@ def test_one_version_stands_everywhere() -> None:
 def test_members_say_the_same_of_themselves() -> None:
     """Licence, authors, classifiers and Python are those of all, and the ones that CI tests."""
     first, *others = [project(ROOT / member) for member in MEMBERS]
+    assert {each["name"] for each in (first, *others)} == set(PACKAGES)
     for each in others:
         for key in ("authors", "classifiers", "license", "license-files", "readme"):
             assert each[key] == first[key], f"{each['name']}: {key}"
@@ -171,7 +174,7 @@ def installed(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     _uv("venv", "--python", sys.executable, str(environment))
     install = ("pip", "install", "--python", str(environment))
     _uv(*install, "--requirements", lock)
-    # What the wheels ask for must be there by now: there is no index.
+    # What the wheels ask for, but for what the workspace overrides, is there by now: no index.
     _uv(*install, "--no-index", "--find-links", str(wheels), "assay-cli[local]")
     return environment / "bin"
 
