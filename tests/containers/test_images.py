@@ -1,11 +1,12 @@
 """The images: what is in them, what they need, and that the books balance with nothing else."""
 
+import hashlib
 import json
 import time
 from urllib.request import urlopen
 
 import pytest
-from containers.engine import Engine
+from containers.engine import ROOT, Engine
 from containers.services import CONTRACTS, TARGETS, Services, ended, free_port
 from demo import samples
 
@@ -32,6 +33,10 @@ def test_an_image_holds_the_product_and_nothing_else(containers: Engine, target:
     names = {each["name"] for each in json.loads(bill)["components"]}
     assert {"pydantic", "apache-airflow" if target == "airflow" else "polars"} <= names
     assert not {"pytest", "ruff", "pyright"} & names
+    record = json.loads(containers.read(f"assay-{target}:test", "/app/build.json"))
+    project = ROOT / "application/orchestration" if target == "airflow" else ROOT
+    lock = hashlib.sha256((project / "uv.lock").read_bytes()).hexdigest()
+    assert (record["revision"], record["lock"]) == ("unknown", lock[:12])
 
 
 def test_a_batch_and_a_stream_balance_in_containers(

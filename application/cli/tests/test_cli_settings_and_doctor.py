@@ -1,5 +1,6 @@
 """`config`, `doctor`, `version`: what is set, and what is wrong with it."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -22,6 +23,11 @@ def _states(ended: subprocess.CompletedProcess[str]) -> dict[str, str]:
     return {each["check"]: each["state"] for each in json.loads(ended.stdout)["checks"]}
 
 
+def _digest_of_the_lock() -> str:
+    lock = Path(__file__).parents[3] / "uv.lock"
+    return hashlib.sha256(lock.read_bytes()).hexdigest()[:12]
+
+
 def test_versions_are_those_that_are_installed(assay: Assay) -> None:
     """Ours, Python's and those of the libraries, for people and as JSON."""
     found = json.loads(assay("version", "--json").stdout)
@@ -32,6 +38,39 @@ def test_versions_are_those_that_are_installed(assay: Assay) -> None:
     ended = assay("version")
     assert ended.returncode == 0
     assert found["libraries"]["polars"] in ended.stdout
+
+
+def test_a_checkout_tells_its_commit_and_its_lock(assay: Assay) -> None:
+    """As git and the file itself say, whatever the current folder is."""
+    git = ("git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD")
+    head = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    found = json.loads(assay("version", "--json").stdout)["build"]
+    assert found["revision"].removesuffix("-dirty") == head
+    assert found["lock"] == _digest_of_the_lock()
+    ended = assay("version")
+    assert head in ended.stdout
+    assert found["lock"] in ended.stdout
+
+
+def test_sources_without_git_tell_their_lock(
+    assay: Assay, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An archive of the sources has no commit."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = json.loads(assay("version", "--json").stdout)["build"]
+    assert found == {"revision": None, "built": None, "lock": _digest_of_the_lock()}
+
+
+def test_an_image_tells_what_it_was_built_of(
+    assay: Assay, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What its build has recorded, and nothing that lies beside it."""
+    record = {"revision": "3f9a41c", "built": "2026-11-27T15:00:00Z", "lock": "0123456789ab"}
+    (tmp_path / "build.json").write_text(json.dumps(record))
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    assert json.loads(assay("version", "--json").stdout)["build"] == record
+    ended = assay("version")
+    assert all(value in ended.stdout for value in record.values())
 
 
 def test_settings_are_shown_with_their_origin_and_without_secrets(

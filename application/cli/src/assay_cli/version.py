@@ -6,6 +6,7 @@ from importlib.metadata import requires
 from importlib.metadata import version as version_of
 from typing import Final
 
+from assay_cli.build import build
 from assay_cli.output import Json, add, print_json, show, table
 
 PACKAGES: Final = (
@@ -17,6 +18,7 @@ PACKAGES: Final = (
     "assay-ml-api",
     "assay-model",
     "assay-modelling",
+    "assay-streaming",
 )
 """Our own, of which an installation may lack some."""
 
@@ -24,22 +26,29 @@ _NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
 
 
 def version(*, as_json: Json = False) -> None:
-    """Show the versions of Assay, of Python and of the libraries beneath.
+    """Show the versions of Assay, its build, Python and the libraries beneath.
 
-    They belong into every report of a fault.
+    The build is the commit, the time of an image, and the digest of `uv.lock`: they are known in
+    an image and in a checkout, and not where wheels alone are installed.
+
+    All of it belongs into every report of a fault.
     """
-    found = {
-        "assay": version_of("assay"),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-    }
+    made = build()
+    system = {"python": platform.python_version(), "platform": platform.platform()}
     libraries = {name: version_of(name) for name in _libraries()}
+    found = {"assay": version_of("assay"), "build": made, **system}
     if as_json:
         print_json({**found, "libraries": libraries})
         return
     shown = table("what", "version")
-    for name, number in {**found, **libraries}.items():
-        add(shown, name, number)
+    for name, number in {
+        "assay": found["assay"],
+        **(made or {"build": "not recorded"}),
+        **system,
+        **libraries,
+    }.items():
+        if number is not None:
+            add(shown, name, number)
     show(shown)
 
 

@@ -32,7 +32,7 @@ SECTIONS: Final = (
 )
 """In the order in which they are shown; `local` is read by the local servers, in their own way."""
 
-OTHERS: Final = frozenset({"ASSAY_TEST_DATA"})
+OTHERS: Final = frozenset({"ASSAY_TEST_DATA", "ASSAY_TEST_WHEELS"})
 """Variables that are no settings."""
 
 
