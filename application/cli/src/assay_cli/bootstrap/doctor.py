@@ -93,7 +93,7 @@ def _ask_tables() -> Answer:
     with _hasty_engine() as engine:
         check(engine)
         require_rights(engine)
-    return Answer("the tables are of this version, and may be written to")
+    return Answer("the tables serve this version, and may be written to")
 
 
 def _ask_s3(bucket: str | None) -> Answer:

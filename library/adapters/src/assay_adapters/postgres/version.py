@@ -1,4 +1,7 @@
-"""Which version the tables are of.
+"""Which version the tables are of, and whether this Assay can work with it.
+
+Tables of a newer version may serve an older Assay: a migration says so that only adds what an
+older one does without. So services go on, and may be started again, while others are updated.
 
 Without Alembic, whose import takes a tenth of a second of each start.
 """
@@ -13,22 +16,24 @@ from assay_adapters.postgres.connection import translated
 
 MIGRATIONS: Final = Path(__file__).with_name("migrations")
 VERSION_TABLE: Final = "assay_version"
+NOTE: Final = "serves any Assay since "
+"""What the comment on that table begins with; a revision follows."""
 REVISIONS: Final = sorted(each.name[:4] for each in (MIGRATIONS / "versions").glob("[0-9]*.py"))
 """All that this Assay knows, in order: their files are named by them."""
 
 
 @translated()
 def check(engine: Engine) -> None:
-    """Returns if the tables are of this version.
+    """Returns if the tables serve this Assay.
 
     Raises:
         Unavailable: PostgreSQL is away.
-        Fatal: they are missing, older or newer, or the database holds no Unicode; it says what to
-            do.
+        Fatal: they are missing or older, or so new that they do not serve this Assay, or the
+            database holds no Unicode; it says what to do.
     """
     with engine.connect() as connection:
         require_unicode(connection)
-        if not is_current(connection):
+        if not is_served(connection):
             raise Fatal("the tables are missing or older than this Assay: run `assay migrate`")
 
 
@@ -47,20 +52,30 @@ def require_unicode(connection: Connection) -> None:
         )
 
 
-def is_current(connection: Connection) -> bool:
-    """Whether the tables are of this version; else they are missing or older.
+def is_served(connection: Connection) -> bool:
+    """Whether the tables serve this Assay; else they are missing or older.
 
     Raises:
-        Fatal: the tables are of a newer version of Assay.
+        Fatal: they are of a newer Assay, and do not.
     """
-    applied = None
-    if connection.scalar(select(func.to_regclass(VERSION_TABLE))) is not None:
-        applied = connection.scalar(
-            select(column("version_num", String)).select_from(table(VERSION_TABLE))
-        )
+    if connection.scalar(select(func.to_regclass(VERSION_TABLE))) is None:
+        return False
+    applied = connection.scalar(
+        select(column("version_num", String)).select_from(table(VERSION_TABLE))
+    )
     if applied not in {None, *REVISIONS}:
-        raise Fatal(
-            "the tables were made by a newer Assay: install that version; "
-            "`assay migrate` does not go back"
-        )
+        oldest = served(connection)
+        if oldest is None or oldest > REVISIONS[-1]:
+            raise Fatal(
+                "the tables were made by a newer Assay, and do not serve this one: install that "
+                "version; `assay migrate` does not go back"
+            )
+        return True
     return applied == REVISIONS[-1]
+
+
+def served(connection: Connection) -> str | None:
+    """The newest revision of the oldest Assay that the tables serve; `migrate` has noted it."""
+    oid = func.to_regclass(VERSION_TABLE)
+    noted = connection.scalar(select(func.obj_description(oid, "pg_class")))
+    return noted and noted.removeprefix(NOTE)

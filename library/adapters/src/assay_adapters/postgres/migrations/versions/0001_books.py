@@ -7,6 +7,7 @@ from sqlalchemy.dialects import postgresql
 
 revision = "0001"
 down_revision = None
+serves = "0001"  # the newest revision of the oldest Assay that goes on with these tables
 
 # A correction that a later one of the same subject has followed, or that was withdrawn, holds no
 # more. Without DISTINCT ON, so that they join as tables do: by the index for a few transactions, by
