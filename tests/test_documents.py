@@ -32,6 +32,7 @@ from assay.wire.framed import FRAMED
 from assay.wire.framed import MESSAGES as OF_FRAMED
 from assay.wire.messages import decode
 from assay_adapters.environment.sections import GROUP, SECTIONS, installed
+from assay_cli.bootstrap.reference import reference
 from assay_cli.sample import read
 from assay_local import Local
 from assay_local.pytest_plugin import S3Settings
@@ -222,7 +223,7 @@ def settings() -> Iterator[tuple[str, str]]:
     for section, config in installed().items():
         for name, field in config.model_fields.items():
             value: object = field.get_default(call_default_factory=True)
-            default = f"{value:g}" if isinstance(value, float) else str(value)
+            default = f"{value:,g}" if isinstance(value, float) else str(value)
             if field.is_required():
                 default = "required"
             elif value in (None, (), {}):
@@ -231,9 +232,13 @@ def settings() -> Iterator[tuple[str, str]]:
 
 
 def test_the_settings_are_those_of_the_code() -> None:
-    """The table names every variable, with its default."""
-    rows = table("docs/operations.md", "settings")
-    assert [(in_code(row[0])[0], row[1]) for row in rows] == list(settings())
+    """The page is what `assay config --reference` prints below its head, and tells of each."""
+    head, _, written = text("docs/settings.md").partition("\n\n## ")
+    assert head.startswith("# Settings\n")
+    assert f"## {written}" == reference() + "\n"
+    rows = re.findall(r"^\| `(\w+)` \|(.*)\|(.*)\|(.*)\|$", written, re.MULTILINE)
+    assert [(name, default.strip()) for name, _, default, _ in rows] == list(settings())
+    assert [name for name, *_, meaning in rows if not meaning.strip()] == []
     assert {*installed(), "local"} == set(SECTIONS)
     registered = {entry.name for entry in entry_points(group=GROUP)}
     assert registered == set(installed())

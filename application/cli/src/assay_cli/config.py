@@ -1,5 +1,7 @@
 """The command `assay config`."""
 
+from typing import Annotated
+
 import typer
 
 from assay.domain.errors import CONFIGURATION
@@ -7,7 +9,14 @@ from assay_cli import bootstrap
 from assay_cli.output import Json, add, print_json, show, table
 
 
-def config(*, as_json: Json = False) -> None:
+def config(
+    *,
+    as_json: Json = False,
+    reference: Annotated[
+        bool,
+        typer.Option("--reference", help="Print what each setting takes and means, as Markdown."),
+    ] = False,
+) -> None:
     """Show the settings as they stand, and where each comes from.
 
     ASSAY_POSTGRES__URL sets `url` of the section `postgres`, and so on. The
@@ -19,6 +28,9 @@ def config(*, as_json: Json = False) -> None:
 
     Exit codes: 0 all are right, 78 some are wrong, missing or unknown.
     """
+    if reference:
+        typer.echo(bootstrap.reference())
+        return
     found = bootstrap.settings()
     rows = [row for section in found.sections.values() for row in section]
     if as_json:

@@ -63,6 +63,13 @@ _WORKERS: Final = 4  # chunks of a redrive that are worked on at once
 _RUNS: Final = 64  # services that are looked for, the latest
 
 
+def reference() -> str:
+    """What every setting takes and means, as Markdown."""
+    from assay_cli.bootstrap.reference import reference
+
+    return reference()
+
+
 def settings() -> "Survey":
     """The settings of all packages that are installed, and what is wrong with them."""
     from assay_adapters.environment.sections import installed

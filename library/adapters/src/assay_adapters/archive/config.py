@@ -16,7 +16,7 @@ class ArchiveConfig(BaseModel, frozen=True):
     """The section `archive`.
 
     Attributes:
-        uri: the folder that files are written to.
+        uri: the folder that files are written to, `s3://bucket/folder/`.
         connections: files that are written at the same time.
     """
 

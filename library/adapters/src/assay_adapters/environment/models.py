@@ -18,7 +18,9 @@ class ModelsConfig(BaseModel, frozen=True):
     """The section `models`.
 
     Attributes:
-        registry: a folder, here or in S3; none: the model that the package carries is served.
+        registry: where versions of the model are, and published corrections: `s3://bucket/prefix/`,
+            `file:///folder/` or an absolute path; none: the model that the package carries is
+            served.
         poll: seconds from one look at the registry to the next.
         version: the one to serve, whatever is promoted; none: the promoted one.
     """

@@ -23,7 +23,7 @@ class ApiConfig(BaseModel, frozen=True):
         url: where the model API is, without `/predict`.
         timeout: seconds until an answer must be there as a whole.
         connect_timeout: seconds until a connection must stand.
-        connections: the most that are open at once.
+        connections: the most that are open at once, and so calls.
         api_key: sent as a bearer token, where the API wants one.
         format: what is spoken; JSON is spoken as well where the API does not take Arrow.
         answer_limit: bytes of an answer that are read.

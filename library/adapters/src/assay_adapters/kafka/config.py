@@ -79,7 +79,9 @@ class KafkaConfig(BaseModel):
     Attributes:
         bootstrap_servers: some of its brokers, `host:port` with commas between them.
         client_id: what the brokers' logs show.
-        sasl_username, sasl_password: where `security_protocol` is a SASL one.
+        security_protocol: whether connections are encrypted, and whether a name is asked for.
+        sasl_mechanism: where `security_protocol` is a SASL one.
+        sasl_username, sasl_password: as the mechanism asks for.
         ssl_ca_location: a PEM file of certificates to trust instead of the usual ones.
         properties: any others of librdkafka, as an object in JSON, but those that the books depend
             on, that have their own setting, or that are no text. Some are secrets, so that none is

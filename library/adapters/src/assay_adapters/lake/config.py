@@ -17,7 +17,8 @@ class LakeConfig(BaseModel, frozen=True):
     """The section `lake`.
 
     Attributes:
-        uri: of the Delta table; made unless it is there.
+        uri: of the Delta table, `s3://bucket/table` or a folder's absolute path; made unless it is
+            there.
         file_mib: that files should have once they are compacted.
         keep_hours: for which files are kept that no version needs any more, so that whoever reads
             an older version, or writes just now, finds them.

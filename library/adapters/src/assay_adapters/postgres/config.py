@@ -29,8 +29,10 @@ class PostgresConfig(BaseModel):
     """How PostgreSQL is reached. Times are seconds.
 
     Attributes:
-        url: as libpq reads it, its parameters (`?sslmode=…`) and several hosts included.
-        password: in place of the URL's.
+        url: `postgresql://user:password@host:port/name` as libpq reads it, its parameters
+            (`?sslmode=…`), which go before these settings, and several hosts included. The
+            database's encoding must be UTF8.
+        password: in place of the URL's; no character of it needs escaping.
         application_name: what PostgreSQL shows in `pg_stat_activity`.
         connect_timeout: until a server that does not answer counts as away, and until a caller
             who finds all connections in use gives up.
