@@ -34,6 +34,8 @@ def _deselected(config: pytest.Config) -> dict[str, str]:
         why["corpus"] = "ASSAY_TEST_DATA names no folder"
     if shutil.which("promtool") is None:
         why["system"] = "promtool is not on the path"
+    if not any(Path("/usr/lib/postgresql").glob("*/bin/initdb")):
+        why["postgres_tls"] = "Debian's PostgreSQL is not installed, and the wheel's has no TLS"
     for marker in ("chaos", "containers"):
         if marker not in (config.option.markexpr or ""):
             why[marker] = f"they run for minutes: poe test-{marker}"

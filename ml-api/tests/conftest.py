@@ -163,6 +163,7 @@ def serve(meter: MemoryMeter) -> Generator[Serve]:
     def client(
         before: Callable[[pl.DataFrame], None] = lambda _: None,
         challenger: InventedModel | None = None,
+        http: Any = "auto",
         **settings: Any,
     ) -> Any:
         app = create_app(
@@ -172,18 +173,18 @@ def serve(meter: MemoryMeter) -> Generator[Serve]:
             lambda: (b"# none\n", "text/plain"),
         )
         listener = socket.create_server(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None))
+        server = uvicorn.Server(uvicorn.Config(app, http=http, log_config=None))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         port = listener.getsockname()[1]
-        http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20, trust_env=False)
-        running.append((server, thread, listener, http))
-        return http
+        made = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20, trust_env=False)
+        running.append((server, thread, listener, made))
+        return made
 
     yield client
-    for server, thread, listener, http in running:
+    for server, thread, listener, made in running:
         server.should_exit = True
-        http.close()
+        made.close()
         thread.join(30)
         listener.close()
         assert not thread.is_alive()

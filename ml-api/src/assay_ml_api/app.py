@@ -1,6 +1,6 @@
 """The application: routes, and nothing that is computed."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Annotated, Final
 
@@ -21,9 +21,10 @@ from assay_ml_api.documents import (
     document,
     problems,
 )
+from assay_ml_api.metrics import CALLS
 from assay_ml_api.predict import MOST_EXPLAINED
-from assay_ml_api.problems import answer_problems
-from assay_ml_api.requests import authorise, predicting
+from assay_ml_api.problems import Problem, answer_problems
+from assay_ml_api.requests import Rate, authorise, predicting
 from assay_ml_api.serving import Serving
 from assay_ml_api.v2 import routes
 
@@ -66,24 +67,32 @@ def create_app(
     )
     app.openapi = lambda: document(app)
     answer_problems(app)
-    authorised = _authorised(config)
+    authorised = _authorised(config, meter)
     _add_model(app, serving, calls, authorised)
     app.include_router(routes(lambda: serving.state.model, calls, authorised))
     _add_watching(app, calls, exposition)
     return app
 
 
-def _authorised(config: ServerConfig) -> Callable[..., None]:
+def _authorised(config: ServerConfig, meter: Meter) -> Callable[..., Awaitable[None]]:
     key = HTTPBearer(auto_error=False, description="Where the server has API keys.")
+    rate = Rate(config.calls_per_second)
 
-    def authorised(given: Annotated[HTTPAuthorizationCredentials | None, Depends(key)]) -> None:
-        authorise(given, config.api_keys)
+    # A coroutine stays on the event loop, where nobody else counts meanwhile.
+    async def authorised(
+        given: Annotated[HTTPAuthorizationCredentials | None, Depends(key)],
+    ) -> None:
+        try:
+            rate.take(authorise(given, config.api_keys))
+        except Problem as problem:
+            meter.add(CALLS, status=str(problem.status_code))
+            raise
 
     return authorised
 
 
 def _add_model(
-    app: FastAPI, serving: Serving, calls: Calls, authorised: Callable[..., None]
+    app: FastAPI, serving: Serving, calls: Calls, authorised: Callable[..., Awaitable[None]]
 ) -> None:
     @app.post(
         "/predict",
@@ -102,6 +111,7 @@ def _add_model(
                     408: "The body did not come in time.",
                     413: "The body is too long, or has too many records.",
                     415: "The body is neither JSON nor Arrow.",
+                    429: "Too many calls of this key: see Retry-After.",
                     500: "The model failed.",
                     503: "Too many calls at once: see Retry-After.",
                 }
@@ -129,7 +139,9 @@ def _add_model(
     @app.get(
         "/model",
         dependencies=[Depends(authorised)],
-        responses=problems({401: "An API key is needed."}),
+        responses=problems(
+            {401: "An API key is needed.", 429: "Too many calls of this key: see Retry-After."}
+        ),
     )
     async def describe() -> ModelDescription:  # pyright: ignore[reportUnusedFunction] - a route
         """Says which model answers since when, with which categories, and what shadows it."""

@@ -1,17 +1,31 @@
 """Settings of the model API."""
 
-from typing import Annotated
+import re
+from pathlib import Path
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    model_validator,
+)
 
 from assay.domain.rules import CURRENCIES
 
 
-def _split(value: object) -> object:
-    """The parts of a list that is written with commas."""
+def _keys(value: object) -> object:
+    """The keys of a list, which has commas or lines; an empty one would let everybody in."""
     if not isinstance(value, str):
         return value
-    return tuple(part for part in (each.strip() for each in value.split(",")) if part)
+    if not (keys := tuple(part for part in re.split(r"[,\s]+", value) if part)):
+        raise ValueError("holds no key: leave it out where everybody may ask")
+    if not value.isascii() or not all(map(str.isprintable, keys)):
+        raise ValueError("a header takes visible ASCII characters only")
+    return keys
 
 
 def _currency(value: str) -> str:
@@ -20,7 +34,7 @@ def _currency(value: str) -> str:
     return value
 
 
-class ServerConfig(BaseModel, frozen=True):
+class ServerConfig(BaseModel):
     """The section `server`.
 
     Attributes:
@@ -35,8 +49,15 @@ class ServerConfig(BaseModel, frozen=True):
         body_timeout: seconds in which a body must have come.
         shutdown_timeout: seconds that calls get to end in when the service is told to stop.
         currency: of records that name none.
-        api_keys: those that may ask, separated by commas; none: everybody may.
+        api_keys: those that may ask, separated by commas or lines; none: everybody may.
+        calls_per_second: of one key in one process, or of all callers where there are no keys;
+            those beyond it are answered 429. None: any.
+        certificate: a PEM file with the certificate of TLS and those between it and its root; none:
+            plain HTTP is spoken.
+        certificate_key: a PEM file with its key; none where the same file has both.
     """
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65_535)
@@ -48,4 +69,13 @@ class ServerConfig(BaseModel, frozen=True):
     body_timeout: float = Field(default=30.0, gt=0)
     shutdown_timeout: int = Field(default=10, ge=1)
     currency: Annotated[str, AfterValidator(_currency)] = "EUR"
-    api_keys: Annotated[tuple[SecretStr, ...], BeforeValidator(_split)] = ()
+    api_keys: Annotated[tuple[SecretStr, ...], BeforeValidator(_keys)] = ()
+    calls_per_second: float | None = Field(default=None, gt=0)
+    certificate: Path | None = None
+    certificate_key: Path | None = None
+
+    @model_validator(mode="after")
+    def _a_key_has_its_certificate(self) -> Self:
+        if self.certificate is None and self.certificate_key is not None:
+            raise ValueError("certificate_key is given with certificate")
+        return self

@@ -3,6 +3,7 @@
 import errno
 import signal
 import socket
+import ssl
 import sys
 from types import FrameType
 
@@ -13,6 +14,7 @@ from uvicorn.supervisors import Multiprocess
 from assay.domain.errors import AssayError, Fatal, Unavailable
 from assay_ml_api import bootstrap
 from assay_ml_api.config import ServerConfig
+from assay_ml_api.heads import BoundedHeads
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -37,14 +39,20 @@ def serve() -> None:
         Unavailable: the address is in use.
     """
     config = bootstrap.settings().server
+    _require_certificate(config)
     app = bootstrap.application()
     listener = _listen(config)
     host, port = listener.getsockname()[:2]
-    _log.info("listening", host=host, port=port, workers=config.workers)
+    tls = config.certificate is not None
+    _log.info("listening", host=host, port=port, tls=tls, workers=config.workers)
     options = uvicorn.Config(
         app if config.workers == 1 else "assay_ml_api.bootstrap:application",
         factory=config.workers > 1,
         workers=config.workers,
+        http=BoundedHeads,
+        ssl_certfile=config.certificate,
+        ssl_keyfile=config.certificate_key,
+        ssl_keyfile_password="",  # one that has a password would ask for it on the terminal
         log_config=None,
         access_log=False,
         server_header=False,
@@ -56,6 +64,26 @@ def serve() -> None:
             uvicorn.Server(options).run(sockets=[listener])
         else:
             Multiprocess(options, [listener]).run()
+
+
+def _require_certificate(config: ServerConfig) -> None:
+    """That TLS can be made: uvicorn would end with a traceback.
+
+    Raises:
+        Fatal: the certificate, or its key, cannot be used.
+    """
+    if config.certificate is None:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+            config.certificate, config.certificate_key, password=""
+        )
+    except OSError as error:
+        said = (isinstance(error, ssl.SSLError) and error.reason) or error.strerror
+        raise Fatal(
+            f"{config.certificate} and its key cannot be used ({said}): check"
+            " ASSAY_SERVER__CERTIFICATE and ASSAY_SERVER__CERTIFICATE_KEY"
+        ) from None
 
 
 def _listen(config: ServerConfig) -> socket.socket:

@@ -5,7 +5,10 @@ from typing import Final
 from assay.domain.metrics import Metric
 
 CALLS: Final = Metric(
-    "assay_api_calls_total", "counter", "Calls for predictions, by HTTP status.", ("status",)
+    "assay_api_calls_total",
+    "counter",
+    "Calls for predictions, and whatever was refused over its key or rate, by HTTP status.",
+    ("status",),
 )
 RECORDS: Final = Metric(
     "assay_api_records_total", "counter", "Records that were answered, by verdict.", ("verdict",)

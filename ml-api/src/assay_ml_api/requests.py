@@ -2,6 +2,8 @@
 
 import asyncio
 import hmac
+import math
+import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Final, TypeAlias
@@ -47,6 +49,36 @@ class Slots:
             yield
         finally:
             self.taken -= 1
+
+
+class Rate:
+    """So many calls a second of each caller, and those of one second at once."""
+
+    def __init__(self, per_second: float | None, now: Callable[[], float] = time.monotonic) -> None:
+        """None has had a call yet.
+
+        Args:
+            per_second: calls; None: any.
+            now: seconds.
+        """
+        self._per_second, self._now = per_second, now
+        self._left: dict[int, tuple[float, float]] = {}  # calls that are left, and since when
+
+    def take(self, caller: int) -> None:
+        """Counts a call.
+
+        Raises:
+            Problem: 429, the caller has had its calls; `Retry-After` says when it gets the next.
+        """
+        if self._per_second is None:
+            return
+        most, now = max(1.0, self._per_second), self._now()
+        left, since = self._left.get(caller, (most, now))
+        left = min(most, left + (now - since) * self._per_second)
+        if left < 1:
+            wait = math.ceil((1 - left) / self._per_second)
+            raise Problem(429, "too many calls; try again later", {"Retry-After": str(wait)})
+        self._left[caller] = left - 1, now
 
 
 def predicting(*, explain: bool) -> Ask:
@@ -168,15 +200,20 @@ async def body_of(request: Request, limit: int, seconds: float) -> bytes:
     return bytes(body)
 
 
-def authorise(given: HTTPAuthorizationCredentials | None, keys: Sequence[SecretStr]) -> None:
+def authorise(given: HTTPAuthorizationCredentials | None, keys: Sequence[SecretStr]) -> int:
     """Lets those in who have one of the keys, and everybody where there are none.
+
+    Returns:
+        Which key it is; 0 where there are none.
 
     Raises:
         Problem: 401.
     """
     if not keys:
-        return
+        return 0
     key = given.credentials.encode() if given else b""
-    # Every key is compared, so that the time taken tells nothing.
-    if not sum(hmac.compare_digest(key, each.get_secret_value().encode()) for each in keys):
+    # Every key is compared, so that the time taken tells nothing of those that are wrong.
+    same = [hmac.compare_digest(key, each.get_secret_value().encode()) for each in keys]
+    if not any(same):
         raise Problem(401, "an API key is needed", {"WWW-Authenticate": "Bearer"})
+    return same.index(True)

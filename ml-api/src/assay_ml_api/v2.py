@@ -3,7 +3,7 @@
 https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_rest.md
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from importlib.metadata import version as version_of
 from typing import Annotated, Any, Final, Literal
 
@@ -145,7 +145,9 @@ def _versioned(name: str, version: str) -> tuple[str, str]:
 _PATHS: Final = (("/models/{name}", _named), ("/models/{name}/versions/{version}", _versioned))
 
 
-def routes(model: Callable[[], Model], calls: Calls, authorised: Callable[..., None]) -> APIRouter:
+def routes(
+    model: Callable[[], Model], calls: Calls, authorised: Callable[..., Awaitable[None]]
+) -> APIRouter:
     """The routes, all below `/v2`.
 
     Args:
@@ -194,9 +196,15 @@ def _add_health(router: APIRouter, model: Callable[[], Model], calls: Calls) -> 
 
 
 def _add_model(
-    router: APIRouter, model: Callable[[], Model], calls: Calls, authorised: Callable[..., None]
+    router: APIRouter,
+    model: Callable[[], Model],
+    calls: Calls,
+    authorised: Callable[..., Awaitable[None]],
 ) -> None:
-    no_key = {401: "An API key is needed."}
+    no_key = {
+        401: "An API key is needed.",
+        429: "Too many calls of this key: see Retry-After.",
+    }
     for path, which in _PATHS:
 
         @router.get(

@@ -47,6 +47,30 @@ def test_a_login_that_comes_to_no_answer_is_unavailable(reason: str) -> None:
     assert isinstance(error_of(KafkaError(KafkaError._AUTHENTICATION, said)), Unavailable)
 
 
+@pytest.mark.parametrize("code", [KafkaError._SSL, KafkaError._TRANSPORT])
+@pytest.mark.parametrize(
+    "said",
+    [
+        "SSL handshake failed: error:0A000086:SSL routines::certificate verify failed",
+        "Receive failed: error:0A00045C:SSL routines::tlsv13 alert certificate required",
+        "Receive failed: error:0A000418:SSL routines::tlsv1 alert unknown ca",
+    ],
+)
+def test_a_certificate_that_is_refused_does_not_pass(code: int, said: str) -> None:
+    """Under whatever code librdkafka tells of it."""
+    error = error_of(KafkaError(code, said))
+    assert isinstance(error, Fatal)
+    assert "ASSAY_KAFKA__SSL_CA_LOCATION" in str(error)
+
+
+def test_a_handshake_that_is_broken_off_is_unavailable() -> None:
+    """A broker that ends in its middle leaves the same behind as one that speaks no TLS."""
+    said = "SSL handshake failed: Disconnected: connecting to a PLAINTEXT broker listener?"
+    error = error_of(KafkaError(KafkaError._SSL, said))
+    assert isinstance(error, Unavailable)
+    assert "PLAINTEXT" in str(error)
+
+
 def test_what_librdkafka_calls_fatal_is() -> None:
     """Such a client can do nothing any more: a new one is needed."""
     error = error_of(KafkaError(KafkaError._STATE, "lost", fatal=True))

@@ -30,6 +30,7 @@ PREFIX: Final = "ASSAY_"
 _MISSING: Final = " is missing"
 _IN_FILE: Final = "_file"
 _PASSWORD: Final = re.compile(r"(://[^:/@?#]*:)[^/?#]*@")
+_QUERY: Final = re.compile(r"^(https?://[^?]*\?)[^#]*")  # of an API, where a token may stand
 
 
 class Settings(BaseSettings):
@@ -314,4 +315,4 @@ def _shown(value: object) -> str:
         return ",".join(f"{name}={SecretStr('*')}" for name in names)
     if isinstance(value, tuple):
         return ",".join(_shown(each) for each in cast(tuple[object, ...], value))
-    return _PASSWORD.sub(r"\1**********@", str(value))
+    return _QUERY.sub(r"\1**********", _PASSWORD.sub(r"\1**********@", str(value)))

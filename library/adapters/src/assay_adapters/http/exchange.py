@@ -1,17 +1,18 @@
 """Requests and answers, whole, within a time and a size."""
 
-import ssl
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Protocol
 
 import httpx
 
-from assay.domain.errors import Unavailable
+from assay.domain.errors import Fatal, Unavailable
 from assay_adapters.http.deadline import BoundedTransport, within
+from assay_adapters.http.tls import context, fault_of
 
 
 class Limits(Protocol):
-    """How long a call may take and how much of an answer is read."""
+    """How long a call may take, how much of an answer is read, and who is trusted."""
 
     @property
     def timeout(self) -> float:
@@ -31,6 +32,21 @@ class Limits(Protocol):
     @property
     def answer_limit(self) -> int:
         """Bytes of an answer that are read."""
+        ...
+
+    @property
+    def ca_bundle(self) -> Path | None:
+        """Certificates to trust instead of the usual ones."""
+        ...
+
+    @property
+    def client_certificate(self) -> Path | None:
+        """The client's own, for servers that ask for one."""
+        ...
+
+    @property
+    def client_key(self) -> Path | None:
+        """Belongs to it; None where the same file has both."""
         ...
 
 
@@ -55,6 +71,9 @@ class Exchange:
             name: what the service is, for messages: "the model API".
             section: of the settings that these limits come from, as in `ASSAY_<section>__TIMEOUT`.
             headers: of every request.
+
+        Raises:
+            Fatal: a file of TLS cannot be used.
         """
         self._url, self._limits, self._section = url, limits, section
         shown = httpx.URL(url).copy_with(username=None, password=None, query=None)
@@ -66,7 +85,7 @@ class Exchange:
             timeout=httpx.Timeout(limits.timeout, connect=limits.connect_timeout),
             trust_env=False,
             transport=BoundedTransport(
-                ssl.create_default_context(),
+                context(limits.ca_bundle, limits.client_certificate, limits.client_key, section),
                 httpx.Limits(
                     max_connections=limits.connections,
                     max_keepalive_connections=limits.connections,
@@ -81,6 +100,7 @@ class Exchange:
 
         Raises:
             Unavailable: the service is away, answers too late, or too much.
+            Fatal: TLS fails for a reason that does not pass.
         """
         body = bytearray()
         try:
@@ -104,7 +124,12 @@ class Exchange:
                 too_much=isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout),
             ) from None
         except httpx.RequestError as error:
-            raise Unavailable(f"{self.where} is away ({type(error).__name__})") from None
+            if fault := fault_of(error, self._section):
+                raise Fatal(f"{self.where} cannot be asked: {fault}") from None
+            # Who is not spoken to in TLS hangs up without a word.
+            is_plain = isinstance(error, httpx.RemoteProtocolError) and self.url.startswith("http:")
+            hint = f"; should ASSAY_{self._section}__URL begin with https://?" if is_plain else ""
+            raise Unavailable(f"{self.where} is away ({type(error).__name__}{hint})") from None
         # As they came: some are not written in ASCII.
         told = [each for each in response.headers.raw if each[0].lower() != b"content-encoding"]
         return httpx.Response(response.status_code, headers=told, content=bytes(body))

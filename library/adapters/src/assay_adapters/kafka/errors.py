@@ -1,5 +1,6 @@
 """Errors of librdkafka as those of the core."""
 
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final
@@ -14,7 +15,11 @@ _NO_TOPIC: Final = (
 _MENDABLE: Final = {
     KafkaError.SASL_AUTHENTICATION_FAILED: "the login was refused: check ASSAY_KAFKA__SASL_…",
     KafkaError._AUTHENTICATION: "the login was refused: check ASSAY_KAFKA__SASL_…",  # noqa: SLF001 - librdkafka's own name
-    KafkaError._SSL: "TLS failed: check ASSAY_KAFKA__SECURITY_PROTOCOL and the certificates",  # noqa: SLF001 - the same
+    KafkaError._SSL: (  # noqa: SLF001 - the same
+        "TLS failed: check ASSAY_KAFKA__SECURITY_PROTOCOL, ASSAY_KAFKA__SSL_CA_LOCATION, whether"
+        " the brokers' certificates have the host names that are asked for, and the client's own in"
+        " ASSAY_KAFKA__PROPERTIES"
+    ),
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "this user may not use the topic: give it the rights",
     KafkaError.GROUP_AUTHORIZATION_FAILED: "this user may not use the group: give it the rights",
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "this user may not do this: give it the rights",
@@ -46,6 +51,13 @@ _GOES_AWAY: Final = tuple(
 )
 """What a login failed for that nobody has refused: the broker has ended, or hangs."""
 
+_CERTIFICATE: Final = re.compile(
+    "certificate verify failed|alert ((bad |unsupported )?certificate|unknown ca)"
+)
+"""What is said of a certificate that either side refuses, under whatever code."""
+_HUNG_UP: Final = "SSL handshake failed: Disconnected"
+"""Of a broker that ends, as well as of one that does not speak TLS."""
+
 NO_TOPIC: Final = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})  # noqa: SLF001 - the same
 """What is said where there is no topic of a name."""
 
@@ -69,7 +81,8 @@ def no_topic(name: str, *, is_read: bool = False) -> Fatal:
 def error_of(error: KafkaError) -> AssayError:
     """What an error of librdkafka means to the caller: everything passes but a few."""
     error = _unwrapped(error)
-    advice = _MENDABLE.get(error.code())
+    is_refused = _CERTIFICATE.search(error.str()) is not None
+    advice = _MENDABLE.get(KafkaError._SSL if is_refused else error.code())  # noqa: SLF001 - librdkafka's own name
     if advice and not _is_broken_off(error):
         return Fatal(f"Kafka ({error.name()}): {advice} ({error.str()})")
     # A consumer's fatal error comes as a message of this code, which does not count as fatal.
@@ -86,7 +99,9 @@ def _unwrapped(error: KafkaError) -> KafkaError:
 
 
 def _is_broken_off(error: KafkaError) -> bool:
-    """Whether a login came to no answer, for which librdkafka has no code of its own."""
+    """Whether a login or handshake came to no answer: librdkafka has no code of its own for it."""
+    if _HUNG_UP in error.str():
+        return True
     is_login = error.code() == KafkaError._AUTHENTICATION  # noqa: SLF001 - librdkafka's own name
     return is_login and any(words in error.str() for words in _GOES_AWAY)
 

@@ -24,7 +24,7 @@ from confluent_kafka.cimpl import NewTopic
 from assay.domain.errors import Unavailable
 from assay.domain.position import Partition, Position
 from assay_adapters.kafka.config import KafkaConfig, client_properties
-from assay_adapters.kafka.errors import no_topic, translated
+from assay_adapters.kafka.errors import error_of, no_topic, translated
 
 _TIMEOUT: Final = 10.0
 _AS_THE_BROKERS_HAVE_IT: Final[Mapping[str, str]] = {}
@@ -350,7 +350,12 @@ class Topics:
                 if error.args[0].code() not in _NO_ANSWER:
                     raise
                 self._admin.poll(0)
-                raise (KafkaException(*self._complaints) if self._complaints else error) from None
+                if self._complaints:
+                    raise KafkaException(*self._complaints) from None
+                # Nobody says so who hangs up on a client that does not begin with TLS.
+                plain = not str(self._properties["security.protocol"]).endswith("SSL")
+                hint = "; if it wants TLS, set ASSAY_KAFKA__SECURITY_PROTOCOL" if plain else ""
+                raise Unavailable(f"{error_of(error.args[0])}{hint}") from None
 
 
 def _leaderless(topic: Topic, found: Collection[int]) -> Unavailable:

@@ -58,6 +58,7 @@ _WRONG_PARAMETER: Final = re.compile(
     r"|invalid integer value "
     r"|but SSL was required|SSL not in use|channel binding is required"
     r"|authentication method requirement "
+    r"|requires a valid client certificate|alert ((bad |unsupported )?certificate|unknown ca)"
     r"|certificate verify failed|does not match host name|certificate file |private key file "
     r"|FATAL:  (invalid value for parameter |unrecognized configuration parameter "
     r"|invalid command-line argument|parameter .* cannot be |permission denied to set parameter )"

@@ -38,7 +38,7 @@ class S3Config(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    endpoint_url: HttpUrl | None = None
+    endpoint_url: HttpUrl | None = Field(default=None, repr=False)  # it may hold a password
     access_key_id: str | None = None
     secret_access_key: SecretStr | None = None
     session_token: SecretStr | None = None

@@ -57,6 +57,8 @@ _AWAY: Final = (
     boto.CredentialRetrievalError,
 )
 
+_UNTRUSTED: Final = ("CERTIFICATE_VERIFY_FAILED", "doesn't match")
+
 
 @contextmanager
 def translated(uri: str) -> Generator[None]:
@@ -120,8 +122,11 @@ def _of_answer(error: ClientError, uri: str) -> AssayError:
 def _of_way(error: BotoCoreError, uri: str) -> AssayError:
     if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError):
         return Fatal(f"there are no credentials for S3: set {_KEYS}")
-    if isinstance(error, boto.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return Fatal(f"the certificate of S3 is not trusted: check ASSAY_S3__CA_BUNDLE: {error}")
+    if isinstance(error, boto.SSLError) and any(words in str(error) for words in _UNTRUSTED):
+        return Fatal(
+            "the certificate of S3 is not trusted: check ASSAY_S3__CA_BUNDLE, and the host in"
+            f" ASSAY_S3__ENDPOINT_URL: {error}"
+        )
     if isinstance(error, _AWAY):
         return Unavailable(f"S3 is away, at {uri}: {error}")
     return Fatal(f"S3 cannot be asked for {uri}: {error}")

@@ -13,7 +13,7 @@ class SchemaRegistryConfig(BaseModel, frozen=True):
         ssl_ca_location: a PEM file of certificates to trust instead of the usual ones.
     """
 
-    url: HttpUrl | None = None
+    url: HttpUrl | None = Field(default=None, repr=False)  # it may hold a password
     username: str | None = None
     password: SecretStr | None = None
     timeout: float = Field(default=5.0, gt=0, le=86_400)

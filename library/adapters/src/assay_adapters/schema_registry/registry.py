@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any, Final, Literal, TypeAlias
 
+import httpx
 from confluent_kafka.schema_registry import Schema as Registered
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
@@ -57,8 +58,9 @@ class SchemaRegistry:
         Raises:
             Fatal: a file of TLS is not there.
         """
-        self._url = str(config.url)
-        asked: dict[str, Any] = {"url": self._url, "timeout": config.timeout, "max.retries": 0}
+        url = str(config.url)
+        self._url = str(httpx.URL(url).copy_with(userinfo=b"", query=None))  # as it may be shown
+        asked: dict[str, Any] = {"url": url, "timeout": config.timeout, "max.retries": 0}
         if config.username is not None:
             password = "" if config.password is None else config.password.get_secret_value()
             asked["basic.auth.user.info"] = f"{config.username}:{password}"

@@ -1,5 +1,6 @@
 """Settings of the time series database."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, HttpUrl, SecretStr, StringConstraints
@@ -25,9 +26,12 @@ class SeriesConfig(BaseModel, frozen=True):
         connect_timeout: until a connection must stand.
         connections: the most that are open at once.
         answer_limit: bytes of an answer that are read.
+        ca_bundle: a PEM file of certificates to trust instead of the usual ones.
+        client_certificate: a PEM file with the own one, where it is asked for.
+        client_key: a PEM file with its key; none where the same file has both.
     """
 
-    url: HttpUrl
+    url: HttpUrl = Field(repr=False)  # it may hold a password
     kind: Literal["questdb", "influxdb"]
     measurement: Name = "transactions"
     token: SecretStr | None = None
@@ -38,3 +42,6 @@ class SeriesConfig(BaseModel, frozen=True):
     connect_timeout: float = Field(default=5.0, gt=0, le=3_600)
     connections: int = Field(default=2, ge=1, le=64)
     answer_limit: int = Field(default=1 << 20, ge=1024)
+    ca_bundle: Path | None = None
+    client_certificate: Path | None = None
+    client_key: Path | None = None

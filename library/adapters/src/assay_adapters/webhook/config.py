@@ -2,6 +2,7 @@
 
 from base64 import b64decode
 from binascii import Error
+from pathlib import Path
 from typing import Annotated, Final
 
 from pydantic import (
@@ -60,9 +61,12 @@ class WebhookConfig(BaseModel, frozen=True):
         connect_timeout: until a connection must stand.
         connections: the most that are open at once.
         answer_limit: bytes of an answer that are read.
+        ca_bundle: a PEM file of certificates to trust instead of the usual ones.
+        client_certificate: a PEM file with the own one, where it is asked for.
+        client_key: a PEM file with its key; none where the same file has both.
     """
 
-    url: HttpUrl
+    url: HttpUrl = Field(repr=False)  # it may hold a password
     secret: Annotated[SecretStr, AfterValidator(_is_key)]
     categories: Annotated[tuple[str, ...], BeforeValidator(_split)] = ()
     least_confidence: float = Field(default=0.0, ge=0, le=1)
@@ -79,3 +83,6 @@ class WebhookConfig(BaseModel, frozen=True):
     connect_timeout: float = Field(default=5.0, gt=0, le=3_600)
     connections: int = Field(default=8, ge=1, le=256)
     answer_limit: int = Field(default=1 << 20, ge=1024)
+    ca_bundle: Path | None = None
+    client_certificate: Path | None = None
+    client_key: Path | None = None
