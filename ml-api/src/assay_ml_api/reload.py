@@ -109,9 +109,6 @@ class Watcher:
         self._said = dict[str, str]()  # why something cannot be followed, by what it is
         self._models = _Pauses(poll)
         self._corrections = _Pauses(poll)
-        # A counter that is there from the beginning shows its first increase, too.
-        for result in ("done", "failed", "away"):
-            meter.add(metrics.RELOADS, 0, result=result)
 
     def start(self) -> None:
         """Begins to look."""
