@@ -32,8 +32,8 @@ def _deselected(config: pytest.Config) -> dict[str, str]:
     why: dict[str, str] = {}
     if not _has_corpora():
         why["corpus"] = "ASSAY_TEST_DATA names no folder"
-    if shutil.which("promtool") is None:
-        why["system"] = "promtool is not on the path"
+    if lacking := [each for each in ("prometheus", "promtool") if shutil.which(each) is None]:
+        why["system"] = f"{' and '.join(lacking)} not on the path"
     if not any(Path("/usr/lib/postgresql").glob("*/bin/initdb")):
         why["postgres_tls"] = "Debian's PostgreSQL is not installed, and the wheel's has no TLS"
     for marker in ("chaos", "containers"):

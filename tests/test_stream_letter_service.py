@@ -88,6 +88,21 @@ def test_a_model_that_is_away_costs_no_attempt(stream: Stream) -> None:
     ]
 
 
+def test_the_service_tells_how_runs_have_ended(stream: Stream) -> None:
+    """The proof of the books among them, which has ended before anybody could ask it."""
+    stream.make()
+    with stream.service() as service:
+        ended = 'assay_run_end_timestamp_seconds{kind="reconcile",status='
+        until(lambda: service.asked("/health/ready")[0] == 200)
+        assert ended not in service.asked("/metrics")[1]
+        assert stream.balances()
+        until(lambda: f'{ended}"balanced"}}' in service.asked("/metrics")[1])
+        stream.rejected("x")
+        stream.system.execute("DELETE FROM dead_letters")
+        assert not stream.balances()
+        until(lambda: f'{ended}"unbalanced"}}' in service.asked("/metrics")[1])
+
+
 def breaks(on: str, error: Exception) -> Callable[..., Any]:
     """Decodes letters, unless one of this record is among them."""
 

@@ -84,6 +84,24 @@ def test_every_difference_is_named(assay: Assay, books: Engine) -> None:
     assert "expected 1, found 0" in ended.stdout
 
 
+def test_a_proof_is_noted_for_those_who_watch(assay: Assay, books: Engine) -> None:
+    """With how many differences it has found; a role that may only read proves all the same."""
+    noted = text(
+        "SELECT status, (summary ->> 'differences')::int FROM runs WHERE kind = 'reconcile'"
+    )
+    assert assay("reconcile").returncode == 0
+    with books.begin() as connection:
+        connection.execute(text("DELETE FROM dead_letters WHERE transaction_id = 'd'"))
+    assert assay("reconcile").returncode == 65
+    with books.begin() as connection:
+        assert connection.execute(noted).all() == [("balanced", 0), ("unbalanced", 1)]
+        name = connection.scalar(text("SELECT current_database()"))
+        connection.execute(text(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'))
+    ended = assay("reconcile")
+    assert ended.returncode == 65
+    assert "the result is not noted" in ended.stderr
+
+
 def test_a_topic_made_anew_waits_as_a_whole_and_the_way_on_is_named(
     assay: Assay, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 
@@ -52,6 +52,12 @@ class State:
     since: datetime = field(default_factory=_now)
 
 
+_RESULTS: Final = {
+    metrics.RELOADS: ("done", "failed", "away"),
+    metrics.SHADOW_RECORDS: ("agree", "disagree", "skipped", "failed"),
+}
+
+
 class Serving:
     """The state that holds, for those who answer and for whoever replaces it.
 
@@ -63,6 +69,10 @@ class Serving:
         self.state = state
         self._meter = meter
         self._shadow = Shadow(meter)
+        # A counter that is there from the beginning shows its first increase, too.
+        for counter, results in _RESULTS.items():
+            for result in results:
+                meter.add(counter, 0, result=result)
         self._tell(state.model, serves=True)
 
     def swap(self, state: State) -> None:

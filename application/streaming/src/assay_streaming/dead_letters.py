@@ -84,7 +84,7 @@ class Books(Protocol):
 
 
 class Runs(Protocol):
-    """Notes on runs, for people."""
+    """Notes on runs, its own and others, for people."""
 
     def start(self, run_id: str) -> None:
         """A redrive has begun."""
@@ -92,6 +92,10 @@ class Runs(Protocol):
 
     def end(self, run_id: str, status: str, summary: Mapping[str, Any]) -> None:
         """It has ended like this."""
+        ...
+
+    def ends(self) -> Mapping[tuple[str, str], float]:
+        """When the latest run of each kind and status has ended, in seconds since 1970."""
         ...
 
 
@@ -421,6 +425,13 @@ class _Service:
         if rest := codes.total() - sum(frequent.values()):
             frequent["other"] = frequent.get("other", 0) + rest
         self._show(metrics.LETTERS_OPEN, "code", frequent)
+        self._show_runs()
+
+    def _show_runs(self) -> None:
+        """Runs that end within minutes have nobody else who tells of them."""
+        meter = self._services.meter
+        for (kind, status), at in self._services.runs.ends().items():
+            meter.set(metrics.RUN_END, at, kind=kind, status=status)
 
     def waiting(self) -> Mapping[str, int]:
         """How many letters wait that it publishes, by destination; others wait for batch runs."""

@@ -13,6 +13,7 @@ from getpass import getuser
 from importlib.metadata import version
 from time import monotonic
 from typing import IO, TYPE_CHECKING, Any, Final
+from uuid import uuid4
 
 from assay.domain.errors import AssayError, Fatal, Unavailable, Unreadable
 from assay.domain.position import TOPICS
@@ -399,6 +400,27 @@ def reconcile() -> "Report":
 
     with tables() as engine:
         return books.reconcile(engine)
+
+
+def note_proof(report: "Report") -> None:
+    """Notes in the runs what a proof of the books has found, for those who watch.
+
+    Raises:
+        Unavailable: PostgreSQL is away.
+        Fatal: the role may not write.
+    """
+    from assay_adapters.postgres.runs import end_run, start_run
+
+    run_id = str(uuid4())
+    differences = len(report.differences)
+    with tables() as engine, engine.begin() as connection:
+        start_run(connection, run_id, kind="reconcile", source="", version=version("assay"))
+        end_run(
+            connection,
+            run_id,
+            status="unbalanced" if differences else "balanced",
+            summary={"entries": report.entries, "differences": differences},
+        )
 
 
 def topics() -> Callable[[str], Topic | None] | None:

@@ -53,7 +53,7 @@ from assay_adapters.postgres.letters import PostgresLetters
 from assay_adapters.postgres.lookup import DeadLetters
 from assay_adapters.postgres.published import require_own_books
 from assay_adapters.postgres.retire import retire, unfinished
-from assay_adapters.postgres.runs import end_run, serving, start_run
+from assay_adapters.postgres.runs import end_run, ends, serving, start_run
 from assay_adapters.postgres.selection import PostgresSelection
 from assay_adapters.postgres.store import PostgresStore
 from assay_adapters.postgres.version import check
@@ -262,7 +262,7 @@ def consumer(request: Request, settings: ConsumerSettings, result: Result) -> Ge
 
 def stream_meter() -> PrometheusMeter:
     """What a service that reads a topic tells of itself."""
-    return PrometheusMeter(each for each in metrics.METRICS if each not in metrics.OF_LETTERS)
+    return PrometheusMeter(each for each in metrics.METRICS if each not in metrics.OF_TABLES)
 
 
 def health_of(stream: StreamConfig, clock: SystemClock) -> Health:
@@ -444,8 +444,8 @@ def events_of(
 
 
 @dataclass(frozen=True)
-class _Redrives:
-    """Notes on redrives in the tables."""
+class _Runs:
+    """Notes on redrives in the tables, and how other runs have ended."""
 
     engine: Engine
 
@@ -456,6 +456,10 @@ class _Redrives:
     def end(self, run_id: str, status: str, summary: Mapping[str, Any]) -> None:
         """It has ended like this."""
         end_run(self.engine, run_id, status=status, summary=summary)
+
+    def ends(self) -> Mapping[tuple[str, str], float]:
+        """When the latest of each kind and status has ended."""
+        return ends(self.engine)
 
 
 @contextmanager
@@ -498,7 +502,7 @@ def dead_letter_service(
             letters=letters,
             publisher=publisher,
             books=DeadLetters(engine),
-            runs=_Redrives(engine),
+            runs=_Runs(engine),
             redrives=redrives,
             whole=whole,
             unframe=unframe_of(registry_of(stack, settings)),

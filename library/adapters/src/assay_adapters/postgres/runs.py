@@ -102,5 +102,23 @@ def serving(engine: Engine, limit: int) -> list[dict[str, Any]]:
         return [dict(row) for row in connection.execute(query).mappings()]
 
 
+@translated()
+def ends(engine: Engine) -> dict[tuple[str, str], float]:
+    """When the latest run of each kind and status has ended, in seconds since 1970.
+
+    Args:
+        engine: from `engine_for`.
+
+    Raises:
+        Unavailable: PostgreSQL is away.
+        Fatal: the tables cannot be used.
+    """
+    names = (runs.c.kind, runs.c.status)
+    ended = extract("epoch", func.max(runs.c.ended_at))
+    query = select(*names, ended).where(runs.c.ended_at.is_not(None)).group_by(*names)
+    with engine.connect() as connection:
+        return {(kind, status): float(at) for kind, status, at in connection.execute(query)}
+
+
 def _writing(books: Engine | Connection) -> AbstractContextManager[Connection]:
     return books.begin() if isinstance(books, Engine) else nullcontext(books)

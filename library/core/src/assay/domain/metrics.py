@@ -122,9 +122,15 @@ EVENTS_DROPPED: Final = Metric(
     "Events that did not reach the event topic.",
     ("pipeline",),
 )
+RUN_END: Final = Metric(
+    "assay_run_end_timestamp_seconds",
+    "gauge",
+    "When a run of a kind has last ended with a status, in seconds since 1970.",
+    ("kind", "status"),
+)
 
-OF_LETTERS: Final = (LETTERS_PUBLISHED, LETTERS_WAITING, LETTERS_OPEN, LETTERS_RETRIED)
-"""What the dead-letter service alone tells."""
+OF_TABLES: Final = (LETTERS_PUBLISHED, LETTERS_WAITING, LETTERS_OPEN, LETTERS_RETRIED, RUN_END)
+"""What the dead-letter service alone tells, from the tables."""
 
 METRICS: Final = (
     RECORDS,
@@ -142,6 +148,6 @@ METRICS: Final = (
     POSITION,
     LAST_COMMIT,
     DATABASE_CONNECTIONS,
-    *OF_LETTERS,
+    *OF_TABLES,
     EVENTS_DROPPED,
 )
