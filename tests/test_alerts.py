@@ -11,8 +11,11 @@ import make_dashboards
 import promql_parser as promql
 import pytest
 import yaml
+from typer.core import TyperGroup
+from typer.main import get_group
 
 from assay.domain.metrics import METRICS
+from assay_cli.main import application
 from assay_ml_api.metrics import METRICS as API_METRICS
 
 ROOT: Final = Path(__file__).parents[1]
@@ -184,6 +187,23 @@ def test_each_alert_has_its_runbook() -> None:
             "Do",
             "Harmless",
         ], chapter
+
+
+@pytest.mark.parametrize("name", ["runbooks.md", "watching.md"])
+def test_commands_in_the_runbooks_exist(name: str) -> None:
+    """With the options that they are given, so that nobody looks for one at night."""
+    page = (ROOT / "docs" / name).read_text("utf-8")
+    typed = [each.split() for each in re.findall(r"`assay ([^`]+)`", page)]
+    assert typed
+    top = get_group(application({words[0] for words in typed}))
+    for words in typed:
+        command: Any = top
+        for word in words:
+            if isinstance(command, TyperGroup):
+                assert word in command.commands, words
+                command = command.commands[word]
+        known = {"--help", *(option for each in command.params for option in each.opts)}
+        assert {word for word in words if word.startswith("--")} <= known, words
 
 
 def test_each_alert_stands_in_the_guide() -> None:

@@ -383,7 +383,7 @@ def consumers() -> dashboard.Dashboard:
             "Now": [
                 _now(
                     "Services that answer",
-                    ('count by (job) (up{job=~"assay.*"} == 1)', "{{job}}"),
+                    ('count by (job) (up{job=~".*assay.*"} == 1)', "{{job}}"),
                     width=12,
                     about="Those that Prometheus could ask just now.",
                 ),
