@@ -22,6 +22,7 @@ CANARY: Final = f"canary{secrets.token_hex(8)}"
 PLANTED: Final[Mapping[str, str]] = {
     "ASSAY_LOG__LEVEL": "debug",
     "ASSAY_API__API_KEY": CANARY,
+    "ASSAY_S3__SESSION_TOKEN": CANARY,
     "ASSAY_SEARCH__URL": f"http://somebody:{CANARY}@127.0.0.1:1/",
     "ASSAY_SEARCH__PASSWORD": CANARY,
     "ASSAY_SEARCH__API_KEY": CANARY,

@@ -14,8 +14,10 @@ import structlog
 from assay_adapters.log.configure import configure
 
 configure("debug")
-configure("info")
 log = structlog.stdlib.get_logger("assay.test")
+log.debug("in detail")
+logging.getLogger("botocore.auth").debug("x-amz-security-token: TOKEN")
+configure("info")
 log.debug("too quiet")
 log.info("committed", ledger=3)
 logging.getLogger("library").warning("old %s", "style", extra={"color_message": "x"})
@@ -41,7 +43,8 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 def test_a_line_is_one_json_object(tmp_path: Path) -> None:
     """Structured and standard events alike: event, level, logger, UTC time and their own keys."""
-    committed, library, failed = lines(tmp_path / "log")
+    detail, committed, library, failed = lines(tmp_path / "log")
+    assert (detail["event"], detail["level"]) == ("in detail", "debug")
     assert committed["timestamp"].endswith("Z")
     assert (
         committed.items()
@@ -60,6 +63,11 @@ def test_a_line_is_one_json_object(tmp_path: Path) -> None:
 def test_no_local_variable_is_logged(tmp_path: Path) -> None:
     """A traceback names places, not what variables held."""
     assert "BAKERY" not in json.dumps(lines(tmp_path / "log"))
+
+
+def test_libraries_do_not_tell_what_they_send(tmp_path: Path) -> None:
+    """Not even where everything is asked for: tokens stand in what they log for debugging."""
+    assert "TOKEN" not in json.dumps(lines(tmp_path / "log"))
 
 
 def test_people_on_a_terminal_read_text() -> None:

@@ -48,6 +48,7 @@ def configure(level: str = "info") -> None:
             foreign_pre_chain=[structlog.stdlib.ExtraAdder(), _without_colours, *shared],
         )
     )
+    handler.addFilter(_is_ours_or_no_detail)
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
@@ -55,6 +56,14 @@ def configure(level: str = "info") -> None:
     # at the tables' version.
     for name in ("httpx", "httpx2", "alembic"):
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+
+
+def _is_ours_or_no_detail(record: logging.LogRecord) -> bool:
+    """Whether a line may be written: in theirs for debugging libraries tell what they send.
+
+    Botocore's have the tokens that requests are made with.
+    """
+    return record.levelno > logging.DEBUG or record.name.startswith("assay")
 
 
 def _without_colours(
