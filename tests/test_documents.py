@@ -226,6 +226,8 @@ def settings() -> Iterator[tuple[str, str]]:
             default = f"{value:,g}" if isinstance(value, float) else str(value)
             if field.is_required():
                 default = "required"
+            elif isinstance(value, bool):
+                default = default.lower()
             elif value in (None, (), {}):
                 default = "none"
             yield f"ASSAY_{section}__{name}".upper(), default

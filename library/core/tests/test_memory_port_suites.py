@@ -17,6 +17,7 @@ from assay.memory.selection import MemorySelection
 from assay.memory.source import MemorySource
 from assay.memory.store import MemoryStore
 from assay.memory.target import MemoryTarget
+from assay.memory.tracer import MemoryTracer
 from assay.ports.classifier import Classifier
 from assay.ports.letters import Letters
 from assay.ports.meter import Meter
@@ -24,6 +25,7 @@ from assay.ports.objects import Objects
 from assay.ports.source import Source
 from assay.ports.store import Store
 from assay.ports.target import Target
+from assay.ports.tracer import Tracer
 from assay.testing.classifier import ClassifierSuite
 from assay.testing.letters import LettersSuite, MakeLetters
 from assay.testing.meter import MeterSuite
@@ -32,6 +34,7 @@ from assay.testing.selection import MakeSelection, SelectionSuite
 from assay.testing.source import MakeSource, SharedSourceSuite
 from assay.testing.store import IdStoreSuite
 from assay.testing.target import TargetSuite
+from assay.testing.tracer import Told, TracerSuite
 
 
 class TestMemoryStore(IdStoreSuite):
@@ -149,3 +152,17 @@ class TestMemorySource(SharedSourceSuite):
 def _memory_source(source: Source) -> MemorySource:
     assert isinstance(source, MemorySource)
     return source
+
+
+class TestMemoryTracer(TracerSuite):
+    @pytest.fixture
+    def tracer(self) -> Tracer:
+        return MemoryTracer()
+
+    def told(self, tracer: Tracer) -> Told:
+        assert isinstance(tracer, MemoryTracer)
+        (trace,) = tracer.traces
+        (tally,) = trace.ends
+        doors = ("classified", "rejected", "duplicate")
+        counts = None if tally is None else {door: getattr(tally, door) for door in doors}
+        return Told(set(trace.chunk.traced.values()), list(trace.steps), counts)

@@ -17,6 +17,7 @@ from assay.domain.tally import Tally
 from assay.memory.classifier import MemoryClassifier
 from assay.memory.source import MemorySource
 from assay.memory.store import MemoryStore
+from assay.memory.tracer import MemoryTracer
 from assay.pipeline.pace import Pace
 from assay.pipeline.pump import Policy
 from assay.ports.source import AskPositions
@@ -778,3 +779,37 @@ def test_counters_are_there_from_the_beginning() -> None:
     assert counted[metrics.RECORDS.name] == 3
     assert counted[metrics.ATTEMPTS.name] == 6
     assert set(plant.meter.values.values()) == {0}
+
+
+def test_each_chunk_is_followed_to_its_end() -> None:
+    """Every attempt at a step, and what was committed; what failed before by its kind."""
+    tracer = MemoryTracer()
+    plant = Plant.of({"a": GOOD[:5]}, tracer=tracer)
+    plant.classifier.faults.plan("classify", Unavailable("away"))
+    plant.store.faults.plan("commit", Unavailable("away"))
+    plant.pump.run()
+    first, second = tracer.traces
+    assert first.steps == [
+        ("decode", 3, None),
+        ("classify", 3, "Unavailable"),
+        ("classify", 3, None),
+        ("commit", 3, "Unavailable"),
+        ("commit", 3, None),
+    ]
+    assert (first.run_id, first.source) == ("run-1", "logs")
+    assert (first.ends, second.ends) == ([Tally(3, 3)], [Tally(2, 2)])
+
+
+def test_a_chunk_that_is_not_committed_ends_so() -> None:
+    """Whether it is given up, lost, or left behind by what has stopped the pump."""
+    given_up, stopped = MemoryTracer(), MemoryTracer()
+    bad = [b"broken"] * 30
+    Plant.of({"a": bad}, size=30, policy=Policy(alone=True), tracer=given_up).pump.run()
+    assert given_up.traces[0].ends == [None]
+    plant = Plant.of({"a": bad}, size=30, tracer=stopped, policy=Policy(reject_limit=0.0))
+    plant.store.faults.plan("commit", Fatal("no rights"))
+    plant.classifier.faults.plan("classify", Fatal("no rights"))
+    with pytest.raises(Fatal):
+        Plant.of({"a": GOOD}, tracer=stopped, classifier=plant.classifier).pump.run()
+    assert {end for trace in stopped.traces for end in trace.ends} == {None}
+    assert all(len(trace.ends) == 1 for trace in stopped.traces)

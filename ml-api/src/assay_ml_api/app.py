@@ -38,6 +38,8 @@ def create_app(
     meter: Meter,
     exposition: Callable[[], tuple[bytes, str]],
     watching: Callable[[], AbstractContextManager[None]] = nullcontext,
+    *,
+    step: Callable[[str], AbstractContextManager[object]] = nullcontext,
 ) -> FastAPI:
     """The model API.
 
@@ -47,8 +49,9 @@ def create_app(
         meter: counts the calls.
         exposition: the numbers of the meter and their content type.
         watching: lasts as long as calls are answered; may have another model serve meanwhile.
+        step: of a call, by its name; traces it for as long as the block lasts.
     """
-    calls = Calls(serving, config, meter)
+    calls = Calls(serving, config, meter, step)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:

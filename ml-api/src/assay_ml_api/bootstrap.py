@@ -1,7 +1,7 @@
 """Composes the service from its settings, model and adapters."""
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from fastapi import FastAPI
 
@@ -12,6 +12,8 @@ from assay_adapters.files.location import located
 from assay_adapters.files.objects import LocalObjects
 from assay_adapters.log.config import LogConfig
 from assay_adapters.log.configure import configure
+from assay_adapters.otel.config import OtelConfig
+from assay_adapters.otel.start import tracing
 from assay_adapters.prometheus.meter import CONTENT_TYPE, PrometheusMeter
 from assay_ml_api.app import create_app
 from assay_ml_api.config import ServerConfig
@@ -28,6 +30,7 @@ class ServiceSettings(Settings):
     models: ModelsConfig = ModelsConfig()
     server: ServerConfig = ServerConfig()
     log: LogConfig = LogConfig()
+    otel: OtelConfig = OtelConfig()
 
 
 def settings() -> ServiceSettings:
@@ -59,20 +62,32 @@ def application() -> FastAPI:
     else:
         state = State(Model.load())
     serving = Serving(state, meter)
+    # Before the routes are made, which are to know it; until the last call is answered.
+    stack = ExitStack()
+    traced = stack.enter_context(tracing(found.otel, "assay-ml-api"))
 
     @contextmanager
     def watching() -> Generator[None]:
-        if registry is None:
+        with stack:
+            if registry is None:
+                yield
+                return
+            watcher = Watcher(registry, serving, meter, found.models.poll, is_pinned=is_pinned)
+            watcher.start()
             yield
-            return
-        watcher = Watcher(registry, serving, meter, found.models.poll, is_pinned=is_pinned)
-        watcher.start()
-        yield
-        watcher.close()
+            watcher.close()
 
-    return create_app(
-        serving, found.server, meter, lambda: (meter.exposition(), CONTENT_TYPE), watching
+    app = create_app(
+        serving,
+        found.server,
+        meter,
+        lambda: (meter.exposition(), CONTENT_TYPE),
+        watching,
+        step=traced.step,
     )
+    if found.otel.traces:
+        app.add_middleware(traced.served)
+    return app
 
 
 def _registry(root: str) -> Registry:

@@ -5,6 +5,7 @@ import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
@@ -42,10 +43,16 @@ _T = TypeVar("_T")
 class Calls:
     """Answers calls, several at once, within the limits of the settings."""
 
-    def __init__(self, serving: Serving, config: ServerConfig, meter: Meter) -> None:
+    def __init__(
+        self,
+        serving: Serving,
+        config: ServerConfig,
+        meter: Meter,
+        step: Callable[[str], AbstractContextManager[object]],
+    ) -> None:
         self._serving = serving
         self._config = config
-        self._meter = meter
+        self._meter, self._step = meter, step
         self._pool = ThreadPoolExecutor(config.threads, thread_name_prefix="predict")
         self._slots = Slots(config.concurrency)
         self._drift = Drift(lambda: serving.state.model, meter)
@@ -99,7 +106,8 @@ class Calls:
         compute = ask(request, config)
         with self._slots.take():
             self._meter.set(metrics.CALLS_OPEN, self._slots.taken)
-            body = await body_of(request, config.max_bytes, config.body_timeout)
+            with self._step("read"):
+                body = await body_of(request, config.max_bytes, config.body_timeout)
             state = self._serving.state  # once: a call keeps to its end what it began with
             model = self._serving.shadowed(state)
 
@@ -108,7 +116,8 @@ class Calls:
                 self._drift.add(model, answer.predictions)
                 return answer
 
-            return await self._away(computed)
+            with self._step("predict"):
+                return await self._away(computed)
 
     async def _away(self, compute: Callable[[], _T]) -> _T:
         """Computes in a thread.

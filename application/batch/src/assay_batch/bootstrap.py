@@ -3,11 +3,13 @@
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from importlib.metadata import version
 from typing import Any, TypeVar
 
 from pydantic import Field
 from sqlalchemy import Engine
+from structlog.contextvars import bind_contextvars, get_contextvars
 
 from assay.pipeline.pace import within
 from assay.ports.objects import Objects
@@ -25,11 +27,13 @@ from assay_adapters.http.config import ApiConfig
 from assay_adapters.letter_objects.publisher import LetterObjects
 from assay_adapters.log.config import LogConfig
 from assay_adapters.log.configure import configure
+from assay_adapters.otel.config import OtelConfig
+from assay_adapters.otel.start import tracing
 from assay_adapters.postgres.config import PostgresConfig
 from assay_adapters.postgres.connection import engine_for
 from assay_adapters.postgres.letters import PostgresLetters
 from assay_adapters.postgres.runs import end_run, start_run
-from assay_adapters.postgres.store import PostgresStore
+from assay_adapters.postgres.store import COMMITTING, PostgresStore
 from assay_adapters.postgres.version import check
 from assay_adapters.prometheus.meter import PrometheusMeter
 from assay_adapters.s3.config import S3Config, s3_client
@@ -61,6 +65,7 @@ class ReadSettings(Settings):
     s3: S3Config = Field(default_factory=S3Config)
     batch: BatchConfig = Field(default_factory=BatchConfig)
     log: LogConfig = Field(default_factory=LogConfig)
+    otel: OtelConfig = Field(default_factory=OtelConfig)
 
 
 class ListSettings(ReadSettings):
@@ -139,9 +144,14 @@ def services(places: Places, settings: BatchSettings) -> Generator[Services]:
         engine = engine_for(settings.postgres)
         stack.callback(engine.dispose)
         batch, api = settings.batch, settings.api
-        classifier = HttpClassifier(api)
+        traced = stack.enter_context(tracing(settings.otel, "assay-batch", COMMITTING))
+        classifier = HttpClassifier(api, trace=traced.headers)
         stack.callback(classifier.close)
-        executor = ThreadPoolExecutor(batch.workers, thread_name_prefix="worker")
+        executor = ThreadPoolExecutor(
+            batch.workers,
+            thread_name_prefix="worker",
+            initializer=partial(bind_contextvars, **get_contextvars()),
+        )
         # What is still under way when a run fails is not waited for before it begins.
         stack.callback(executor.shutdown, wait=True, cancel_futures=True)
         objects = objects_for(places, settings)
@@ -156,6 +166,7 @@ def services(places: Places, settings: BatchSettings) -> Generator[Services]:
             executor=executor,
             clock=SystemClock(),
             meter=PrometheusMeter(),
+            tracer=traced.tracer,
             pace=within(
                 batch.chunk_records,
                 chunks=batch.window_chunks,

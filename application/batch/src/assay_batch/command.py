@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import structlog
 from rich.console import Console
+from structlog.contextvars import bound_contextvars
 
 from assay.contract.contract import Contract
 from assay.contract.document import parse
@@ -67,7 +68,7 @@ def run(
     result = Result(request.run_id)
     stopped_by: AssayError | None = None
     try:
-        with bootstrap.on_signal(bootstrap.interrupt):
+        with bound_contextvars(run_id=request.run_id), bootstrap.on_signal(bootstrap.interrupt):
             _do(request, result, console, dry=dry)
     except AssayError as error:
         stopped_by = error

@@ -42,6 +42,7 @@ from assay.ports.meter import Meter
 from assay.ports.objects import Object, Objects
 from assay.ports.publisher import Publisher
 from assay.ports.store import Store
+from assay.ports.tracer import Tracer
 from assay_batch.places import Places, find, told_apart
 
 T = TypeVar("T")
@@ -90,6 +91,7 @@ class Services:
         pace: of this run.
         on_signal: within its block the first signal calls what it is given, the next one ends the
             process; it yields the signals that have come.
+        tracer: None where nobody follows chunks.
     """
 
     objects: Objects
@@ -104,6 +106,7 @@ class Services:
     meter: Meter
     pace: Pace
     on_signal: Callable[[Callable[[], None]], AbstractContextManager[list[int]]]
+    tracer: Tracer | None = None
 
 
 @dataclass(frozen=True)
@@ -341,6 +344,7 @@ def _pump(
             committed=committed,
             away=progress.away,
             paced=_paced,
+            tracer=services.tracer,
         ),
         policy=request.policy,
         pace=services.pace,

@@ -26,6 +26,7 @@ from assay.ports.clock import Clock
 from assay.ports.meter import Meter
 from assay.ports.source import Source
 from assay.ports.store import Store
+from assay.ports.tracer import Tracer
 from assay.wire.messages import decode
 from assay_streaming.events import Events, Told
 from assay_streaming.health import Health
@@ -99,6 +100,7 @@ class Services:
         connections: how many connections to the database are in use.
         on_signal: calls back at the first SIGTERM or Ctrl-C; the second ends the process.
         look: called now and then; raises what has happened beside.
+        tracer: None where nobody follows chunks.
     """
 
     source: StreamSource
@@ -114,6 +116,7 @@ class Services:
     on_signal: Callable[[Callable[[], None]], AbstractContextManager[list[int]]]
     decode: Decode = decode
     look: Callable[[], None] = lambda: None
+    tracer: Tracer | None = None
 
 
 @dataclass(frozen=True)
@@ -318,6 +321,7 @@ def consume(request: Request, services: Services, result: Result, progress: Prog
             away=away,
             answered=health.moved,
             paced=_paced,
+            tracer=services.tracer,
         ),
         policy=request.policy,
         pace=services.pace,

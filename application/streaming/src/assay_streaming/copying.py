@@ -1,6 +1,7 @@
 """Copies what has no record of its own: the books that classifiers keep on topics."""
 
 import time
+from contextvars import copy_context
 from threading import Event, Thread
 from typing import Any, Final, Protocol
 
@@ -48,7 +49,9 @@ class Copying:
         self._is_over = Event()
         self._until = float("inf")  # seconds of the clock by which it ends, at its end or not
         self._fault: BaseException | None = None
-        self._thread = Thread(target=self._run, name="copying", daemon=True)
+        self._thread = Thread(
+            target=copy_context().run, args=(self._run,), name="copying", daemon=True
+        )
         self._thread.start()
 
     def look(self) -> None:

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import polars as pl
 import structlog
+from structlog.contextvars import bind_contextvars, get_contextvars
 
 from assay.domain import metrics
 from assay.domain.choice import Filter
@@ -500,7 +501,8 @@ def _once(service: _Service, result: Result) -> None:
 
 def _for_ever(request: Request, service: _Service) -> None:
     seldom = min(max(_EVERY, request.retry_delay.total_seconds() / 10), 30)
-    with ThreadPoolExecutor(2, thread_name_prefix=SERVICE) as threads:
+    named = partial(bind_contextvars, **get_contextvars())
+    with ThreadPoolExecutor(2, thread_name_prefix=SERVICE, initializer=named) as threads:
         jobs: list[Future[None]] = [
             threads.submit(service.go_on, "relay", service.publish, _EVERY),
             threads.submit(service.go_on, "retry", service.retry, seldom),

@@ -7,6 +7,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 from pydantic import ValidationError
+from structlog.contextvars import bound_contextvars
 
 from assay.domain.errors import AssayError, Fatal
 from assay.domain.wording import worded
@@ -19,6 +20,7 @@ _log: Any = structlog.get_logger(__name__)
 class Result(Protocol):
     """What a service has done so far; its status is `running` until it ends."""
 
+    run_id: str
     status: str
     exit_code: int
 
@@ -74,7 +76,7 @@ def to_the_end(act: Callable[[], None], result: Result) -> int:
     """
     try:
         # Until a service looks for signals by itself.
-        with bootstrap.on_signal(bootstrap.interrupt):
+        with bound_contextvars(run_id=result.run_id), bootstrap.on_signal(bootstrap.interrupt):
             act()
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the summary comes last
         _ended(result, error)

@@ -26,6 +26,7 @@ from assay_cli.bootstrap.sections import (
     api_section,
     kafka_section,
     models_section,
+    otel_section,
     postgres_section,
     s3_section,
     schema_registry_section,
@@ -220,16 +221,18 @@ def redriving(run_id: str, *, by: str, edits: Mapping[str, str]) -> Generator[Re
     from assay.pipeline.watch import Watch
     from assay_adapters.clock.system import SystemClock
     from assay_adapters.http.classifier import HttpClassifier
+    from assay_adapters.otel.start import tracing
     from assay_adapters.postgres.lookup import DeadLetters
     from assay_adapters.postgres.runs import end_run, start_run
     from assay_adapters.postgres.selection import PostgresSelection
-    from assay_adapters.postgres.store import PostgresStore
+    from assay_adapters.postgres.store import COMMITTING, PostgresStore
     from assay_adapters.prometheus.meter import PrometheusMeter
 
     api = api_section()
     with ExitStack() as stack:
         engine = stack.enter_context(tables())
-        classifier = HttpClassifier(api)
+        traced = stack.enter_context(tracing(otel_section(), "assay-redrive", COMMITTING))
+        classifier = HttpClassifier(api, trace=traced.headers)
         stack.callback(classifier.close)
         executor = ThreadPoolExecutor(_WORKERS, thread_name_prefix="worker")
         # What is still under way when a run fails is not waited for before it begins.
@@ -244,7 +247,7 @@ def redriving(run_id: str, *, by: str, edits: Mapping[str, str]) -> Generator[Re
                 clock=clock,
             ),
             letters=DeadLetters(engine),
-            watch=partial(Watch, PrometheusMeter(), clock, "redrive"),
+            watch=partial(Watch, PrometheusMeter(), clock, "redrive", tracer=traced.tracer),
             start=lambda: start_run(
                 engine, run_id, kind="redrive", source="redrive", version=version("assay")
             ),

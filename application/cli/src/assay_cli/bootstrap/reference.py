@@ -16,6 +16,7 @@ _WORDS: Final = {
     "password": "secret",
     "uri": "URL",
     "path": "path",
+    "boolean": "`true` or `false`",
     "object": "JSON object",
     "array": "list",
 }
@@ -59,15 +60,22 @@ def _documented(model: type[BaseModel]) -> tuple[str, dict[str, str]]:
 
 
 def _takes(given: dict[str, Any]) -> str:
-    (wanted,) = (each for each in given.get("anyOf", [given]) if each.get("type") != "null")
+    wanted = (each for each in given.get("anyOf", [given]) if each.get("type") != "null")
+    return " or ".join(map(_kind, wanted))
+
+
+def _kind(wanted: dict[str, Any]) -> str:
     if "enum" in wanted:
         return ", ".join(f"`{each}`" for each in wanted["enum"])
+    name = wanted.get("format", wanted.get("type", "object"))
     bounds = [f"{sign} {wanted[bound]:,}" for bound, sign in _BOUNDS.items() if bound in wanted]
-    return ", ".join([_WORDS[wanted.get("format", wanted["type"])], *bounds])
+    return ", ".join([_WORDS.get(name, name), *bounds])
 
 
 def _default(given: dict[str, Any]) -> str:
     value = given.get("default")
     if value in (None, [], {}):
         return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
     return f"{value:,g}" if isinstance(value, float) else str(value)

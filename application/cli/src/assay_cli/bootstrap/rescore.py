@@ -10,7 +10,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
-from assay_cli.bootstrap.sections import api_section, tables
+from assay_cli.bootstrap.sections import api_section, otel_section, tables
 
 if TYPE_CHECKING:
     from assay.domain.position import Position, Positions
@@ -52,16 +52,18 @@ def rescoring() -> Generator[Rescoring]:
     from assay.pipeline.watch import Watch
     from assay_adapters.clock.system import SystemClock
     from assay_adapters.http.classifier import HttpClassifier
+    from assay_adapters.otel.start import tracing
     from assay_adapters.postgres.corrections import follow
     from assay_adapters.postgres.runs import end_run, start_run
-    from assay_adapters.postgres.store import PostgresStore
+    from assay_adapters.postgres.store import COMMITTING, PostgresStore
     from assay_adapters.postgres.transactions import TransactionSource, passes, to_come
     from assay_adapters.prometheus.meter import PrometheusMeter
 
     api = api_section()
     with ExitStack() as stack:
         engine = stack.enter_context(tables())
-        classifier = HttpClassifier(api)
+        traced = stack.enter_context(tracing(otel_section(), "assay-rescore", COMMITTING))
+        classifier = HttpClassifier(api, trace=traced.headers)
         stack.callback(classifier.close)
         executor = ThreadPoolExecutor(_WORKERS, thread_name_prefix="worker")
         # What is still under way when a run fails is not waited for before it begins.
@@ -82,7 +84,7 @@ def rescoring() -> Generator[Rescoring]:
             passes=partial(passes, engine),
             to_come=partial(to_come, engine),
             services=services,
-            watch=partial(Watch, PrometheusMeter(), clock, "rescore"),
+            watch=partial(Watch, PrometheusMeter(), clock, "rescore", tracer=traced.tracer),
             start=lambda run_id, source: start_run(
                 engine, run_id, kind="rescore", source=source, version=version("assay")
             ),

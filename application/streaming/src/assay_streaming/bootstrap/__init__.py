@@ -9,6 +9,7 @@ import platform
 from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -19,6 +20,7 @@ from uuid import uuid4
 import structlog
 from pydantic import Field
 from sqlalchemy import Engine, QueuePool
+from structlog.contextvars import bind_contextvars, get_contextvars
 
 from assay.domain import metrics
 from assay.domain.errors import AssayError, Fatal
@@ -46,6 +48,8 @@ from assay_adapters.kafka.source import Begin, KafkaSource, Reading
 from assay_adapters.kafka.topics import Topics
 from assay_adapters.log.config import LogConfig
 from assay_adapters.log.configure import configure
+from assay_adapters.otel.config import OtelConfig
+from assay_adapters.otel.start import tracing
 from assay_adapters.postgres.begin import begin
 from assay_adapters.postgres.config import PostgresConfig
 from assay_adapters.postgres.connection import engine_for
@@ -55,7 +59,7 @@ from assay_adapters.postgres.published import require_own_books
 from assay_adapters.postgres.retire import retire, unfinished
 from assay_adapters.postgres.runs import end_run, ends, serving, start_run
 from assay_adapters.postgres.selection import PostgresSelection
-from assay_adapters.postgres.store import PostgresStore
+from assay_adapters.postgres.store import COMMITTING, PostgresStore
 from assay_adapters.postgres.version import check
 from assay_adapters.prometheus.meter import CONTENT_TYPE, PrometheusMeter
 from assay_adapters.schema_registry.config import SchemaRegistryConfig
@@ -92,6 +96,7 @@ class KafkaSettings(LogSettings):
     kafka: KafkaConfig
     stream: StreamConfig = Field(default_factory=StreamConfig)
     schema_registry: SchemaRegistryConfig = Field(default_factory=SchemaRegistryConfig)
+    otel: OtelConfig = Field(default_factory=OtelConfig)
 
 
 class ClassifierSettings(KafkaSettings):
@@ -219,7 +224,8 @@ def consumer(request: Request, settings: ConsumerSettings, result: Result) -> Ge
     with ExitStack() as stack:
         engine = engine_of(stack, settings.postgres)
         require_own_books(engine, request.source, are_published=False)
-        classifier = HttpClassifier(settings.api)
+        traced = stack.enter_context(tracing(settings.otel, "assay-consume", COMMITTING))
+        classifier = HttpClassifier(settings.api, trace=traced.headers)
         stack.callback(classifier.close)
         meter, clock = stream_meter(), SystemClock()
         health, pace = health_of(stream, clock), pace_of(stream, settings.api)
@@ -233,7 +239,9 @@ def consumer(request: Request, settings: ConsumerSettings, result: Result) -> Ge
         url = served_by(stack, stream, health, meter)
         noted_by(stack, engine, result, kind="stream", source=request.source, url=url)
         # Beside the start, which waits for no service that does not answer.
-        looking = Thread(target=_look_for_others, args=(engine, request), daemon=True)
+        looking = Thread(
+            target=copy_context().run, args=(_look_for_others, engine, request), daemon=True
+        )
         looking.start()
         # It may hold a connection just now, which is to be given back before all are closed.
         stack.callback(looking.join, _LOOKING)
@@ -252,6 +260,7 @@ def consumer(request: Request, settings: ConsumerSettings, result: Result) -> Ge
             clock=clock,
             meter=meter,
             pace=pace,
+            tracer=traced.tracer,
             health=health,
             events=events,
             connections=connections_of(engine),
@@ -318,6 +327,7 @@ def source_of(
             queue_bytes=stream.queue_mib << 20,
             record_bytes=record_bytes,
             follow=follow,
+            is_traced=settings.otel.traces,
         ),
         begin=begin,
         chunk_records=lambda: pace.chunk_records,
@@ -326,7 +336,11 @@ def source_of(
 
 def workers(stack: ExitStack, stream: StreamConfig) -> ThreadPoolExecutor:
     """Do the jobs, until the stack is closed."""
-    executor = ThreadPoolExecutor(stream.workers, thread_name_prefix="worker")
+    executor = ThreadPoolExecutor(
+        stream.workers,
+        thread_name_prefix="worker",
+        initializer=partial(bind_contextvars, **get_contextvars()),
+    )
     # What is still under way when a stream fails is not waited for before it begins.
     stack.callback(executor.shutdown, wait=True, cancel_futures=True)
     return executor
@@ -553,7 +567,8 @@ def outlet_for(settings: KafkaSettings) -> Generator[tuple[Outlet, Frame]]:
         topic = settings.stream.topic
         frame = frame_of(registry_of(stack, settings), settings.stream, "transaction", topic)
         Topics(settings.kafka).named(topic)
-        yield KafkaProducer(settings.kafka, topic), frame
+        traced = stack.enter_context(tracing(settings.otel, "assay-produce"))
+        yield KafkaProducer(settings.kafka, topic, traced.sending), frame
 
 
 @contextmanager

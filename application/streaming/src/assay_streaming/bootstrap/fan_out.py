@@ -33,9 +33,10 @@ from assay_adapters.kafka.config import KafkaConfig
 from assay_adapters.kafka.letters import PREFIX
 from assay_adapters.kafka.store import KafkaStore
 from assay_adapters.kafka.topics import Topics
+from assay_adapters.otel.start import Tracing, tracing
 from assay_adapters.postgres.begin import begin
 from assay_adapters.postgres.published import copied, keep, require_own_books
-from assay_adapters.postgres.store import PostgresStore
+from assay_adapters.postgres.store import COMMITTING, PostgresStore
 from assay_streaming.bootstrap import (
     Books,
     BookSettings,
@@ -61,6 +62,7 @@ from assay_streaming.copying import Copying
 from assay_streaming.gaps import find
 from assay_streaming.readers import Reader
 
+_COMMITTING: Final = {"messaging.system": "kafka"}
 _MOMENT: Final = 0.2  # seconds
 _log: Any = structlog.get_logger(__name__)
 
@@ -86,7 +88,8 @@ def classifier(request: Request, settings: ClassifierSettings) -> Generator[Serv
     """
     stream = settings.stream
     with ExitStack() as stack:
-        classifier = HttpClassifier(settings.api)
+        traced = stack.enter_context(tracing(settings.otel, "assay-classify", _COMMITTING))
+        classifier = HttpClassifier(settings.api, trace=traced.headers)
         stack.callback(classifier.close)
         registry = registry_of(stack, settings)
         services = _on_topics(
@@ -94,6 +97,7 @@ def classifier(request: Request, settings: ClassifierSettings) -> Generator[Serv
             request,
             settings,
             pace_of(stream, settings.api),
+            traced,
             topic=stream.topic,
             predictions=stream.prediction_topic,
             frame=frame_of(registry, stream, "prediction", stream.prediction_topic),
@@ -121,8 +125,10 @@ def to_target(
         target = connector.open(*(getattr(settings, name) for name in connector.sections))
         stack.callback(target.close)
         pace = Pace(stream.chunk_records, chunks=stream.window_chunks)
+        service = f"assay-connect-{request.pipeline}"
+        traced = stack.enter_context(tracing(settings.otel, service, _COMMITTING))
         services = _on_topics(
-            stack, request, settings, pace, topic=stream.prediction_topic, target=target
+            stack, request, settings, pace, traced, topic=stream.prediction_topic, target=target
         )
         yield replace(services, decode=_decode(stack, settings))
 
@@ -150,6 +156,7 @@ def _on_topics(
     request: Request,
     settings: KafkaSettings,
     pace: Pace,
+    traced: Tracing,
     *,
     topic: str,
     predictions: str | None = None,
@@ -175,6 +182,7 @@ def _on_topics(
         predictions=predictions,
         target=target,
         frame=frame,
+        sending=traced.sending,
     )
     served_by(stack, stream, health, meter)
     events = events_of(stack, settings, meter, request.pipeline)
@@ -188,6 +196,7 @@ def _on_topics(
         clock=clock,
         meter=meter,
         pace=pace,
+        tracer=traced.tracer,
         health=health,
         events=events,
         connections=lambda: 0,
@@ -303,6 +312,7 @@ def to_postgres(
             partial(begin, engine, request.source, run_id=str(uuid4()), version=version("assay")),
             record_bytes=LARGEST,
         )
+        traced = stack.enter_context(tracing(settings.otel, "assay-connect-postgres", COMMITTING))
         url = served_by(stack, stream, health, meter)
         noted_by(stack, engine, result, kind="connect", source=request.source, url=url)
         events = events_of(stack, settings, meter, request.pipeline)
@@ -317,6 +327,7 @@ def to_postgres(
             clock=clock,
             meter=meter,
             pace=pace,
+            tracer=traced.tracer,
             health=health,
             events=events,
             connections=connections_of(engine),

@@ -26,6 +26,7 @@ SECTIONS: Final = (
     "schema_registry",
     *OF_CONNECTORS,
     "log",
+    "otel",
     "models",
     "server",
     "local",

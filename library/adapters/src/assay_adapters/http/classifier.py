@@ -1,6 +1,6 @@
 """The model API as a classifier."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final, Literal, cast
 
@@ -35,7 +35,19 @@ class HttpClassifier:
     Safe to use from several threads. Proxies and credentials of the environment do not count.
     """
 
-    def __init__(self, config: ApiConfig, taxonomy: Taxonomy = DEFAULT) -> None:
+    def __init__(
+        self,
+        config: ApiConfig,
+        taxonomy: Taxonomy = DEFAULT,
+        trace: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
+        """Connects at the first call.
+
+        Args:
+            config: how the API is reached.
+            taxonomy: that it is to speak.
+            trace: headers of a request that is made just now.
+        """
         self._taxonomy = taxonomy
         self._format: Literal["arrow", "json"] = config.format
         key = config.api_key
@@ -45,6 +57,7 @@ class HttpClassifier:
             name="the model API",
             section="API",
             headers={"authorization": f"Bearer {key.get_secret_value()}"} if key else {},
+            trace=trace,
         )
 
     def classify(self, transactions: pl.DataFrame) -> pl.DataFrame:

@@ -1,6 +1,6 @@
 """Requests and answers, whole, within a time and a size."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -61,7 +61,14 @@ class Exchange:
     """
 
     def __init__(
-        self, url: str, limits: Limits, *, name: str, section: str, headers: Mapping[str, str]
+        self,
+        url: str,
+        limits: Limits,
+        *,
+        name: str,
+        section: str,
+        headers: Mapping[str, str],
+        trace: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         """Connects at the first request.
 
@@ -71,10 +78,12 @@ class Exchange:
             name: what the service is, for messages: "the model API".
             section: of the settings that these limits come from, as in `ASSAY_<section>__TIMEOUT`.
             headers: of every request.
+            trace: those of a request that is made just now.
 
         Raises:
             Fatal: a file of TLS cannot be used.
         """
+        self._trace = trace
         self._url, self._limits, self._section = url, limits, section
         shown = httpx.URL(url).copy_with(username=None, password=None, query=None)
         self.url = str(shown).rstrip("/")
@@ -107,7 +116,7 @@ class Exchange:
             with (
                 within(self._limits.timeout),
                 self._client.stream(
-                    method, self._at(path), headers=dict(headers), content=content
+                    method, self._at(path), headers={**headers, **self._trace()}, content=content
                 ) as response,
             ):
                 for part in response.iter_bytes():

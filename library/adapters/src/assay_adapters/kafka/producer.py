@@ -2,10 +2,11 @@
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, TypeAlias
 
-from confluent_kafka import KafkaError, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka import Message as Report
 
 from assay.domain.errors import AssayError, Fatal
@@ -14,6 +15,9 @@ from assay_adapters.kafka.errors import error_of, translated
 
 Message: TypeAlias = tuple[bytes | None, bytes | None]
 """Key and value."""
+
+Sending: TypeAlias = Callable[[str, int], AbstractContextManager[Mapping[str, str]]]
+"""Told a topic and how many messages a block hands over, gives the headers of one of them."""
 
 _SLICE: Final = 2_000  # messages that are handed over at once
 _POLL: Final = 0.05  # seconds
@@ -30,6 +34,11 @@ _PROPERTIES: Final = {
 }
 
 
+def untraced(_: str, __: int) -> AbstractContextManager[Mapping[str, str]]:
+    """`Sending` without headers."""
+    return nullcontext({})
+
+
 class KafkaProducer:
     """Puts messages on a topic, each once, those of one key in order.
 
@@ -39,18 +48,19 @@ class KafkaProducer:
         failed: how many messages have failed, by the name of the error.
     """
 
-    def __init__(self, config: KafkaConfig, topic: str) -> None:
+    def __init__(self, config: KafkaConfig, topic: str, sending: Sending = untraced) -> None:
         """Connects, in the background.
 
         Args:
             config: how Kafka is reached; its `properties` go before those that are chosen here,
                 but for the ones that keep messages single.
             topic: one that exists.
+            sending: traces what is handed over.
 
         Raises:
             Fatal: a property is wrong.
         """
-        self._topic = topic
+        self._topic, self._sending = topic, sending
         self._taken = 0
         self._stopped_by: AssayError | None = None
         self.failed: Counter[str] = Counter()
@@ -120,6 +130,25 @@ class KafkaProducer:
 
     def _take(self, messages: Sequence[Message]) -> list[Message]:
         """Takes in messages; returns those for which there was no room."""
+        with self._sending(self._topic, len(messages)) as headers:
+            if headers and not self._take_one(messages[0], headers):
+                return list(messages)
+            return self._take_all(messages[1:] if headers else messages)
+
+    def _take_one(self, message: Message, headers: Mapping[str, str]) -> bool:
+        """Takes in a message with headers, which go with single ones only; False: no room."""
+        key, value = message
+        with translated():
+            try:
+                self._producer.produce(self._topic, value, key, headers=dict(headers))
+            except BufferError:
+                return False
+            except KafkaException as error:
+                self._note_failed(error.args[0], None)
+        self._taken += 1
+        return True
+
+    def _take_all(self, messages: Sequence[Message]) -> list[Message]:
         batch: list[dict[str, Any]] = [{"key": key, "value": value} for key, value in messages]
         with translated():
             queued = self._producer.produce_batch(self._topic, batch)

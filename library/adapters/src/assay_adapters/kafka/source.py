@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from threading import Thread
 from typing import Any, Final, Literal, TypeAlias
@@ -26,6 +26,7 @@ from assay.ports.source import AskPositions, Drain, no_drain
 from assay_adapters.kafka.chunks import Held, Owned, cut
 from assay_adapters.kafka.config import KafkaConfig, client_properties
 from assay_adapters.kafka.errors import NO_TOPIC, error_of, no_topic, translated
+from assay_adapters.kafka.headers import traced
 from assay_adapters.kafka.survey import Standing, Survey, standing
 from assay_adapters.kafka.topics import Topic, Topics
 
@@ -64,6 +65,7 @@ class Reading:
         record_bytes: of a longer record its head is handed out.
         follow: whether the group's committed offsets follow each ack. Not where a transaction of
             Kafka moves them.
+        is_traced: whether the headers of messages are looked at for their senders' traces.
         tick: seconds that an event takes at most.
     """
 
@@ -77,6 +79,7 @@ class Reading:
     queue_bytes: int = 32 << 20
     record_bytes: int = RAW_LIMIT
     follow: bool = True
+    is_traced: bool = False
     tick: float = 0.1
 
 
@@ -131,6 +134,7 @@ class KafkaSource:
         self._stopped: int | None = None  # the partition whose first range has a given end
         self._within = Held()  # what that range holds
         self._cut: Chunk | None = None  # waits for its proof
+        self._traced: dict[tuple[Partition, int], str] = {}  # of what was not handed out yet
         self._revoked: set[Partition] = set()
         self._paused_since: float | None = None
         self._is_still = False  # whether the brokers were told to send nothing
@@ -541,6 +545,8 @@ class KafkaSource:
             owned = None if number is None else self._owned.get(number)
             if owned is not None and owned.is_placed:
                 owned.is_at_end = _is_end(last)
+        if self._reading.is_traced:
+            self._traced |= traced(messages)
         # A call may bring messages of a partition that is lost before it returns.
         has_lost, self._has_lost = self._has_lost, False
         if told or has_lost or not all(each.is_placed for each in self._owned.values()):
@@ -597,7 +603,18 @@ class KafkaSource:
         if not self._is_same(self._reading.tick):
             return None
         chunk, self._cut = self._cut, None
-        return chunk
+        return self._with_traces(chunk) if self._traced else chunk
+
+    def _with_traces(self, chunk: Chunk) -> Chunk:
+        """A chunk with what its messages' senders trace; of what was read before, nothing stays."""
+        next_ = {each.partition: each.next for each in chunk.ranges}
+        own = {at: each for at, each in self._traced.items() if at[1] < next_.get(at[0], 0)}
+        for at in own:
+            del self._traced[at]
+        first = {each.partition: each.first for each in chunk.ranges}
+        return replace(
+            chunk, traced={at: each for at, each in own.items() if at[1] >= first[at[0]]}
+        )
 
     def _chunk(self) -> Chunk | None:
         """What is held, if it is time, or the holes at a partition's end if there is nothing."""
@@ -627,11 +644,13 @@ class KafkaSource:
 
     def _forget(self, numbers: Collection[int]) -> None:
         """Drops what is held of these."""
+        gone = {str(each) for each in numbers}
+        self._traced = {at: each for at, each in self._traced.items() if at[0] not in gone}
         self._held = self._held.without(numbers)
         if self._stopped in numbers:
             self._stopped, self._within = None, Held()
         if self._cut is not None:
-            rest = self._cut.without([str(each) for each in numbers])
+            rest = self._cut.without(gone)
             self._cut = rest if rest.ranges else None
 
     def _at(self, partition: int, offset: int = OFFSET_INVALID) -> TopicPartition:

@@ -17,10 +17,11 @@ from assay.ports.target import Target
 from assay.wire import ledger, predictions
 from assay.wire.envelope import letters_to_messages
 from assay.wire.framed import Frame, as_json
-from assay_adapters.kafka.atomic import Atomic, LostPlace, Member, Messages
+from assay_adapters.kafka.atomic import Atomic, LostPlace, Member, Message, Messages
 from assay_adapters.kafka.books import newest_entries
 from assay_adapters.kafka.config import KafkaConfig
 from assay_adapters.kafka.letters import PREFIX
+from assay_adapters.kafka.producer import Sending, untraced
 from assay_adapters.kafka.topics import Topics, offset_of
 
 _SLICE: Final = 5_000  # messages that are handed over at once
@@ -61,6 +62,7 @@ class KafkaStore:
         predictions: str | None = None,
         target: Target | None = None,
         frame: Frame = as_json,
+        sending: Sending = untraced,
     ) -> None:
         """Connects at the first commit.
 
@@ -73,13 +75,14 @@ class KafkaStore:
             predictions: the topic of predictions; None where there is a target.
             target: takes what is classified, before it is committed; closed by whoever made it.
             frame: writes the values of predictions.
+            sending: traces the predictions of an outcome.
 
         Raises:
             Fatal: a property is wrong.
         """
         self._config, self._group, self._member = config, group, member
         self._entries, self._predictions, self._target = entries, predictions, target
-        self._frame = frame
+        self._frame, self._sending = frame, sending
         self._topics = Topics(config)
         self._atomic = Atomic(config, f"{group}/{name}")
         self._beginning = partial(Atomic, config, f"{group}/begin")
@@ -194,10 +197,7 @@ class KafkaStore:
     def _messages(self, outcome: Outcome, settled: Settled, found: Sequence[Tally]) -> Messages:
         """What is put on which topic, in slices."""
         if self._predictions is not None:
-            for part in predictions.encode(outcome).iter_slices(_SLICE):
-                values = self._frame(part["value"].to_list())
-                rows = zip(part["key"], values, strict=True)
-                yield self._predictions, [{"key": key, "value": value} for key, value in rows]
+            yield from self._predicted(self._predictions, outcome)
         rejects = pl.concat([outcome.rejects, settled.rejects])
         yield (
             outcome.destination.removeprefix(PREFIX),
@@ -209,6 +209,18 @@ class KafkaStore:
         source = None if self._predictions is None else TOPICS + self._predictions
         entries = ledger.encode(outcome, found, self._group, source)
         yield self._entries, [{"key": key, "value": value} for key, value in entries]
+
+    def _predicted(self, topic: str, outcome: Outcome) -> Messages:
+        with self._sending(topic, outcome.classified.height) as headers:
+            own = {"headers": list(headers.items())} if headers else {}
+            for part in predictions.encode(outcome).iter_slices(_SLICE):
+                values = self._frame(part["value"].to_list())
+                pairs = zip(part["key"], values, strict=True)
+                rows: list[Message] = [{"key": key, "value": value} for key, value in pairs]
+                if own:  # of the first, by itself, since others are handed over in bulk
+                    yield topic, [rows.pop(0) | own]
+                    own = {}
+                yield topic, rows
 
     def recent(self, source: str, partition: Partition | None, records: int) -> Tally:
         """The sum of the latest of the group's entries on their topic, as the port says."""

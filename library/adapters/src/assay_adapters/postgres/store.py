@@ -73,6 +73,10 @@ _TALLY: Final = (
 )
 
 
+COMMITTING: Final = {"db.system.name": "postgresql", "db.operation.name": "COMMIT"}
+"""What a commit is called in traces, by OpenTelemetry's conventions for databases."""
+
+
 class PostgresStore:
     """The port `assay.ports.store.Store` on PostgreSQL."""
 

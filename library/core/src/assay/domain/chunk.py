@@ -62,6 +62,8 @@ class Chunk:
         ranges: what the records cover; `read` counts the partition's rows in `records`.
         records: shaped as `RECORDS`, those of one partition in order of their position.
         headers: the raw header record of each partition that has one.
+        traced: of records that their senders trace, by partition and position: the `traceparent`
+            that came with them (W3C Trace Context).
         is_last: whether the source stops after it of its own accord, before the partition's end.
     """
 
@@ -69,6 +71,9 @@ class Chunk:
     records: pl.DataFrame
     headers: Mapping[Partition, bytes] = field(default_factory=dict[Partition, bytes])
     is_last: bool = False
+    traced: Mapping[tuple[Partition, int], str] = field(
+        default_factory=dict[tuple[Partition, int], str]
+    )
 
     def __post_init__(self) -> None:
         if len(self.partitions) != len(self.ranges):
@@ -94,6 +99,7 @@ class Chunk:
             self,
             ranges=tuple(each for each in self.ranges if each.partition not in partitions),
             records=self.records.filter(~pl.col("partition").is_in(list(partitions))),
+            traced={at: each for at, each in self.traced.items() if at[0] not in partitions},
         )
 
 

@@ -16,6 +16,7 @@ from assay.domain.reject import REJECTS
 from assay.domain.tally import Tally
 from assay.domain.transaction import split
 from assay.pipeline.bisect import Ask, Step
+from assay.ports.tracer import Trace
 
 Decode: TypeAlias = Callable[[Chunk], tuple[pl.DataFrame, pl.DataFrame] | Decoded]
 """Reads a chunk's records; of a pair, the candidates and the rejects."""
@@ -89,6 +90,7 @@ class Flight:
             still in it.
         gone: partitions that have left it.
         asked_at, answered_at: when the classifier was first asked, and last answered.
+        trace: follows it; None where nobody does.
         is_smooth: whether each call was answered for good; else the time in between is no matter
             of how many records there are.
     """
@@ -105,6 +107,7 @@ class Flight:
     gone: set[Partition] = field(default_factory=set[Partition])
     asked_at: float | None = None
     answered_at: float | None = None
+    trace: Trace | None = None
     is_smooth: bool = True
 
     @property
@@ -163,6 +166,11 @@ class Flight:
         self.classified.add(step.classified, self.chunk)
         self.rejects.add(step.rejects, self.chunk)
         self.asks.extend(reversed(step.again))
+
+    def ends(self, tally: Tally | None) -> None:
+        """It is committed, or given up: who follows it is told."""
+        if self.trace is not None:
+            self.trace.end(tally)
 
     def found(self, partition: Partition | None = None) -> Tally:
         """How many of its records, or of one partition of them, have found a door so far."""

@@ -29,7 +29,7 @@ from assay.domain.position import Partition, Position, Positions, Range
 from assay.domain.tally import Tally
 from assay.pipeline.bisect import Ask, answered, refused
 from assay.pipeline.breaker import Breaker
-from assay.pipeline.inflight import Decode, Flight, Window, prepare
+from assay.pipeline.inflight import Decode, Flight, Prepared, Window, prepare
 from assay.pipeline.limit import ENOUGH, RejectLimit
 from assay.pipeline.pace import Pace
 from assay.pipeline.retry import FULL_JITTER, delay
@@ -38,6 +38,7 @@ from assay.ports.classifier import Classifier
 from assay.ports.clock import Clock
 from assay.ports.source import Source
 from assay.ports.store import Store
+from assay.ports.tracer import Trace
 
 _LAST: Final = 60.0  # seconds that a commit may take when the pump has failed
 
@@ -183,6 +184,9 @@ class Pump:
         except Exception:
             self._end_commit()
             raise
+        finally:
+            for flight in self._window:
+                flight.ends(None)
 
     def _steps(self) -> Iterator[None]:
         events: Iterator[Chunk | Revoked | Idle] | None = None
@@ -215,7 +219,7 @@ class Pump:
                         self._to_source.failed(self._clock.now(), error)
             match event:
                 case Chunk():
-                    self._take(event)
+                    self._take(event, self._clock.now() - now)
                 case Revoked():
                     self._window.leave(event.partitions)
                 case _ if held or len(self._window) or self.is_failing:
@@ -243,16 +247,24 @@ class Pump:
 
     # ------------------------------------------------------------------ read
 
-    def _take(self, chunk: Chunk) -> None:
+    def _take(self, chunk: Chunk, seconds: float) -> None:
         rest = chunk.without(self.report.given_up.keys())
         if rest.ranges:
-            self._prepare(self._window.append(rest))
+            flight = self._window.append(rest)
+            flight.trace = self._watch.took(
+                rest, run_id=self._run_id, source=self._name, seconds=seconds
+            )
+            self._prepare(flight)
 
     def _prepare(self, flight: Flight) -> None:
         """Has a chunk decoded, unless what it takes to read its records is away."""
         if self._to_records.allows(now := self._clock.now()):
             self._to_records.began(now)
-            flight.job = self._executor.submit(prepare, flight.chunk, self._decode)
+            flight.job = self._executor.submit(self._decoded, flight)
+
+    def _decoded(self, flight: Flight) -> Prepared:
+        with self._watch.step(flight.trace, "decode", flight.chunk.records.height):
+            return prepare(flight.chunk, self._decode)
 
     def _positions(self, partitions: Sequence[Partition]) -> Positions:
         """What the source is told: the store's positions, and that what was given up is over."""
@@ -302,6 +314,7 @@ class Pump:
             for job in [each for each in flight.calls if each.done()]:
                 self._finish_call(flight, job)
         while (head := self._window.head) is not None and self._is_empty(head):
+            head.ends(None)
             self._window.pop()
         for flight in self._window:
             if flight.prepared is None and flight.job is None and flight.ranges:
@@ -380,7 +393,7 @@ class Pump:
             self._to_classifier.began(now)
             if flight.asked_at is None:
                 flight.asked_at = now
-            flight.calls[self._executor.submit(self._classify, ask)] = ask
+            flight.calls[self._executor.submit(self._classify, ask, flight.trace)] = ask
 
     def _has_room(self) -> bool:
         """Whether another call may be under way; a worker is left for the commit."""
@@ -388,11 +401,12 @@ class Pump:
         decoding = sum(flight.job is not None for flight in self._window)
         return calls < self._pace.calls and calls + decoding < self._pace.most_calls
 
-    def _classify(self, ask: Ask) -> tuple[pl.DataFrame, float]:
+    def _classify(self, ask: Ask, trace: Trace | None) -> tuple[pl.DataFrame, float]:
         if self._classifier is None:
             raise TypeError("records without predictions need a classifier")
         began = self._clock.now()
-        with self._watch.timed(metrics.CLASSIFY_SECONDS):
+        step = self._watch.step(trace, "classify", ask.transactions.height)
+        with step, self._watch.timed(metrics.CLASSIFY_SECONDS):
             verdicts = self._classifier.classify(ask.transactions)
         return verdicts, self._clock.now() - began
 
@@ -460,7 +474,7 @@ class Pump:
             return
         head.outcome = (head.outcome or self._sort(head)).without(head.gone)
         self._to_store.began(self._clock.now())
-        self._commit = self._executor.submit(self._store_outcome, head.outcome)
+        self._commit = self._executor.submit(self._store_outcome, head.outcome, head.trace)
 
     def _sort_early(self) -> None:
         """Sorts by doors what waits for the commit before it, so that its own can begin at once."""
@@ -485,9 +499,10 @@ class Pump:
             originals=flight.originals,
         )
 
-    def _store_outcome(self, outcome: Outcome) -> tuple[Tally, float]:
+    def _store_outcome(self, outcome: Outcome, trace: Trace | None) -> tuple[Tally, float]:
         began = self._clock.now()
-        with self._watch.timed(metrics.COMMIT_SECONDS):
+        step = self._watch.step(trace, "commit", sum(each.read for each in outcome.ranges))
+        with step, self._watch.timed(metrics.COMMIT_SECONDS):
             tally = self._store.commit(outcome)
         return tally, self._clock.now() - began
 
@@ -516,6 +531,7 @@ class Pump:
         self._to_store.succeeded(self._clock.now())
         self._watch.attempt("store", "ok")
         self._pace.committed(head.chunk.records.height, max(head.seconds, seconds))
+        head.ends(tally)
         self._window.pop()
         still_owned = [each for each in outcome.ranges if each in head.ranges]
         self._source.ack({each.partition: each.position for each in still_owned})

@@ -1,10 +1,11 @@
 """What a pump tells those who watch it: numbers for a meter, and events for its owner."""
 
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Final
 
 from assay.domain import metrics
+from assay.domain.chunk import Chunk
 from assay.domain.errors import Unavailable
 from assay.domain.metrics import Metric
 from assay.domain.outcome import Outcome
@@ -14,6 +15,7 @@ from assay.pipeline.inflight import Window
 from assay.pipeline.pace import Pace
 from assay.ports.clock import Clock
 from assay.ports.meter import Meter
+from assay.ports.tracer import Step, Trace, Tracer
 
 _DOORS: Final = ("classified", "rejected", "duplicate")
 _RESULTS: Final = {
@@ -39,6 +41,7 @@ class Watch:
         away: Callable[[str, Unavailable | None], None] = _nobody,
         answered: Callable[[], None] = _nobody,
         paced: Callable[[Pace], None] = _nobody,
+        tracer: Tracer | None = None,
     ) -> None:
         """Composes a watch.
 
@@ -52,10 +55,12 @@ class Watch:
             answered: told of each call to a dependency that was answered, whatever the answer.
             paced: told once when the pump begins to take on less at a time, and once when it does
                 no longer.
+            tracer: follows each chunk; None: nobody does.
         """
         self._meter, self._clock, self._pipeline = meter, clock, pipeline
         self._tell_committed, self._tell_away, self._tell_answered = committed, away, answered
         self._tell_paced, self._is_lowered = paced, False
+        self._tracer = tracer
         self._away: set[str] = set()
         # A counter that is there from the beginning shows its first increase, too.
         for door in _DOORS:
@@ -65,6 +70,16 @@ class Watch:
                 meter.add(
                     metrics.ATTEMPTS, 0, pipeline=pipeline, dependency=dependency, result=result
                 )
+
+    def took(self, chunk: Chunk, *, run_id: str, source: str, seconds: float) -> Trace | None:
+        """A chunk was handed out; None where nobody follows it."""
+        if self._tracer is None:
+            return None
+        return self._tracer.begin(chunk, run_id=run_id, source=source, seconds=seconds)
+
+    def step(self, trace: Trace | None, name: Step, records: int) -> AbstractContextManager[None]:
+        """One attempt at a step of a chunk, for as long as the block lasts. For any thread."""
+        return nullcontext() if trace is None else trace.step(name, records)
 
     def attempt(self, dependency: str, result: str) -> None:
         """A call to a dependency has ended like this."""

@@ -20,6 +20,7 @@ from assay.memory.store import MemoryStore
 from assay.pipeline.pace import Pace
 from assay.pipeline.pump import Policy, Pump
 from assay.pipeline.watch import Watch
+from assay.ports.tracer import Tracer
 
 _ENDED = object()
 
@@ -66,6 +67,7 @@ class Plant:
     away: Callable[[str, Unavailable | None], None] = field(default=lambda _, __: None)
 
     paced: Callable[[Pace], None] = field(default=lambda _: None)
+    tracer: Tracer | None = None
 
     def __post_init__(self) -> None:
         self.clock.while_waiting = self.executor.step
@@ -86,6 +88,7 @@ class Plant:
                 committed=self.committed,
                 away=self.away,
                 paced=self.paced,
+                tracer=self.tracer,
             ),
             policy=self.policy,
             pace=self.pace,
