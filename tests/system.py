@@ -137,7 +137,10 @@ class System:
         request = Request(str(uuid4()), [uri], at, parse(contract, "contract"), policy)
         result = Result(request.run_id)
         try:
-            with services(at, settings) as composed, shown(Console(stderr=True)) as progress:
+            with (
+                services(at, settings, request.run_id, request.source) as composed,
+                shown(Console(stderr=True)) as progress,
+            ):
                 run(request, composed, result, progress)
         except AssayError as error:
             return result, error

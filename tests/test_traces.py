@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from collector import Collector, Span, collector
+from demo.samples import HEADER
 from streams import Stream, record, until
 
 SERVER, CLIENT, PRODUCER, CONSUMER = 2, 3, 4, 5
@@ -128,13 +129,14 @@ def test_a_batch_run_is_followed_and_its_log_lines_name_it(
 ) -> None:
     """Each chunk by its file's range; each line of the log says the run."""
     system = stream.system
-    system.put("in.csv", b"id,description\n1,x\n")
+    system.put("in.csv", f"{HEADER}\n1;A SHOP;1,00;2026-01-02 10:11:12;;payment;neither".encode())
     done = system.batch(system.uri("in.csv"), **collected.environment)
-    assert done.exit_code == 65
+    assert done.exit_code == 0
     lines = [json.loads(each) for each in done.errors.splitlines() if each.startswith("{")]
     assert {each["run_id"] for each in lines} == {done.summary["run_id"]}
     chunks = [each for each in collected.named("assay-batch") if each.name.startswith("process ")]
-    assert {each.attributes["assay.run_id"] for each in chunks} <= {done.summary["run_id"]}
+    assert {each.attributes["assay.run_id"] for each in chunks} == {done.summary["run_id"]}
+    assert sum(each.attributes["assay.rejected"] for each in chunks) == 1
 
 
 def test_off_it_is_not_there(stream: Stream) -> None:

@@ -10,9 +10,10 @@ import polars as pl
 import pytest
 
 from assay.domain import metrics
+from assay.domain.chunk import Chunk
 from assay.domain.errors import Fatal, Fenced, Refused, RejectLimitExceeded, Unavailable
 from assay.domain.outcome import Outcome
-from assay.domain.position import Partition, Position
+from assay.domain.position import Partition, Position, Range
 from assay.domain.tally import Tally
 from assay.memory.classifier import MemoryClassifier
 from assay.memory.source import MemorySource
@@ -813,3 +814,11 @@ def test_a_chunk_that_is_not_committed_ends_so() -> None:
         Plant.of({"a": GOOD}, tracer=stopped, classifier=plant.classifier).pump.run()
     assert {end for trace in stopped.traces for end in trace.ends} == {None}
     assert all(len(trace.ends) == 1 for trace in stopped.traces)
+
+
+def test_what_leaves_a_chunk_takes_its_traces_along() -> None:
+    """A chunk is linked to the records that are in it."""
+    records = pl.DataFrame({"partition": ["a", "b"]})
+    ranges = (Range("a", 0, 1, 1), Range("b", 0, 1, 1))
+    chunk = Chunk(ranges, records, traced={("a", 0): "one", ("b", 0): "two"})
+    assert chunk.without(["a"]).traced == {("b", 0): "two"}

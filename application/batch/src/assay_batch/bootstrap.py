@@ -27,6 +27,9 @@ from assay_adapters.http.config import ApiConfig
 from assay_adapters.letter_objects.publisher import LetterObjects
 from assay_adapters.log.config import LogConfig
 from assay_adapters.log.configure import configure
+from assay_adapters.openlineage.config import OpenLineageConfig
+from assay_adapters.openlineage.job import Job, tables_at
+from assay_adapters.openlineage.start import lineage
 from assay_adapters.otel.config import OtelConfig
 from assay_adapters.otel.start import tracing
 from assay_adapters.postgres.config import PostgresConfig
@@ -78,6 +81,7 @@ class BatchSettings(ListSettings):
     """What the batch service reads from the environment."""
 
     api: ApiConfig
+    openlineage: OpenLineageConfig = Field(default_factory=OpenLineageConfig)
 
 
 AnySettings = TypeVar("AnySettings", bound=ReadSettings)
@@ -138,9 +142,20 @@ def books(places: Places, settings: ListSettings) -> Generator[tuple[Objects, St
 
 
 @contextmanager
-def services(places: Places, settings: BatchSettings) -> Generator[Services]:
+def services(
+    places: Places, settings: BatchSettings, run_id: str, source: str
+) -> Generator[Services]:
     """All that a run is composed of, closed at the end of the block."""
+    url = settings.postgres.url.get_secret_value()
+    job = Job(
+        name=f"batch.{source}",
+        run_id=run_id,
+        kind="BATCH",
+        reads=None,
+        writes=tables_at(url, "transactions", "predictions"),
+    )
     with ExitStack() as stack:
+        told = stack.enter_context(lineage(settings.openlineage, job))
         engine = engine_for(settings.postgres)
         stack.callback(engine.dispose)
         batch, api = settings.batch, settings.api
@@ -167,6 +182,7 @@ def services(places: Places, settings: BatchSettings) -> Generator[Services]:
             clock=SystemClock(),
             meter=PrometheusMeter(),
             tracer=traced.tracer,
+            lineage=told,
             pace=within(
                 batch.chunk_records,
                 chunks=batch.window_chunks,

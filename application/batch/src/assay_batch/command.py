@@ -66,32 +66,8 @@ def run(
         archive=archive or archive_to is not None,
     )
     result = Result(request.run_id)
-    stopped_by: AssayError | None = None
-    try:
-        with bound_contextvars(run_id=request.run_id), bootstrap.on_signal(bootstrap.interrupt):
-            _do(request, result, console, dry=dry)
-    except AssayError as error:
-        stopped_by = error
-        _stop(result, error)
-    except KeyboardInterrupt as error:
-        _stop(result, error)
-        console.print("interrupted: run the same again; it resumes")
-    except Exception as error:  # noqa: BLE001 - whatever it is, the summary comes last
-        # Its message is left out: it may hold what no log may.
-        where = traceback.format_tb(error.__traceback__)
-        _log.error("a fault of Assay", error=type(error).__name__, where=where)
-        _stop(result, error)
-    for partition, error in result.problems.items():
-        bootstrap.complain(complaint(partition, error))
-    if stopped_by is not None:
-        bootstrap.complain(str(stopped_by))
-    if result.status == "nothing_to_do" and not result.found:
-        console.print(f"no file matches {' '.join(uris)}")
-    elif console.is_terminal or dry or result.status == "nothing_to_do":
-        show(result, console, dry=dry)
-    else:
-        log(result)
-    bootstrap.last_line(result.summary())
+    with bound_contextvars(run_id=request.run_id):
+        _to_the_end(uris, request, result, console, dry=dry)
     return result.exit_code
 
 
@@ -139,6 +115,38 @@ def list_waiting(
     return DONE if waiting else NOTHING_TO_DO
 
 
+def _to_the_end(
+    uris: Sequence[str], request: Request, result: Result, console: Console, *, dry: bool
+) -> None:
+    """Does a run, says how it went, and writes the summary as the last line."""
+    stopped_by: AssayError | None = None
+    try:
+        with bootstrap.on_signal(bootstrap.interrupt):
+            _do(request, result, console, dry=dry)
+    except AssayError as error:
+        stopped_by = error
+        _stop(result, error)
+    except KeyboardInterrupt as error:
+        _stop(result, error)
+        console.print("interrupted: run the same again; it resumes")
+    except Exception as error:  # noqa: BLE001 - whatever it is, the summary comes last
+        # Its message is left out: it may hold what no log may.
+        where = traceback.format_tb(error.__traceback__)
+        _log.error("a fault of Assay", error=type(error).__name__, where=where)
+        _stop(result, error)
+    for partition, error in result.problems.items():
+        bootstrap.complain(complaint(partition, error))
+    if stopped_by is not None:
+        bootstrap.complain(str(stopped_by))
+    if result.status == "nothing_to_do" and not result.found:
+        console.print(f"no file matches {' '.join(uris)}")
+    elif console.is_terminal or dry or result.status == "nothing_to_do":
+        show(result, console, dry=dry)
+    else:
+        log(result)
+    bootstrap.last_line(result.summary())
+
+
 def _do(request: Request, result: Result, console: Console, *, dry: bool) -> None:
     if dry:
         settings = bootstrap.read(bootstrap.ReadSettings)
@@ -155,15 +163,21 @@ def _do(request: Request, result: Result, console: Console, *, dry: bool) -> Non
             window_bytes=settings.batch.window_mib << 20,
         ),
     )
-    with bootstrap.services(request.places, settings) as services:
+    run_id, source = request.run_id, request.source
+    with bootstrap.services(request.places, settings, run_id, source) as services:
+        why = ""
         try:
             with shown(console) as progress:
                 run_batch(request, services, result, progress)
+            why = "; ".join(complaint(*each) for each in result.problems.items())
         except BaseException as error:
             _stop(result, error)
+            why = str(error) if isinstance(error, AssayError) else type(error).__name__
             raise
         finally:
             if result.status != "nothing_to_do":
+                is_stopped = result.status == "interrupted"
+                services.lineage.end(result.exit_code, why, is_stopped=is_stopped)
                 with suppress(AssayError):  # the books are kept elsewhere; this is a note
                     services.runs.end(request.run_id, result.status, result.summary())
 

@@ -38,6 +38,7 @@ from assay.pipeline.watch import Watch
 from assay.ports.classifier import Classifier
 from assay.ports.clock import Clock
 from assay.ports.letters import Letters
+from assay.ports.lineage import Lineage, Untold
 from assay.ports.meter import Meter
 from assay.ports.objects import Object, Objects
 from assay.ports.publisher import Publisher
@@ -92,6 +93,7 @@ class Services:
         on_signal: within its block the first signal calls what it is given, the next one ends the
             process; it yields the signals that have come.
         tracer: None where nobody follows chunks.
+        lineage: told of the run, where it has something to do.
     """
 
     objects: Objects
@@ -107,6 +109,7 @@ class Services:
     pace: Pace
     on_signal: Callable[[Callable[[], None]], AbstractContextManager[list[int]]]
     tracer: Tracer | None = None
+    lineage: Lineage = field(default_factory=Untold)
 
 
 @dataclass(frozen=True)
@@ -235,6 +238,7 @@ def run(request: Request, services: Services, result: Result, progress: Progress
     result.found = len(found.found)
     if waiting := found.waiting:
         wait("store", partial(services.runs.start, request.run_id, request.source))
+        services.lineage.start([each.partition for each in waiting])
         progress.begin(len(waiting), sum(each.size for each in waiting))
         try:
             _pump(waiting, request, services, result, progress)
@@ -326,6 +330,7 @@ def _pump(
         if outcome.classified.height:
             result.model_version = outcome.classified["model_version"][-1]
         progress.committed(result.tally, source.bytes_read)
+        services.lineage.committed(outcome, tally)
 
     pump = Pump(
         run_id=request.run_id,

@@ -23,6 +23,7 @@ from assay.domain.wording import counted
 from assay.pipeline.pump import Policy, Pump
 from assay.pipeline.rescore import Request, pump_for
 from assay.pipeline.rescore import rescore as pumped
+from assay.ports.lineage import Lineage
 from assay_cli import bootstrap
 from assay_cli.bootstrap.rescore import Rescoring, rescoring
 from assay_cli.ending import to_the_end
@@ -112,7 +113,7 @@ def run(**options: Any) -> int:
 
 
 def _rescore(options: Options, result: Result, console: Console) -> None:
-    with rescoring() as tools, _shown(console) as progress:
+    with rescoring(result.run_id) as tools, _shown(console) as progress:
         name, version = result.model = _serving(tools, options, progress)
         source = source_of(name, version)
         passes = tools.passes(source)
@@ -130,9 +131,11 @@ def _rescore(options: Options, result: Result, console: Console) -> None:
         else:
             services = tools.services(partition, limit=options.limit, rate=options.rate)
             policy = Policy(patience=options.patience, reject_limit=options.reject_limit)
-            watch = tools.watch(committed=partial(_committed, result, progress), away=progress.away)
+            committed = partial(_committed, result, progress, tools.lineage)
+            watch = tools.watch(committed=committed, away=progress.away)
             pump = pump_for(Request(result.run_id, name, version, policy), services, watch)
             tools.start(result.run_id, source)
+            tools.lineage.start()
             progress.begin(result.transactions)
             _pump(pump, tools, options, result)
     _show(result, console)
@@ -142,6 +145,7 @@ def _pump(pump: Pump, tools: Rescoring, options: Options, result: Result) -> Non
     try:
         _stoppable(pump, options, result)
         tools.follow()
+        tools.lineage.end(DONE)
     except AssayError:
         result.status = "failed"
         raise
@@ -204,7 +208,10 @@ def _number(partition: Partition) -> int:
     return int(partition.partition("#")[2] or 1)
 
 
-def _committed(result: Result, progress: "_Shown", outcome: Outcome, tally: Tally) -> None:
+def _committed(
+    result: Result, progress: "_Shown", lineage: Lineage, outcome: Outcome, tally: Tally
+) -> None:
+    lineage.committed(outcome, tally)
     result.tally += tally
     result.codes.update(by_code(outcome.rejects))
     progress.at(result.tally.read)

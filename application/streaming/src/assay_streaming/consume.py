@@ -23,6 +23,7 @@ from assay.pipeline.pump import Policy, Pump
 from assay.pipeline.watch import Watch
 from assay.ports.classifier import Classifier
 from assay.ports.clock import Clock
+from assay.ports.lineage import Lineage, Untold
 from assay.ports.meter import Meter
 from assay.ports.source import Source
 from assay.ports.store import Store
@@ -101,6 +102,7 @@ class Services:
         on_signal: calls back at the first SIGTERM or Ctrl-C; the second ends the process.
         look: called now and then; raises what has happened beside.
         tracer: None where nobody follows chunks.
+        lineage: told of the run.
     """
 
     source: StreamSource
@@ -117,6 +119,7 @@ class Services:
     decode: Decode = decode
     look: Callable[[], None] = lambda: None
     tracer: Tracer | None = None
+    lineage: Lineage = field(default_factory=Untold)
 
 
 @dataclass(frozen=True)
@@ -214,6 +217,7 @@ class _Watcher:
         self.came = self.services.clock.now()
         self.services.health.moved()
         self.result.committed(outcome, tally)
+        self.services.lineage.committed(outcome, tally)
         meter, pipeline = self.services.meter, self.request.pipeline
         for each in outcome.ranges:
             meter.set(metrics.POSITION, each.next, pipeline=pipeline, partition=each.partition)
@@ -335,6 +339,7 @@ def consume(request: Request, services: Services, result: Result, progress: Prog
     patience = request.until_idle
     # Whoever waits for the end waits for no look longer than need be.
     every = _EVERY if patience is None else min(_EVERY, max(_SOON, patience))
+    services.lineage.start()
     with told.its_life(), services.on_signal(stop):
         looked = -inf
         for _ in pump.steps():
@@ -344,6 +349,7 @@ def consume(request: Request, services: Services, result: Result, progress: Prog
                 watcher.look(pump)
                 if patience is not None and watcher.idle(pump) > patience:
                     pump.stop()
+    services.lineage.end(0)
 
 
 def _paced(pace: Pace) -> None:

@@ -74,12 +74,13 @@ def to_the_end(act: Callable[[], None], result: Result) -> int:
     Returns:
         The exit code.
     """
-    try:
-        # Until a service looks for signals by itself.
-        with bound_contextvars(run_id=result.run_id), bootstrap.on_signal(bootstrap.interrupt):
-            act()
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the summary comes last
-        _ended(result, error)
+    with bound_contextvars(run_id=result.run_id):
+        try:
+            # Until a service looks for signals by itself.
+            with bootstrap.on_signal(bootstrap.interrupt):
+                act()
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the summary comes last
+            _ended(result, error)
     bootstrap.last_line(result.summary())
     return result.exit_code
 

@@ -67,7 +67,7 @@ def _takes(given: dict[str, Any]) -> str:
 def _kind(wanted: dict[str, Any]) -> str:
     if "enum" in wanted:
         return ", ".join(f"`{each}`" for each in wanted["enum"])
-    name = wanted.get("format", wanted.get("type", "object"))
+    name: str = wanted.get("format", wanted.get("type", "object"))
     bounds = [f"{sign} {wanted[bound]:,}" for bound, sign in _BOUNDS.items() if bound in wanted]
     return ", ".join([_WORDS.get(name, name), *bounds])
 

@@ -10,12 +10,19 @@ from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
-from assay_cli.bootstrap.sections import api_section, otel_section, tables
+from assay_cli.bootstrap.sections import (
+    api_section,
+    openlineage_section,
+    otel_section,
+    postgres_section,
+    tables,
+)
 
 if TYPE_CHECKING:
     from assay.domain.position import Position, Positions
     from assay.pipeline.rescore import Services
     from assay.pipeline.watch import Watch
+    from assay.ports.lineage import Lineage
 
 _WORKERS: Final = 4  # chunks that are worked on at once
 
@@ -32,6 +39,7 @@ class Rescoring:
         watch: makes what it is watched by.
         start: notes in the tables that a run has begun, by its name and source.
         end: notes how it has ended.
+        lineage: told of the run, where it has something to do.
         follow: lets what people have said of groups hold under the names that this version gives.
     """
 
@@ -43,15 +51,18 @@ class Rescoring:
     start: Callable[[str, str], None]
     end: Callable[[str, str, Mapping[str, Any]], None]
     follow: Callable[[], None]
+    lineage: "Lineage"
 
 
 @contextmanager
-def rescoring() -> Generator[Rescoring]:
+def rescoring(run_id: str) -> Generator[Rescoring]:
     """All that a rescore is composed of, closed at the end of the block."""
     from assay.pipeline.rescore import Services
     from assay.pipeline.watch import Watch
     from assay_adapters.clock.system import SystemClock
     from assay_adapters.http.classifier import HttpClassifier
+    from assay_adapters.openlineage.job import Job, tables_at
+    from assay_adapters.openlineage.start import lineage
     from assay_adapters.otel.start import tracing
     from assay_adapters.postgres.corrections import follow
     from assay_adapters.postgres.runs import end_run, start_run
@@ -61,7 +72,11 @@ def rescoring() -> Generator[Rescoring]:
 
     api = api_section()
     with ExitStack() as stack:
-        engine = stack.enter_context(tables())
+        postgres = postgres_section()
+        engine = stack.enter_context(tables(postgres))
+        read, written = tables_at(postgres.url.get_secret_value(), "transactions", "predictions")
+        job = Job("rescore.transactions", run_id, "BATCH", read, [written])
+        told = stack.enter_context(lineage(openlineage_section(), job))
         traced = stack.enter_context(tracing(otel_section(), "assay-rescore", COMMITTING))
         classifier = HttpClassifier(api, trace=traced.headers)
         stack.callback(classifier.close)
@@ -92,4 +107,5 @@ def rescoring() -> Generator[Rescoring]:
                 engine, run_id, status=status, summary=summary
             ),
             follow=partial(follow, engine),
+            lineage=told,
         )

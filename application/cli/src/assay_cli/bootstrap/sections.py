@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from assay_adapters.environment.models import ModelsConfig
     from assay_adapters.http.config import ApiConfig
     from assay_adapters.kafka.config import KafkaConfig
+    from assay_adapters.openlineage.config import OpenLineageConfig
     from assay_adapters.otel.config import OtelConfig
     from assay_adapters.postgres.config import PostgresConfig
     from assay_adapters.s3.config import S3Config
@@ -71,6 +72,14 @@ def models_section(*, strict: bool = True) -> "ModelsConfig":
     from assay_adapters.environment.settings import load_section
 
     return load_section("models", ModelsConfig, strict=strict)
+
+
+def openlineage_section(*, strict: bool = True) -> "OpenLineageConfig":
+    """Whether runs are told of."""
+    from assay_adapters.environment.settings import load_section
+    from assay_adapters.openlineage.config import OpenLineageConfig
+
+    return load_section("openlineage", OpenLineageConfig, strict=strict)
 
 
 def otel_section(*, strict: bool = True) -> "OtelConfig":

@@ -6,7 +6,7 @@ without what speaks to S3. What reads or writes predictions on topics is in
 """
 
 import platform
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from contextvars import copy_context
@@ -28,6 +28,7 @@ from assay.domain.position import TOPICS
 from assay.domain.reject import RAW_LIMIT, REDRIVE
 from assay.pipeline.pace import Pace, within
 from assay.pipeline.redrive import Services as RedriveServices
+from assay.ports.lineage import Lineage
 from assay.ports.store import Store
 from assay.wire import messages, predictions
 from assay.wire.framed import Frame, Unframe, as_json, no_registry
@@ -48,6 +49,9 @@ from assay_adapters.kafka.source import Begin, KafkaSource, Reading
 from assay_adapters.kafka.topics import Topics
 from assay_adapters.log.config import LogConfig
 from assay_adapters.log.configure import configure
+from assay_adapters.openlineage.config import OpenLineageConfig
+from assay_adapters.openlineage.job import Dataset, Job, tables_at, topic_at
+from assay_adapters.openlineage.start import lineage
 from assay_adapters.otel.config import OtelConfig
 from assay_adapters.otel.start import tracing
 from assay_adapters.postgres.begin import begin
@@ -97,6 +101,7 @@ class KafkaSettings(LogSettings):
     stream: StreamConfig = Field(default_factory=StreamConfig)
     schema_registry: SchemaRegistryConfig = Field(default_factory=SchemaRegistryConfig)
     otel: OtelConfig = Field(default_factory=OtelConfig)
+    openlineage: OpenLineageConfig = Field(default_factory=OpenLineageConfig)
 
 
 class ClassifierSettings(KafkaSettings):
@@ -238,6 +243,7 @@ def consumer(request: Request, settings: ConsumerSettings, result: Result) -> Ge
         )
         url = served_by(stack, stream, health, meter)
         noted_by(stack, engine, result, kind="stream", source=request.source, url=url)
+        told = lineage_of(stack, request, settings, tables_of(settings.postgres))
         # Beside the start, which waits for no service that does not answer.
         looking = Thread(
             target=copy_context().run, args=(_look_for_others, engine, request), daemon=True
@@ -266,7 +272,28 @@ def consumer(request: Request, settings: ConsumerSettings, result: Result) -> Ge
             connections=connections_of(engine),
             on_signal=on_signal,
             decode=partial(messages.decode, unframe=unframe_of(registry_of(stack, settings))),
+            lineage=told,
         )
+
+
+def tables_of(config: PostgresConfig) -> list[Dataset]:
+    """The tables that are written, for catalogs of data."""
+    return tables_at(config.url.get_secret_value(), "transactions", "predictions")
+
+
+def lineage_of(
+    stack: ExitStack, request: Request, settings: KafkaSettings, writes: Sequence[Dataset]
+) -> Lineage:
+    """Tells what a service reads and writes, until the stack is closed."""
+    topic = request.source.removeprefix(TOPICS)
+    job = Job(
+        name=f"{request.pipeline}.{topic}",
+        run_id=request.run_id,
+        kind="STREAMING",
+        reads=topic_at(settings.kafka.bootstrap_servers, topic),
+        writes=writes,
+    )
+    return stack.enter_context(lineage(settings.openlineage, job))
 
 
 def stream_meter() -> PrometheusMeter:

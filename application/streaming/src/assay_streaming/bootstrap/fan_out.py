@@ -33,6 +33,7 @@ from assay_adapters.kafka.config import KafkaConfig
 from assay_adapters.kafka.letters import PREFIX
 from assay_adapters.kafka.store import KafkaStore
 from assay_adapters.kafka.topics import Topics
+from assay_adapters.openlineage.job import topic_at
 from assay_adapters.otel.start import Tracing, tracing
 from assay_adapters.postgres.begin import begin
 from assay_adapters.postgres.published import copied, keep, require_own_books
@@ -47,12 +48,14 @@ from assay_streaming.bootstrap import (
     events_of,
     frame_of,
     health_of,
+    lineage_of,
     noted_by,
     pace_of,
     registry_of,
     served_by,
     source_of,
     stream_meter,
+    tables_of,
     unframe_of,
     workers,
 )
@@ -103,7 +106,9 @@ def classifier(request: Request, settings: ClassifierSettings) -> Generator[Serv
             frame=frame_of(registry, stream, "prediction", stream.prediction_topic),
         )
         decode = partial(messages.decode, unframe=unframe_of(registry))
-        yield replace(services, classifier=classifier, decode=decode)
+        made = topic_at(settings.kafka.bootstrap_servers, stream.prediction_topic)
+        told = lineage_of(stack, request, settings, [made])
+        yield replace(services, classifier=classifier, decode=decode, lineage=told)
 
 
 @contextmanager
@@ -315,6 +320,7 @@ def to_postgres(
         traced = stack.enter_context(tracing(settings.otel, "assay-connect-postgres", COMMITTING))
         url = served_by(stack, stream, health, meter)
         noted_by(stack, engine, result, kind="connect", source=request.source, url=url)
+        told = lineage_of(stack, request, settings, tables_of(settings.postgres))
         events = events_of(stack, settings, meter, request.pipeline)
         copying = Copying(_Books(settings.kafka, engine, stream))
         stack.callback(copying.stop)
@@ -334,6 +340,7 @@ def to_postgres(
             on_signal=on_signal,
             decode=_decode(stack, settings),
             look=copying.look,
+            lineage=told,
         )
         yield services, copying
 

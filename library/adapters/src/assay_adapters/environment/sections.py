@@ -27,6 +27,7 @@ SECTIONS: Final = (
     *OF_CONNECTORS,
     "log",
     "otel",
+    "openlineage",
     "models",
     "server",
     "local",
