@@ -72,7 +72,9 @@ class Rig:
     noted: Noted = field(default_factory=Noted)
 
     @contextmanager
-    def services(self, _: Places, settings: bootstrap.BatchSettings) -> Generator[Services]:
+    def services(
+        self, _: Places, settings: bootstrap.BatchSettings, *__: str
+    ) -> Generator[Services]:
         """In memory."""
         with ThreadPoolExecutor(settings.batch.workers) as executor:
             yield Services(

@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka import Consumer
 from trial import MakeTopic, a_group
 
-from assay.domain.errors import Fatal, Fenced, Unavailable
+from assay.domain.errors import AssayError, Fatal, Fenced, Unavailable
 from assay.domain.outcome import Outcome
 from assay.domain.position import Partition, Position, Positions, Range
 from assay.domain.tally import Tally
@@ -182,8 +182,13 @@ def test_who_has_left_the_group_commits_nothing(place: Place, make_topic: MakeTo
     assert place.ids() == ["a"]
 
 
-def test_what_a_dead_process_has_left_open_is_taken_back_by_its_successor(place: Place) -> None:
-    """At once, where that has its name: nobody reads it, and the same records are committed."""
+def test_what_a_dead_process_has_left_open_is_taken_back_by_its_successor(
+    place: Place, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """At once, where that has its name: nobody reads it, and the same records are committed.
+
+    Should it live after all, it is told so, and librdkafka writes nothing past the log.
+    """
     dead = Atomic(place.kafka, f"{place.group}/one")
     message = {"key": b"z", "value": json.dumps({"transaction_id": "z"}).encode()}
     dead.put([(place.predictions, [message])], [], place.store().__dict__["_member"].membership())
@@ -191,6 +196,9 @@ def test_what_a_dead_process_has_left_open_is_taken_back_by_its_successor(place:
     assert store.positions(f"kafka/{place.topic}", ["0"]) == {}
     assert store.commit(place.outcome(["a"])) == Tally(1, 1)
     assert place.ids() == ["a"]
+    with pytest.raises(AssayError):
+        dead.conclude()
+    assert capfd.readouterr().err == ""
 
 
 def test_reading_begins_once(place: Place) -> None:

@@ -1,6 +1,7 @@
 """Settings of Kafka, section `kafka`: `ASSAY_KAFKA__BOOTSTRAP_SERVERS` and so on."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -41,6 +42,9 @@ _OURS: Final = frozenset(
 """Properties that the books depend on, or that have a setting of their own, by all their names; and
 those that no text can be given to, as is true of all callbacks."""
 
+_LOG: Final = logging.getLogger("librdkafka")
+# It writes what is fatal whatever the level is; that comes back as an error as well.
+_LOG.addFilter(lambda record: record.levelno < logging.CRITICAL)
 _CALLBACK: Final = "_cb"
 _SESSION: Final = "session.timeout.ms"
 _USUAL_SESSION: Final = "45000"  # librdkafka's default
@@ -119,6 +123,7 @@ def client_properties(config: KafkaConfig) -> dict[str, Any]:
         "security.protocol": config.security_protocol,
         # Brokers would make one that is misspelt, with partitions and limits as they have them.
         "allow.auto.create.topics": False,
+        "logger": _LOG,  # else it writes to standard error, past the log
         "log_level": 2,  # what matters comes back as an error; a line each attempt helps nobody
     }
     if config.security_protocol.startswith("SASL"):

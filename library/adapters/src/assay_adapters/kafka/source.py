@@ -1,6 +1,5 @@
 """A topic as a source: each message is a record, its offset the position."""
 
-import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
@@ -44,9 +43,6 @@ _GONE: Final = {
 _PROBE: Final = 0.5  # seconds for a broker to answer after one was not to be reached
 _ASK: Final = 5.0  # seconds for the brokers to say how the topic stands
 _CLOSE: Final = 5.0  # seconds to leave the group in
-_LOG: Final = logging.getLogger("librdkafka")
-# It writes what is fatal whatever the level is; that comes back as an error as well.
-_LOG.addFilter(lambda record: record.levelno < logging.CRITICAL)
 
 
 @dataclass(frozen=True)
@@ -161,7 +157,6 @@ class KafkaSource:
                     "fetch.queue.backoff.ms": 5,  # the default of a second caps the rate
                     "fetch.wait.max.ms": 100,  # a partition that is placed anew waits so long
                     "error_cb": self._on_error,
-                    "logger": _LOG,
                 }
                 | ({"group.instance.id": reading.instance} if reading.instance else {}),
             )
