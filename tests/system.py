@@ -131,7 +131,7 @@ class System:
         Returns:
             What the run has done, and what has stopped it, if anything has.
         """
-        with patch.dict(os.environ, self.environment | environment, clear=True):
+        with patch.object(os, "environ", self.environment | environment):
             settings = load(BatchSettings)
         at = places([uri])
         request = Request(str(uuid4()), [uri], at, parse(contract, "contract"), policy)

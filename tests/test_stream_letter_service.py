@@ -126,7 +126,7 @@ def test_a_letter_that_breaks_its_redrive_off_stops_no_other(
     assert stream.consume().summary["rejected"] == 5
     stream.api.behaviour = answers
     asked = Request(str(uuid4()), 5, timedelta(0), Policy(), once=True)
-    with patch.dict(os.environ, stream.system.environment, clear=True):
+    with patch.object(os, "environ", stream.system.environment):
         settings = load(ConsumerSettings)
     monkeypatch.setattr("assay.pipeline.redrive.decode", breaks("t-3", Fatal("wrong")))
     result = Result(asked.run_id)

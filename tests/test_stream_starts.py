@@ -77,7 +77,7 @@ def test_no_run_is_noted_of_wrong_properties(system: System) -> None:
 def test_what_fails_before_it_begins_is_noted_as_failed(system: System) -> None:
     """Although nobody has said so to the result that is shown."""
     kafka = {"ASSAY_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}
-    with patch.dict(os.environ, system.environment | kafka, clear=True):
+    with patch.object(os, "environ", system.environment | kafka):
         settings = load(ConsumerSettings)
     stream = Request(str(uuid4()), "kafka/t", "kafka:d", "mine", 45, Policy())
     with pytest.raises(Fatal), consumer(stream, settings, Result(stream.run_id)):
@@ -98,7 +98,7 @@ def test_a_signal_right_behind_its_row_leaves_no_run_without_an_end(system: Syst
         raise KeyboardInterrupt
 
     kafka = {"ASSAY_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}
-    with patch.dict(os.environ, system.environment | kafka, clear=True):
+    with patch.object(os, "environ", system.environment | kafka):
         settings = load(ConsumerSettings)
     stream = Request(str(uuid4()), "kafka/t", "kafka:d", "mine", 45, Policy())
     letters = dead_letters.Request(str(uuid4()), 5, timedelta(0), Policy())
