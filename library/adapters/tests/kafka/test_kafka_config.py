@@ -1,6 +1,7 @@
 """How the settings of Kafka become properties of librdkafka."""
 
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ def test_settings_become_properties(tmp_path: Path) -> None:
         "client.id": "assay",
         "security.protocol": "PLAINTEXT",
         "allow.auto.create.topics": False,
+        "logger": logging.getLogger("librdkafka"),
         "log_level": 2,
     }
     authorities = tmp_path / "ca.pem"
