@@ -1,17 +1,15 @@
 """A collector of OpenTelemetry: takes spans by OTLP over HTTP, and keeps them."""
 
-import gzip
-import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
+from receiver import Reply, receiver
 
 
 @dataclass(frozen=True)
@@ -80,30 +78,12 @@ def _spans(body: bytes) -> Generator[Span]:
 @contextmanager
 def collector() -> Generator[Collector]:
     """A collector, for as long as the block lasts."""
+    kept = Collector("")
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            if self.headers.get("content-encoding") == "gzip":
-                body = gzip.decompress(body)
-            kept.spans.extend(_spans(body))
-            answer = ExportTraceServiceResponse().SerializeToString()
-            self.send_response(200)
-            self.send_header("content-type", "application/x-protobuf")
-            self.send_header("content-length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
+    def take(_: str, body: bytes) -> Reply:
+        kept.spans.extend(_spans(body))
+        answer = ExportTraceServiceResponse().SerializeToString()
+        return Reply(200, answer, "application/x-protobuf")
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name
-            """Says nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    kept = Collector(f"http://127.0.0.1:{server.server_port}")
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    with receiver(take) as kept.url:
         yield kept
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
